@@ -1,0 +1,257 @@
+"""The gallery of one machine: SQLite and image files are the truth, FAISS in memory is derived from them."""
+
+import dataclasses
+import logging
+import threading
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import filelock
+import numpy as np
+from numpy.typing import NDArray
+
+from index.exact_search import ExactSearch
+from index.filters import Filter
+from index.gallery import (
+    CursorError,
+    Enrolled,
+    Enrolment,
+    GalleryError,
+    Match,
+    Page,
+    RecordNotFoundError,
+    SearchResult,
+    Stats,
+)
+from index.image_store import ImageStore
+from index.record import ModelKey, Record
+from index.record_store import RecordStore
+
+_LOG = logging.getLogger(__name__)
+
+# Records brought into the index at once: 40 MB of embeddings.
+_LOAD_CHUNK: Final = 4096
+
+
+class GalleryLockedError(GalleryError):
+    """Another process owns the data folder."""
+
+
+class EmbeddedGallery:
+    """Implements `index.gallery.Gallery` in a folder that one process owns.
+
+    Every write goes to disk first. The index then catches up from the store by the same code that fills it at
+    start-up, so that a crash at any point leaves nothing to repair.
+    """
+
+    def __init__(self, data_dir: Path, model: ModelKey, embedding_dim: int) -> None:
+        """Opens or creates the folder and loads the embeddings of `model`.
+
+        Raises:
+            GalleryLockedError: another process has it open.
+            GalleryError: another version of this program wrote it.
+        """
+        data_dir.mkdir(parents=True, exist_ok=True)
+        self.model = model
+        self._embedding_dim = embedding_dim
+        self._owner = filelock.FileLock(data_dir / "gallery.lock")
+        try:
+            self._owner.acquire(timeout=0)
+        except filelock.Timeout:
+            raise GalleryLockedError(
+                f"another process has the gallery in {data_dir} open: stop it, or use another data folder"
+            ) from None
+        try:
+            self._store = RecordStore(data_dir / "gallery.sqlite")
+            self._images = ImageStore(data_dir / "images")
+            self._index = ExactSearch(embedding_dim)
+            self._writing = threading.Lock()
+            stray = self._images.sweep(self._store.contents())
+            if stray:
+                _LOG.info("removed %d image files that no record names", stray)
+            self._catch_up()
+        except BaseException:
+            self._owner.release()
+            raise
+
+    def known(self, ids: Sequence[str]) -> dict[str, Record]:
+        """Those of the ids that this model has already embedded."""
+        return {record.id: record for _, record in self._store.find_in("id", ids) if record.model == self.model}
+
+    def enrol(self, enrolments: Sequence[Enrolment]) -> list[Enrolled]:
+        """Stores all of them, or none if it raises; they are on disk when it returns, and found by the next search.
+
+        A record that another model embedded, or that is damaged, is replaced.
+        """
+        with self._writing:
+            ids = [enrolment.record.id for enrolment in enrolments]
+            present = self.known(ids)
+            results: list[Enrolled] = []
+            fresh: list[Enrolment] = []
+            for enrolment in enrolments:
+                record = enrolment.record
+                if record.model != self.model or record.embedding.shape != (self._embedding_dim,):
+                    raise GalleryError(f"this gallery holds embeddings of {self.model}, not of {record.model}")
+                stored = present.get(record.id)
+                if stored is None:
+                    present[record.id] = record
+                    fresh.append(enrolment)
+                    results.append(Enrolled(record.id, duplicate=False))
+                else:
+                    differing = tuple(stored.fields.differing(record.fields))
+                    results.append(Enrolled(record.id, duplicate=True, differing=differing))
+            if fresh:
+                replaced = self._store.seqs_in("id", [e.record.id for e in fresh])
+                self._images.put({e.record.content: e.image for e in fresh})
+                with self._store.transaction() as writer:
+                    writer.delete(replaced)
+                    for enrolment in fresh:
+                        writer.insert(enrolment.record)
+                self._index.remove(replaced)
+                self._catch_up()
+            return results
+
+    def search(
+        self, embedding: NDArray[np.float32], top_k: int, where: Filter, group_by: Literal["identity"] | None = None
+    ) -> SearchResult:
+        """The nearest records of an embedding (D,); with `group_by`, the nearest of each identity.
+
+        A record without an identity is a group of its own.
+        """
+        seqs = None if where == Filter() else self._store.seqs(where)
+        wanted = top_k
+        while True:
+            nearest = self._index.search(embedding, wanted, seqs)
+            records = dict(self._store.find_in("seq", nearest.seq.tolist()))
+            matches = [
+                Match(records[seq], distance)
+                for seq, distance in zip(nearest.seq.tolist(), nearest.distance.tolist(), strict=True)
+                if seq in records  # not deleted since
+            ]
+            if group_by == "identity":
+                matches = _nearest_of_each_identity(matches)
+            if len(matches) >= top_k or wanted >= nearest.searched:
+                return SearchResult(matches[:top_k], nearest.searched)
+            wanted *= 4
+
+    def get(self, id_: str) -> Record:
+        """One record.
+
+        Raises:
+            RecordNotFoundError: there is none with this id.
+            DamagedRecordError: it is not as it was written.
+        """
+        record = self._store.get(id_)
+        if record is None:
+            raise RecordNotFoundError(f"there is no record {id_!r} in the gallery")
+        return record
+
+    def image(self, record: Record) -> bytes:
+        """The bytes of the image file that the record was enrolled with.
+
+        Raises:
+            GalleryError: the file is gone.
+        """
+        return self._images.get(record.content)
+
+    def page(self, where: Filter, limit: int, cursor: str | None) -> Page:
+        """At most `limit` records that pass the filter, in the order of enrolment, after the cursor.
+
+        Raises:
+            CursorError: a cursor that no page gave.
+        """
+        try:
+            after = 0 if cursor is None else int(cursor, 36)
+        except ValueError:
+            raise CursorError(f"{cursor!r} is no cursor: take next_cursor of the page before, or none") from None
+        condition, parameters = where.where()
+        found = list(self._store.find(f"{condition} AND seq > ?", [*parameters, after], f"ORDER BY seq LIMIT {limit + 1}"))
+        more = len(found) > limit
+        found = found[:limit]
+        return Page(
+            [record for _, record in found],
+            np.base_repr(found[-1][0], 36).lower() if more else None,
+            self._store.count(where),
+        )
+
+    def update(self, id_: str, changes: Mapping[str, Any]) -> Record:
+        """Changes some of the user's fields, by name; the others stay.
+
+        Raises:
+            RecordNotFoundError: there is none with this id.
+            FieldsError: the fields would contradict each other.
+        """
+        with self._writing:
+            record = self.get(id_)
+            record = dataclasses.replace(record, fields=dataclasses.replace(record.fields, **changes))
+            with self._store.transaction() as writer:
+                writer.update(record)
+            return record
+
+    def delete(self, id_: str) -> None:
+        """Forgets a record and, if no other record shows it, its image; a damaged record too.
+
+        Raises:
+            RecordNotFoundError: there is none with this id.
+        """
+        if not self._delete("id", id_):
+            raise RecordNotFoundError(f"there is no record {id_!r} in the gallery")
+
+    def delete_identity(self, identity: str) -> int:
+        """Forgets every record of an identity and says how many there were."""
+        return self._delete("identity", identity)
+
+    def stats(self, limit: int) -> Stats:
+        """Counts, at most `limit` cameras and identities listed."""
+        models = self._store.tally("fingerprint, precision", limit=100)
+        own = self._store.scalar(
+            "SELECT count(*) FROM record WHERE fingerprint = ? AND precision = ?",
+            [self.model.fingerprint, self.model.precision],
+        )
+        return Stats(
+            total=self._store.scalar("SELECT count(*) FROM record"),
+            searchable=len(self._index),
+            damaged=own - len(self._index),
+            num_images=self._store.scalar("SELECT count(DISTINCT content) FROM record"),
+            num_cameras=self._store.scalar("SELECT count(DISTINCT camera) FROM record"),
+            num_identities=self._store.scalar("SELECT count(DISTINCT identity) FROM record"),
+            cameras=self._store.tally("camera", limit),
+            identities=self._store.tally("identity", limit),
+            models=models,
+        )
+
+    def close(self) -> None:
+        """Releases the data folder, after a write that is under way."""
+        with self._writing:
+            self._store.close()
+            self._owner.release()
+
+    def _delete(self, column: Literal["id", "identity"], value: str) -> int:
+        with self._writing:
+            # By columns, not by records, so that damaged ones go too.
+            seqs = self._store.seqs_in(column, [value])
+            contents = self._store.contents_in("seq", seqs)
+            with self._store.transaction() as writer:
+                writer.delete(seqs)
+            self._index.remove(seqs)
+            self._images.discard(contents - self._store.contents_in("content", list(contents)))
+            return len(seqs)
+
+    def _catch_up(self) -> None:
+        """Brings every record of this model that the store has and the index lacks into the index."""
+        condition = "fingerprint = ? AND precision = ? AND seq > ?"
+        parameters = [self.model.fingerprint, self.model.precision, self._index.last_seq]
+        rows = self._store.find(condition, parameters, "ORDER BY seq")
+        while chunk := list(islice(rows, _LOAD_CHUNK)):
+            embeddings = np.stack([record.embedding for _, record in chunk])
+            self._index.add(embeddings, [seq for seq, _ in chunk], [record.id for _, record in chunk])
+
+
+def _nearest_of_each_identity(matches: list[Match]) -> list[Match]:
+    nearest: dict[tuple[str, str], Match] = {}
+    for match in matches:
+        identity = match.record.fields.identity
+        nearest.setdefault(("id", match.record.id) if identity is None else ("identity", identity), match)
+    return list(nearest.values())

@@ -1,0 +1,131 @@
+"""What every gallery can do, whatever keeps its records: the protocol, its answers and its errors."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index.filters import Filter
+from index.record import Record
+
+
+class GalleryError(Exception):
+    """The gallery cannot do what was asked; the message says why and what to do."""
+
+
+class RecordNotFoundError(GalleryError):
+    """No record has this id."""
+
+
+class CursorError(GalleryError):
+    """A cursor that no page of this gallery gave."""
+
+
+@dataclass(frozen=True)
+class Enrolment:
+    """A record to be stored, with the bytes of its image file."""
+
+    record: Record
+    image: bytes
+
+
+@dataclass(frozen=True)
+class Enrolled:
+    """What became of one enrolment.
+
+    Attributes:
+        duplicate: the same content and box was there already, and nothing changed.
+        differing: of a duplicate, the fields whose stored value is not the one that came.
+    """
+
+    id: str
+    duplicate: bool
+    differing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Match:
+    """A record found, and its Euclidean distance (not squared) from the query."""
+
+    record: Record
+    distance: float
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """Matches by rising (distance, id), and how many records passed the filter."""
+
+    matches: list[Match]
+    searched: int
+
+
+@dataclass(frozen=True)
+class Page:
+    """Some records in the order of enrolment; `next_cursor` is None on the last page, `total` counts all pages."""
+
+    records: list[Record]
+    next_cursor: str | None
+    total: int
+
+
+@dataclass(frozen=True)
+class Stats:
+    """Counts over the whole gallery.
+
+    Attributes:
+        searchable: records made by the model that searches; the others wait to be embedded again.
+        damaged: records that failed their checksum and are not served.
+        cameras, identities, models: records per value, the most frequent first; None counts those without one.
+        num_cameras, num_identities: how many values there are, also where the list was cut.
+    """
+
+    total: int
+    searchable: int
+    damaged: int
+    num_images: int
+    num_cameras: int
+    num_identities: int
+    cameras: list[tuple[str | None, int]]
+    identities: list[tuple[str | None, int]]
+    models: list[tuple[str, str, int]]
+
+
+class Gallery(Protocol):
+    """Records that outlive the process, and exact search over those of one model. Safe to call from any thread."""
+
+    def known(self, ids: Sequence[str]) -> dict[str, Record]:
+        """Those of the ids that this model has already embedded."""
+
+    def enrol(self, enrolments: Sequence[Enrolment]) -> list[Enrolled]:
+        """Stores all of them, or none if it raises; they are on disk when it returns, and found by the next search."""
+
+    def search(
+        self, embedding: NDArray[np.float32], top_k: int, where: Filter, group_by: Literal["identity"] | None = None
+    ) -> SearchResult:
+        """The nearest records of an embedding (D,); with `group_by`, the nearest of each identity."""
+
+    def get(self, id_: str) -> Record:
+        """One record; raises RecordNotFoundError."""
+
+    def image(self, record: Record) -> bytes:
+        """The bytes of the image file that the record was enrolled with."""
+
+    def page(self, where: Filter, limit: int, cursor: str | None) -> Page:
+        """A page of records; raises CursorError."""
+
+    def update(self, id_: str, changes: Mapping[str, Any]) -> Record:
+        """Changes some of the user's fields, by name; raises RecordNotFoundError, FieldsError."""
+
+    def delete(self, id_: str) -> None:
+        """Forgets a record and, if no other record shows it, its image; raises RecordNotFoundError."""
+
+    def delete_identity(self, identity: str) -> int:
+        """Forgets every record of an identity and says how many there were."""
+
+    def stats(self, limit: int) -> Stats:
+        """Counts, at most `limit` cameras and identities listed."""
+
+    def close(self) -> None:
+        """Releases the data folder."""

@@ -1,0 +1,114 @@
+"""A record: one enrolled vehicle, and everything that is known about it."""
+
+import hashlib
+import json
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.box import Box
+
+
+class FieldsError(ValueError):
+    """Fields that contradict each other; the message says which."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """What the user says about a vehicle; all optional, all changeable.
+
+    Attributes:
+        captured_at: with a time zone; kept in UTC to the microsecond.
+        latitude, longitude: WGS 84 degrees, both or none.
+        tags: sorted, each once.
+    """
+
+    identity: str | None = None
+    camera: str | None = None
+    captured_at: datetime | None = None
+    latitude: float | None = None
+    longitude: float | None = None
+    tags: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.captured_at is not None:
+            if self.captured_at.tzinfo is None:
+                raise FieldsError("captured_at needs a time zone")
+            object.__setattr__(self, "captured_at", self.captured_at.astimezone(UTC))
+        if (self.latitude is None) != (self.longitude is None):
+            raise FieldsError("latitude and longitude come together: give both or none")
+        object.__setattr__(self, "tags", tuple(sorted(set(self.tags))))
+
+    def differing(self, other: "Fields") -> list[str]:
+        """The names of the fields whose values differ, in the order of the class."""
+        return [f.name for f in fields(Fields) if getattr(self, f.name) != getattr(other, f.name)]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelKey:
+    """Which model made an embedding; embeddings of different keys are never compared.
+
+    Attributes:
+        fingerprint: of the checkpoint.
+        precision: the numeric path, ``"float32"`` or ``"bf16"``.
+    """
+
+    fingerprint: str
+    precision: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Record:
+    """One vehicle in the gallery.
+
+    Attributes:
+        id: `record_id` of content and box, 32 hex digits.
+        content: SHA-256 (hex) of the image file's bytes.
+        media_type: of the image file.
+        box: the vehicle, in pixels of the upright image.
+        whole_image: whether the box is all of the image.
+        embedding: (D,) float32.
+        theta: (2, 3) float32.
+        enrolled_at: when this embedding was stored, UTC.
+    """
+
+    id: str
+    content: str
+    media_type: str
+    box: Box
+    whole_image: bool
+    fields: Fields
+    embedding: NDArray[np.float32]
+    theta: NDArray[np.float32]
+    model: ModelKey
+    enrolled_at: datetime
+
+    def checksum(self) -> bytes:
+        """SHA-256 over every field: a flipped bit anywhere in the record shows."""
+        digest = hashlib.sha256()
+        described = [
+            self.id, self.content, self.media_type, list(self.box), self.whole_image,
+            self.fields.identity, self.fields.camera, _iso(self.fields.captured_at), self.fields.latitude,
+            self.fields.longitude, list(self.fields.tags), self.model.fingerprint, self.model.precision,
+            _iso(self.enrolled_at),
+        ]  # fmt: skip
+        digest.update(json.dumps(described).encode())
+        digest.update(self.embedding.tobytes())
+        digest.update(self.theta.tobytes())
+        return digest.digest()
+
+
+def content_hash(data: bytes) -> str:
+    """SHA-256 (hex) of an image file's bytes: its name in the image store."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def record_id(content: str, box: Box) -> str:
+    """The id of a vehicle: the same content and box have the same id on every backend and every machine."""
+    return hashlib.sha256(f"{content} {box}".encode()).hexdigest()[:32]
+
+
+def _iso(time: datetime | None) -> str | None:
+    return None if time is None else time.astimezone(UTC).isoformat(timespec="microseconds")

@@ -1,0 +1,267 @@
+"""The truth about every record: one SQLite file, and the table layout that it keeps."""
+
+import json
+import logging
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import haversine
+import numpy as np
+
+from index.filters import Filter, microseconds
+from index.gallery import GalleryError
+from index.record import Fields, ModelKey, Record
+from model.box import Box
+
+_LOG = logging.getLogger(__name__)
+
+_SCHEMA_VERSION: Final = 1
+
+# Embeddings have their own table: a filter then scans 200 bytes a record instead of 10 kB.
+_SCHEMA: Final = f"""
+BEGIN;
+CREATE TABLE record (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,  -- order of enrolment, never used twice
+    id TEXT NOT NULL UNIQUE,
+    content TEXT NOT NULL,
+    media_type TEXT NOT NULL,
+    box TEXT NOT NULL,
+    whole_image INTEGER NOT NULL,
+    identity TEXT,
+    camera TEXT,
+    captured_at INTEGER,  -- microseconds since 1970, UTC
+    latitude REAL,
+    longitude REAL,
+    tags TEXT NOT NULL,  -- JSON array
+    fingerprint TEXT NOT NULL,
+    precision TEXT NOT NULL,
+    enrolled_at INTEGER NOT NULL,
+    checksum BLOB NOT NULL
+) STRICT;
+CREATE INDEX record_content ON record (content);
+CREATE INDEX record_identity ON record (identity);
+CREATE INDEX record_camera ON record (camera);
+CREATE INDEX record_captured_at ON record (captured_at);
+CREATE INDEX record_model ON record (fingerprint, precision);
+CREATE TABLE embedding (
+    seq INTEGER PRIMARY KEY REFERENCES record (seq) ON DELETE CASCADE,
+    embedding BLOB NOT NULL,  -- float32, little endian
+    theta BLOB NOT NULL
+) STRICT;
+PRAGMA user_version = {_SCHEMA_VERSION};
+COMMIT;
+"""
+
+_COLUMNS: Final = """seq, id, content, media_type, box, whole_image, identity, camera, captured_at, latitude, longitude,
+tags, fingerprint, precision, enrolled_at, checksum, embedding, theta"""
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+# Below SQLite's limit of parameters in one statement.
+_IN_CHUNK: Final = 10_000
+
+
+class DamagedRecordError(GalleryError):
+    """A stored record does not have its checksum: the disk changed it."""
+
+
+class RecordStore:
+    """Records in SQLite (WAL, every commit synced). Each thread reads through a connection of its own."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._local = threading.local()
+        self._connections: list[sqlite3.Connection] = []
+        version = self._connection.execute("PRAGMA user_version").fetchone()[0]
+        if version == 0:
+            self._connection.executescript(_SCHEMA)
+        elif version != _SCHEMA_VERSION:
+            raise GalleryError(
+                f"{path} has the layout {version}, this program reads {_SCHEMA_VERSION}: use the program that wrote it"
+            )
+
+    def close(self) -> None:
+        """Closes every thread's connection; the store cannot be used afterwards."""
+        for connection in self._connections:
+            connection.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator["Writer"]:
+        """All writes inside are on disk when the block is left, or none of them if it raises."""
+        connection = self._connection
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield Writer(connection)
+            connection.execute("COMMIT")
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+
+    def find(self, where: str, parameters: Sequence[object], tail: str = "") -> Iterator[tuple[int, Record]]:
+        """(seq, record) of each row that the condition selects; damaged records are logged and left out."""
+        sql = f"SELECT {_COLUMNS} FROM record JOIN embedding USING (seq) WHERE {where} {tail}"  # noqa: S608 (no values)
+        for row in self._connection.execute(sql, parameters):
+            try:
+                yield row[0], _to_record(row)
+            except DamagedRecordError as error:
+                _LOG.error("%s", error)
+
+    def find_in(self, column: str, values: Sequence[object]) -> Iterator[tuple[int, Record]]:
+        """(seq, record) of each row whose column has one of the values, in no particular order."""
+        for chunk in _chunks(values):
+            yield from self.find(f"{column} IN ({_marks(chunk)})", chunk)
+
+    def get(self, id_: str) -> Record | None:
+        """One record, or None.
+
+        Raises:
+            DamagedRecordError: it is there, and not as it was written.
+        """
+        row = self._connection.execute(
+            f"SELECT {_COLUMNS} FROM record JOIN embedding USING (seq) WHERE id = ?",  # noqa: S608 (no values)
+            [id_],
+        ).fetchone()
+        return None if row is None else _to_record(row)
+
+    def count(self, where: Filter) -> int:
+        """How many records pass the filter."""
+        condition, parameters = where.where()
+        return self.scalar(f"SELECT count(*) FROM record WHERE {condition}", parameters)  # noqa: S608 (no values)
+
+    def seqs(self, where: Filter) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """The seq of every record that passes the filter, (N,) int64, in no particular order."""
+        condition, parameters = where.where()
+        rows = self._connection.execute(f"SELECT seq FROM record WHERE {condition}", parameters)  # noqa: S608
+        return np.fromiter((row[0] for row in rows), np.int64)
+
+    def tally(self, columns: str, limit: int) -> list[tuple[Any, ...]]:
+        """Rows of (value.., count) for the columns, the most frequent first."""
+        sql = f"SELECT {columns}, count(*) FROM record GROUP BY {columns} ORDER BY count(*) DESC, {columns} LIMIT ?"  # noqa: S608
+        return self._connection.execute(sql, [limit]).fetchall()
+
+    def seqs_in(self, column: str, values: Sequence[object]) -> list[int]:
+        """The seq of each row whose column has one of the values, damaged or not."""
+        return [row[0] for row in self._select_in("seq", column, values)]
+
+    def contents_in(self, column: str, values: Sequence[object]) -> set[str]:
+        """The image contents of the rows whose column has one of the values, damaged or not."""
+        return {row[0] for row in self._select_in("DISTINCT content", column, values)}
+
+    def contents(self) -> set[str]:
+        """Every image content that a record names."""
+        return {row[0] for row in self._connection.execute("SELECT DISTINCT content FROM record")}
+
+    def scalar(self, sql: str, parameters: Sequence[object] = ()) -> int:
+        """The first column of the first row: a count."""
+        return int(self._connection.execute(sql, parameters).fetchone()[0])
+
+    def _select_in(self, what: str, column: str, values: Sequence[object]) -> Iterator[tuple[Any, ...]]:
+        for chunk in _chunks(values):
+            yield from self._connection.execute(
+                f"SELECT {what} FROM record WHERE {column} IN ({_marks(chunk)})",  # noqa: S608 (no values)
+                chunk,
+            )
+
+    @property
+    def _connection(self) -> sqlite3.Connection:
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            # check_same_thread: only so that close() may close it.
+            connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=60)
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA foreign_keys = ON")
+            connection.create_function("distance_m", 4, _distance_m, deterministic=True)
+            self._local.connection = connection
+            self._connections.append(connection)
+        return connection
+
+
+class Writer:
+    """The writes of one transaction."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def insert(self, record: Record) -> None:
+        """Adds a record, with the next seq."""
+        names = [name.strip() for name in _COLUMNS.split(",")][1:-2]
+        values = [*_described(record), record.checksum()]
+        sql = f"INSERT INTO record ({','.join(names)}) VALUES ({','.join('?' * len(names))})"  # noqa: S608 (no values)
+        seq = self._connection.execute(sql, values).lastrowid
+        self._connection.execute(
+            "INSERT INTO embedding (seq, embedding, theta) VALUES (?, ?, ?)",
+            [seq, record.embedding.astype("<f4").tobytes(), record.theta.astype("<f4").tobytes()],
+        )
+
+    def update(self, record: Record) -> None:
+        """Overwrites the user's fields of the record with this id, and its checksum."""
+        fields = record.fields
+        self._connection.execute(
+            """UPDATE record SET identity = ?, camera = ?, captured_at = ?, latitude = ?, longitude = ?, tags = ?,
+            checksum = ? WHERE id = ?""",
+            [*_described_fields(fields), record.checksum(), record.id],
+        )
+
+    def delete(self, seqs: Sequence[int]) -> None:
+        """Removes the records with these seqs, and their embeddings."""
+        self._connection.executemany("DELETE FROM record WHERE seq = ?", [(seq,) for seq in seqs])
+
+
+def _described(record: Record) -> list[object]:
+    return [
+        record.id, record.content, record.media_type, str(record.box), int(record.whole_image),
+        *_described_fields(record.fields), record.model.fingerprint, record.model.precision,
+        microseconds(record.enrolled_at),
+    ]  # fmt: skip
+
+
+def _described_fields(fields: Fields) -> list[object]:
+    captured_at = None if fields.captured_at is None else microseconds(fields.captured_at)
+    tags = json.dumps(fields.tags, ensure_ascii=False)
+    return [fields.identity, fields.camera, captured_at, fields.latitude, fields.longitude, tags]
+
+
+def _to_record(row: tuple[Any, ...]) -> Record:
+    (_, id_, content, media_type, box, whole_image, identity, camera, captured_at, latitude, longitude, tags,
+     fingerprint, precision, enrolled_at, checksum, embedding, theta) = row  # fmt: skip
+
+    try:
+        record = Record(
+            id=id_,
+            content=content,
+            media_type=media_type,
+            box=Box.parse(box),
+            whole_image=bool(whole_image),
+            fields=Fields(identity, camera, _time(captured_at), latitude, longitude, tuple(json.loads(tags))),
+            embedding=np.frombuffer(embedding, "<f4"),
+            theta=np.frombuffer(theta, "<f4").reshape(2, 3),
+            model=ModelKey(fingerprint, precision),
+            enrolled_at=_EPOCH + timedelta(microseconds=enrolled_at),
+        )
+        intact = record.checksum() == checksum
+    except (ValueError, TypeError, OverflowError) as error:
+        raise DamagedRecordError(f"the record {id_} is damaged and cannot be read: {error}") from error
+    if not intact:
+        raise DamagedRecordError(f"the record {id_} is damaged: its checksum differs; delete it and enrol it again")
+    return record
+
+
+def _chunks(values: Sequence[object]) -> Iterator[Sequence[object]]:
+    for start in range(0, len(values), _IN_CHUNK):
+        yield values[start : start + _IN_CHUNK]
+
+
+def _marks(values: Sequence[object]) -> str:
+    return ",".join("?" * len(values))
+
+
+def _time(value: int | None) -> datetime | None:
+    return None if value is None else _EPOCH + timedelta(microseconds=value)
+
+
+def _distance_m(latitude_a: float, longitude_a: float, latitude_b: float, longitude_b: float) -> float:
+    return haversine.haversine((latitude_a, longitude_a), (latitude_b, longitude_b), unit=haversine.Unit.METERS)

@@ -1,0 +1,1 @@
+"""SANet: the network, its preprocessing, its checkpoint and the embedder that runs it."""

@@ -1,0 +1,88 @@
+"""The self-alignment module: a spatial transformer on the trunk's map (paper, Sec. III-C, Fig. 3)."""
+
+from typing import Final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from model.config import Padding, Transform
+
+ALIGN_CORNERS: Final = False
+"""One convention for every warp, of maps and of images: -1 and 1 are the outer edges of the border pixels."""
+
+# What the localisation net puts out per family, at the identity.
+_IDENTITY: Final[dict[Transform, tuple[float, ...]]] = {
+    "affine": (1.0, 0.0, 0.0, 0.0, 1.0, 0.0),  # theta, row by row
+    "similarity": (1.0, 0.0, 0.0, 0.0),  # s*cos, s*sin, x shift, y shift
+    "rotation": (1.0, 0.0),  # an unnormalised (cos, sin)
+}
+
+
+class SelfAlignment(nn.Module):
+    """Predicts theta from a feature map and resamples the map by it.
+
+    One localisation net serves both spatial branches: two convolutions and two fully connected layers (paper,
+    Sec. III-C; the widths are ours, the paper gives none). Its last layer starts at zero weight and the family's
+    identity as bias, so that an untrained module changes nothing.
+    """
+
+    def __init__(self, in_channels: int, transform: Transform, padding: Padding) -> None:
+        super().__init__()
+        self.transform: Transform = transform
+        self.padding: Padding = padding
+        identity = torch.tensor(_IDENTITY[transform])
+        self.localization = nn.Sequential(
+            nn.Conv2d(in_channels, 128, kernel_size=3, padding=1, bias=False),
+            nn.BatchNorm2d(128),
+            nn.ReLU(inplace=True),
+            nn.MaxPool2d(2),
+            nn.Conv2d(128, 64, kernel_size=3, padding=1, bias=False),
+            nn.BatchNorm2d(64),
+            nn.ReLU(inplace=True),
+            nn.AdaptiveAvgPool2d(4),
+            nn.Flatten(),
+            nn.Linear(64 * 4 * 4, 64),
+            nn.ReLU(inplace=True),
+            nn.Linear(64, len(identity)),
+        )
+        last = self.localization[-1]
+        nn.init.zeros_(last.weight)
+        last.bias.data = identity
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Features (N, C, H, W) -> the aligned features (N, C, H, W) and theta (N, 2, 3) float32."""
+        theta = theta_from_parameters(self.localization(features), self.transform)
+        return warp(features, theta, self.padding), theta
+
+
+def theta_from_parameters(parameters: Tensor, transform: Transform) -> Tensor:
+    """The localisation net's output (N, P) as theta (N, 2, 3) float32; P is 6, 4 or 2 by family."""
+    parameters = parameters.float()
+    if transform == "affine":
+        return parameters.unflatten(1, (2, 3))
+    if transform == "similarity":
+        a, b, x, y = parameters.unbind(1)
+    elif transform == "rotation":
+        # The epsilon keeps the gradient finite should both numbers vanish.
+        a, b = F.normalize(parameters, dim=1, eps=1e-6).unbind(1)
+        x = y = torch.zeros_like(a)
+    else:
+        raise ValueError(f"the transform {transform!r} has no theta")
+    return torch.stack([a, -b, x, b, a, y], dim=1).unflatten(1, (2, 3))
+
+
+def warp(images: Tensor, theta: Tensor, padding: Padding) -> Tensor:
+    """Resamples (N, C, H, W) by theta (N, 2, 3), which maps output to input coordinates in [-1, 1].
+
+    Runs in float32 whatever the autocast: bfloat16 coordinates would be off by up to 1/256 of the map.
+    """
+    with torch.autocast(images.device.type, enabled=False):
+        grid = F.affine_grid(theta.float(), list(images.shape), align_corners=ALIGN_CORNERS)
+        warped = F.grid_sample(images.float(), grid, padding_mode=padding, align_corners=ALIGN_CORNERS)
+    return warped.to(images.dtype)
+
+
+def identity_theta(num: int, device: torch.device | None = None) -> Tensor:
+    """The theta that changes nothing: (num, 2, 3) float32."""
+    return torch.eye(2, 3, device=device).repeat(num, 1, 1)

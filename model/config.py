@@ -1,0 +1,115 @@
+"""The shape of a network: all that a checkpoint needs to rebuild it, and nothing about how it was trained."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Final, Literal, get_args
+
+Backbone = Literal["resnet18", "resnet34", "resnet50", "resnet101"]
+Transform = Literal["none", "rotation", "similarity", "affine"]
+Padding = Literal["zeros", "border", "reflection"]
+Stride = Literal["3x3", "1x1"]
+
+PART_DIM: Final = 512
+"""Width of every reduced feature: g and each of the parts (paper, Sec. III-B)."""
+
+
+class ConfigError(ValueError):
+    """A configuration names something that does not exist; the message says what is possible."""
+
+
+@dataclass(frozen=True)
+class BackboneConfig:
+    """What SANet and the baseline have in common: the ResNet both are made of.
+
+    Attributes:
+        backbone: the torchvision ResNet whose layers are used.
+        stride: where a bottleneck halves the map: ``"3x3"`` as in torchvision ("v1.5"), ``"1x1"`` as in the
+            original ResNet v1 (He et al. 2016). The tensors of both have the same names and shapes, so a wrong
+            choice loads without an error and computes another network.
+        bn_eps: epsilon of every BatchNorm in the ResNet (torchvision 1e-5, Keras 1.001e-5).
+    """
+
+    backbone: Backbone = "resnet50"
+    stride: Stride = "3x3"
+    bn_eps: float = 1e-5
+
+    def __post_init__(self) -> None:
+        _check_choice("backbone", self.backbone, get_args(Backbone))
+        _check_choice("stride", self.stride, get_args(Stride))
+        if self.stride == "1x1" and self.backbone in ("resnet18", "resnet34"):
+            raise ConfigError(f'stride "1x1" needs bottleneck blocks, {self.backbone} has none: use "3x3"')
+        if not 0 < self.bn_eps < 1:
+            raise ConfigError(f"bn_eps must lie between 0 and 1, got {self.bn_eps}")
+
+
+@dataclass(frozen=True)
+class SANetConfig(BackboneConfig):
+    """The paper's network; the defaults are the paper's best (Table I, M = 2).
+
+    Attributes:
+        num_parts: M, the parts per spatial branch. The paper's are 2, 4 and 6; the embedding has
+            ``512 * (1 + 2 * M)`` numbers.
+        transform: the family of theta: ``"affine"`` (paper, 6 parameters), ``"similarity"`` (turn, uniform scale,
+            shift), ``"rotation"`` (turn alone), or ``"none"``, the ablation without the alignment module.
+        padding: what ``grid_sample`` reads outside the map.
+    """
+
+    num_parts: int = 2
+    transform: Transform = "affine"
+    padding: Padding = "zeros"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 1 <= self.num_parts <= 16:
+            raise ConfigError(f"num_parts must lie between 1 and 16 (the map is 16 x 16), got {self.num_parts}")
+        _check_choice("transform", self.transform, get_args(Transform))
+        _check_choice("padding", self.padding, get_args(Padding))
+
+    @property
+    def embedding_dim(self) -> int:
+        """Numbers in one embedding: [g, M parts of top/down, M parts of left/right]."""
+        return PART_DIM * (1 + 2 * self.num_parts)
+
+
+@dataclass(frozen=True)
+class BaselineConfig(BackboneConfig):
+    """The paper's baseline: the plain ResNet, its pooled last map the embedding."""
+
+    @property
+    def embedding_dim(self) -> int:
+        """Numbers in one embedding: layer4's channels."""
+        return 512 if self.backbone in ("resnet18", "resnet34") else 2048
+
+
+NetworkConfig = SANetConfig | BaselineConfig
+
+_ARCHITECTURES: Final[dict[str, type[SANetConfig] | type[BaselineConfig]]] = {
+    "sanet": SANetConfig,
+    "baseline": BaselineConfig,
+}
+
+
+def config_to_dict(config: NetworkConfig) -> dict[str, Any]:
+    """The configuration as plain JSON values, with its ``architecture`` beside its fields."""
+    architecture = next(name for name, kind in _ARCHITECTURES.items() if type(config) is kind)
+    return {"architecture": architecture, **dataclasses.asdict(config)}
+
+
+def config_from_dict(fields: dict[str, Any]) -> NetworkConfig:
+    """The inverse of `config_to_dict`.
+
+    Raises:
+        ConfigError: an unknown architecture or field, or a value that no network has.
+    """
+    fields = dict(fields)
+    architecture = fields.pop("architecture", None)
+    _check_choice("architecture", architecture, tuple(_ARCHITECTURES))
+    try:
+        return _ARCHITECTURES[str(architecture)](**fields)
+    except TypeError as error:
+        raise ConfigError(f"the configuration does not fit {architecture!r}: {error}") from None
+
+
+def _check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
+    if value not in choices:
+        raise ConfigError(f"{name} must be one of {', '.join(map(str, choices))}; got {value!r}")

@@ -1,0 +1,83 @@
+"""From crops to embeddings: the model on its device, in its numeric path."""
+
+from collections.abc import Sequence
+from typing import Final, Literal, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from model.checkpoint import Checkpoint
+
+Precision = Literal["float32", "bf16"]
+
+DEFAULT_BATCH: Final = 16
+
+
+class EmbeddingError(RuntimeError):
+    """The network gave something that is no embedding (NaN or infinity)."""
+
+
+class Embeddings(NamedTuple):
+    """Embeddings (N, D) float32 and the thetas (N, 2, 3) float32 that aligned them."""
+
+    embedding: NDArray[np.float32]
+    theta: NDArray[np.float32]
+
+
+class Embedder:
+    """Runs one checkpoint. Not thread-safe: one thread owns it and its device."""
+
+    def __init__(self, checkpoint: Checkpoint, device: str = "cpu", precision: Precision = "float32") -> None:
+        self.card = checkpoint.card
+        self.device = torch.device(device)
+        self.precision: Precision = precision
+        self._network = checkpoint.network.to(self.device, memory_format=torch.channels_last).eval()
+
+    @property
+    def embedding_dim(self) -> int:
+        """D."""
+        return self.card.config.embedding_dim
+
+    def embed(self, crops: Sequence[NDArray[np.uint8]], batch_size: int = DEFAULT_BATCH) -> Embeddings:
+        """Upright RGB crops (H, W, 3) uint8 of any sizes -> their embeddings, in order.
+
+        Raises:
+            EmbeddingError: a number in an embedding is not finite.
+        """
+        batches = [
+            self.embed_prepared(np.stack([self.card.preprocessing(crop) for crop in crops[i : i + batch_size]]))
+            for i in range(0, len(crops), batch_size)
+        ]
+        if not batches:
+            return Embeddings(np.empty((0, self.embedding_dim), np.float32), np.empty((0, 2, 3), np.float32))
+        return Embeddings(*(np.concatenate(arrays) for arrays in zip(*batches, strict=True)))
+
+    def embed_prepared(self, images: NDArray[np.uint8]) -> Embeddings:
+        """One batch of preprocessed images (N, S, S, 3) uint8 through the network at once.
+
+        Raises:
+            EmbeddingError: a number in an embedding is not finite.
+        """
+        # NHWC memory seen as NCHW is torch's channels_last: no copy.
+        batch = torch.from_numpy(images).permute(0, 3, 1, 2).to(self.device)
+        bf16 = self.precision == "bf16"
+        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
+            output = self._network(batch)
+        embedding = output.embedding.float().cpu().numpy()
+        if not np.isfinite(embedding).all():
+            raise EmbeddingError("the network's embedding is not finite: the checkpoint or the numeric path is at fault")
+        return Embeddings(embedding, output.theta.float().cpu().numpy())
+
+
+def pick_device(name: str) -> str:
+    """``"auto"`` is the first GPU that torch can use, else the CPU; any other name is taken as it is.
+
+    Raises:
+        ValueError: a GPU was asked for by name and there is none.
+    """
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError(f"the device {name!r} was asked for, and torch finds no GPU here: use cpu or auto")
+    return name

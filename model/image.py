@@ -1,0 +1,100 @@
+"""From the bytes of an image file to upright RGB pixels: one decoder for trainer, evaluator and service."""
+
+import io
+import warnings
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+FORMATS: Final = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
+"""The formats that are read, with their media types; nothing else reaches a decoder."""
+
+MAX_PIXELS: Final = 100_000_000
+"""Largest image, judged by its header before its pixels are allocated (300 MB of RGB); a 4K frame has 8 million."""
+
+MIN_SIDE_PX: Final = 4
+
+
+class ImageError(ValueError):
+    """Bytes that are no image we read; the message says what came and what to send instead."""
+
+
+class DecodedImage(NamedTuple):
+    """Pixels (H, W, 3) uint8 RGB, upright, and the media type of the file they came from."""
+
+    pixels: NDArray[np.uint8]
+    media_type: str
+
+
+def decode_image(data: bytes) -> DecodedImage:
+    """Decodes a JPEG, PNG or WebP file.
+
+    CMYK, palette, grey, alpha and 16-bit images become the RGB image that a viewer shows; alpha is dropped. The EXIF
+    orientation is applied.
+
+    Raises:
+        ImageError: empty, not one of `FORMATS`, animated, too large or too small, or its pixels are damaged.
+    """
+    if not data:
+        raise ImageError("the file is empty: send a JPEG, PNG or WebP image")
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns where it half believes a file (a bomb, broken EXIF); the size is checked below instead.
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(data), formats=list(FORMATS)) as image:
+                _check_header(image)
+                media_type = FORMATS[str(image.format)]
+                pixels = np.array(_to_rgb(ImageOps.exif_transpose(image)))
+    except UnidentifiedImageError:
+        raise ImageError("the file is not a JPEG, PNG or WebP image") from None
+    except Image.DecompressionBombError:
+        raise ImageError(f"the image has more than {MAX_PIXELS:,} pixels: send a smaller one or cut it") from None
+    except ImageError:
+        raise
+    # Pillow's decoders raise whatever the broken byte leads to (OSError, SyntaxError, struct.error, ...).
+    except Exception as error:
+        raise ImageError(f"the image is damaged and cannot be decoded ({error}): send it again") from error
+    return DecodedImage(pixels, media_type)
+
+
+def read_image(path: Path) -> NDArray[np.uint8]:
+    """The pixels (H, W, 3) of an image file.
+
+    Raises:
+        ImageError: as `decode_image`, with the path.
+        OSError: the file cannot be read.
+    """
+    try:
+        return decode_image(path.read_bytes()).pixels
+    except ImageError as error:
+        raise ImageError(f"{path}: {error}") from error
+
+
+def encode_image(pixels: NDArray[np.uint8], image_format: str) -> bytes:
+    """Pixels (H, W, 3) as the bytes of a ``"PNG"`` (lossless) or ``"JPEG"`` (quality 90) file."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, image_format, quality=90)
+    return buffer.getvalue()
+
+
+def _check_header(image: Image.Image) -> None:
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise ImageError(
+            f"the image is {width} x {height}, more than {MAX_PIXELS:,} pixels: send a smaller one or cut it"
+        )
+    if min(width, height) < MIN_SIDE_PX:
+        raise ImageError(f"the image is {width} x {height}: a vehicle needs {MIN_SIDE_PX} pixels a side at least")
+    if getattr(image, "n_frames", 1) > 1:
+        raise ImageError("the image is animated: send one still frame")
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):
+        # 16-bit grey; Pillow's own conversion clips at 255 instead of scaling.
+        grey = np.asarray(image).astype(np.uint32)
+        image = Image.fromarray((grey >> 8).astype(np.uint8))
+    return image.convert("RGB")

@@ -1,0 +1,92 @@
+"""SANet: one trunk, a global branch and two self-aligned spatial branches (paper, Fig. 2)."""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from model.alignment import SelfAlignment, identity_theta
+from model.config import PART_DIM, SANetConfig
+from model.normalization import Normalization
+from model.resnet import build_layer4, build_trunk, layer4_width, trunk_width
+
+
+class NetworkOutput(NamedTuple):
+    """What every network here returns, in training and in evaluation.
+
+    Attributes:
+        embedding: (N, D); for SANet [g, t.., l..], `PART_DIM` numbers each.
+        theta: (N, 2, 3) float32; the identity where the network does not align.
+    """
+
+    embedding: Tensor
+    theta: Tensor
+
+
+class GlobalBranch(nn.Module):
+    """layer4 at stride 2, average pool, reduction: the whole, unaligned vehicle."""
+
+    def __init__(self, config: SANetConfig) -> None:
+        super().__init__()
+        self.layer4 = build_layer4(config, stride=2)
+        self.reduction = nn.Conv2d(layer4_width(config), PART_DIM, kernel_size=1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(N, C, 16, 16) -> g (N, 512)."""
+        return self.reduction(F.adaptive_avg_pool2d(self.layer4(features), 1)).flatten(1)
+
+
+class SpatialBranch(nn.Module):
+    """layer4 at stride 1 on the aligned map, cut into M parts, each pooled and reduced on its own.
+
+    With `axis` 2 the parts are horizontal bands (top/down branch), with 3 vertical ones (left/right branch). Where M
+    does not divide the map (M = 6 of 16 rows) neighbouring parts share a row, as in PCB's adaptive pooling.
+    """
+
+    def __init__(self, config: SANetConfig, *, axis: int) -> None:
+        super().__init__()
+        self.pool_size = (config.num_parts, 1) if axis == 2 else (1, config.num_parts)
+        self.layer4 = build_layer4(config, stride=1)
+        self.reductions = nn.ModuleList(
+            nn.Conv2d(layer4_width(config), PART_DIM, kernel_size=1) for _ in range(config.num_parts)
+        )
+
+    def forward(self, aligned: Tensor) -> Tensor:
+        """(N, C, 16, 16) -> the parts, top to bottom or left to right: (N, M * 512)."""
+        parts = F.adaptive_avg_pool2d(self.layer4(aligned), self.pool_size).flatten(2)  # (N, C4, M)
+        reduced = [
+            reduction(part[..., None])
+            for reduction, part in zip(self.reductions, parts.split(1, dim=2), strict=True)
+        ]
+        return torch.cat(reduced, dim=1).flatten(1)
+
+
+class SANet(nn.Module):
+    """The paper's network. Images in, embedding and theta out; it normalises its input itself."""
+
+    def __init__(self, config: SANetConfig, normalization: Normalization | None = None) -> None:
+        super().__init__()
+        self.config = config
+        self.normalization = normalization or Normalization()
+        self.trunk = build_trunk(config)
+        self.alignment = (
+            None
+            if config.transform == "none"
+            else SelfAlignment(trunk_width(config), config.transform, config.padding)
+        )
+        self.global_branch = GlobalBranch(config)
+        self.top_down_branch = SpatialBranch(config, axis=2)
+        self.left_right_branch = SpatialBranch(config, axis=3)
+
+    def forward(self, images: Tensor) -> NetworkOutput:
+        """Images (N, 3, 256, 256), uint8 or float in [0, 1], RGB -> embedding (N, 512 * (1 + 2 M)) and theta."""
+        features = self.trunk(self.normalization(images))
+        if self.alignment is None:
+            aligned, theta = features, identity_theta(len(images), images.device)
+        else:
+            aligned, theta = self.alignment(features)
+        embedding = torch.cat(
+            [self.global_branch(features), self.top_down_branch(aligned), self.left_right_branch(aligned)], dim=1
+        )
+        return NetworkOutput(embedding, theta)

@@ -1,0 +1,1 @@
+"""The offline side: where checkpoints come from."""

@@ -1,0 +1,74 @@
+"""Writes the checkpoint before the first training step: fresh weights from a seed, or a pre-trained trunk.
+
+It embeds and aligns like any other, and says of itself that it is untrained: for trying the service out, and as the
+baseline that training has to beat.
+
+    python -m training.initialize --out FILE [--seed 0] [--backbone resnet50] [--trunk-weights NAME_OR_FILE]
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import get_args
+
+import torch
+
+from model.build import build_network
+from model.checkpoint import save_checkpoint
+from model.config import Backbone, BaselineConfig, ConfigError, NetworkConfig, SANetConfig, Stride, Transform
+from model.preprocessing import Preprocessing
+from model.pretrained import PretrainedError, load_pretrained
+
+
+def initialize(out: Path, config: NetworkConfig, *, seed: int = 0, trunk_weights: str | None = None) -> str:
+    """Writes an untrained checkpoint and returns its fingerprint: the same for the same arguments.
+
+    Raises:
+        PretrainedError: `trunk_weights` do not fit the network.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = build_network(config)
+    if trunk_weights is not None:
+        load_pretrained(network, trunk_weights)
+    # A weight file is known by its name: its folder is nobody's business.
+    source = None if trunk_weights is None else Path(trunk_weights).name
+    training = {"trained": False, "data": None, "seed": seed, "trunk_weights": source}
+    return save_checkpoint(out, network, Preprocessing(), training)
+
+
+def main() -> int:
+    """The command; exit code 2 for wrong arguments, 1 where the weights do not fit."""
+    parser = argparse.ArgumentParser(prog="python -m training.initialize", description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, required=True, help="the .safetensors file to write")
+    parser.add_argument("--seed", type=int, default=0, help="of the fresh weights (default 0)")
+    parser.add_argument("--architecture", choices=["sanet", "baseline"], default="sanet")
+    parser.add_argument("--backbone", choices=get_args(Backbone), default="resnet50")
+    parser.add_argument("--num-parts", type=int, default=2, help="M, parts per spatial branch (paper: 2, 4, 6)")
+    parser.add_argument("--transform", choices=get_args(Transform), default="affine", help="the family of theta")
+    parser.add_argument("--trunk-weights", help="a .pth/.safetensors file, or torchvision's name for them")
+    parser.add_argument("--stride", choices=get_args(Stride), default="3x3", help='"1x1" for ResNet-v1 weights')
+    parser.add_argument("--bn-eps", type=float, default=1e-5, help="BatchNorm epsilon of the weights (Keras 1.001e-5)")
+    parser.add_argument("--if-absent", action="store_true", help="leave a file that is there as it is")
+    parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
+    args = parser.parse_args()
+    if args.if_absent and args.out.exists():
+        return 0
+    try:
+        config: NetworkConfig
+        if args.architecture == "baseline":
+            config = BaselineConfig(args.backbone, args.stride, args.bn_eps)
+        else:
+            config = SANetConfig(args.backbone, args.stride, args.bn_eps, args.num_parts, args.transform)
+        fingerprint = initialize(args.out, config, seed=args.seed, trunk_weights=args.trunk_weights)
+    except (ConfigError, PretrainedError, OSError) as error:
+        sys.stderr.write(f"training.initialize: {error}\n")
+        return 1
+    result = {"checkpoint": str(args.out), "fingerprint": fingerprint, "trained": False}
+    sys.stdout.write(json.dumps(result) + "\n" if args.json else f"{args.out}: untrained, model {fingerprint}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
