@@ -72,9 +72,16 @@ class EmbeddedGallery:
             if stray:
                 _LOG.info("removed %d image files that no record names", stray)
             self._catch_up()
+            self._num_stale = -1
+            self._count_stale()
         except BaseException:
             self._owner.release()
             raise
+
+    @property
+    def num_stale(self) -> int:
+        """Records of other models: kept, not searched. Cheap enough for every request."""
+        return self._num_stale
 
     def known(self, ids: Sequence[str]) -> dict[str, Record]:
         """Those of the ids that this model has already embedded."""
@@ -111,10 +118,15 @@ class EmbeddedGallery:
                         writer.insert(enrolment.record)
                 self._index.remove(replaced)
                 self._catch_up()
+                self._count_stale()
             return results
 
     def search(
-        self, embedding: NDArray[np.float32], top_k: int, where: Filter, group_by: Literal["identity"] | None = None
+        self,
+        embedding: NDArray[np.float32],
+        top_k: int,
+        where: Filter,
+        group_by: Literal["identity"] | None = None,
     ) -> SearchResult:
         """The nearest records of an embedding (D,); with `group_by`, the nearest of each identity.
 
@@ -167,7 +179,9 @@ class EmbeddedGallery:
         except ValueError:
             raise CursorError(f"{cursor!r} is no cursor: take next_cursor of the page before, or none") from None
         condition, parameters = where.where()
-        found = list(self._store.find(f"{condition} AND seq > ?", [*parameters, after], f"ORDER BY seq LIMIT {limit + 1}"))
+        found = list(
+            self._store.find(f"{condition} AND seq > ?", [*parameters, after], f"ORDER BY seq LIMIT {limit + 1}")
+        )
         more = len(found) > limit
         found = found[:limit]
         return Page(
@@ -205,21 +219,16 @@ class EmbeddedGallery:
 
     def stats(self, limit: int) -> Stats:
         """Counts, at most `limit` cameras and identities listed."""
-        models = self._store.tally("fingerprint, precision", limit=100)
-        own = self._store.scalar(
-            "SELECT count(*) FROM record WHERE fingerprint = ? AND precision = ?",
-            [self.model.fingerprint, self.model.precision],
-        )
         return Stats(
-            total=self._store.scalar("SELECT count(*) FROM record"),
+            total=self._store.count(Filter()),
             searchable=len(self._index),
-            damaged=own - len(self._index),
-            num_images=self._store.scalar("SELECT count(DISTINCT content) FROM record"),
-            num_cameras=self._store.scalar("SELECT count(DISTINCT camera) FROM record"),
-            num_identities=self._store.scalar("SELECT count(DISTINCT identity) FROM record"),
+            damaged=self._store.num_of_model(self.model) - len(self._index),
+            num_images=self._store.num_distinct("content"),
+            num_cameras=self._store.num_distinct("camera"),
+            num_identities=self._store.num_distinct("identity"),
             cameras=self._store.tally("camera", limit),
             identities=self._store.tally("identity", limit),
-            models=models,
+            models=self._store.tally("fingerprint, precision", limit=100),
         )
 
     def close(self) -> None:
@@ -236,6 +245,7 @@ class EmbeddedGallery:
             with self._store.transaction() as writer:
                 writer.delete(seqs)
             self._index.remove(seqs)
+            self._count_stale()
             self._images.discard(contents - self._store.contents_in("content", list(contents)))
             return len(seqs)
 
@@ -247,6 +257,12 @@ class EmbeddedGallery:
         while chunk := list(islice(rows, _LOAD_CHUNK)):
             embeddings = np.stack([record.embedding for _, record in chunk])
             self._index.add(embeddings, [seq for seq, _ in chunk], [record.id for _, record in chunk])
+
+    def _count_stale(self) -> None:
+        # None stay none: only another model's process adds some.
+        if self._num_stale != 0:
+            own = self._store.num_of_model(self.model)
+            self._num_stale = self._store.count(Filter()) - own
 
 
 def _nearest_of_each_identity(matches: list[Match]) -> list[Match]:

@@ -16,7 +16,7 @@ _CHUNK: Final = 4096
 
 
 class Neighbours(NamedTuple):
-    """Rows by rising (distance, id): seq (K,) int64, Euclidean distance (K,) float64; `searched` rows were candidates."""
+    """Rows by rising (distance, id): seq (K,) int64 and distance (K,) float64, of `searched` candidates."""
 
     seq: NDArray[np.int64]
     distance: NDArray[np.float64]
@@ -130,7 +130,8 @@ class ExactSearch:
     def _rows(self, seqs: NDArray[np.int64]) -> NDArray[np.int64]:
         """The rows of those seqs that are there, ascending."""
         wanted = np.unique(seqs)
-        rows = np.searchsorted(self._seq, wanted)
+        rows: NDArray[np.int64] = np.searchsorted(self._seq, wanted)
         present = rows < len(self._seq)
         rows, wanted = rows[present], wanted[present]
-        return rows[self._seq[rows] == wanted]
+        kept: NDArray[np.int64] = rows[self._seq[rows] == wanted]
+        return kept

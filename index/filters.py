@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import NamedTuple
 
 
-class Near(NamedTuple):
+@dataclass(frozen=True)
+class Near:
     """A circle on the ground: WGS 84 degrees and metres."""
 
     latitude: float
@@ -51,7 +51,9 @@ class Filter:
         if self.captured_before is not None:
             add("captured_at < ?", microseconds(self.captured_before))
         if self.near is not None:
-            add("latitude IS NOT NULL AND distance_m(latitude, longitude, ?, ?) <= ?", *self.near)
+            near = self.near
+            term = "latitude IS NOT NULL AND distance_m(latitude, longitude, ?, ?) <= ?"
+            add(term, near.latitude, near.longitude, near.radius_m)
         return " AND ".join(terms) or "1", parameters
 
 

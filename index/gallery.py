@@ -95,6 +95,10 @@ class Stats:
 class Gallery(Protocol):
     """Records that outlive the process, and exact search over those of one model. Safe to call from any thread."""
 
+    @property
+    def num_stale(self) -> int:
+        """Records of other models: kept, not searched. Cheap enough for every request."""
+
     def known(self, ids: Sequence[str]) -> dict[str, Record]:
         """Those of the ids that this model has already embedded."""
 
@@ -102,7 +106,11 @@ class Gallery(Protocol):
         """Stores all of them, or none if it raises; they are on disk when it returns, and found by the next search."""
 
     def search(
-        self, embedding: NDArray[np.float32], top_k: int, where: Filter, group_by: Literal["identity"] | None = None
+        self,
+        embedding: NDArray[np.float32],
+        top_k: int,
+        where: Filter,
+        group_by: Literal["identity"] | None = None,
     ) -> SearchResult:
         """The nearest records of an embedding (D,); with `group_by`, the nearest of each identity."""
 

@@ -89,7 +89,7 @@ class Record:
         """SHA-256 over every field: a flipped bit anywhere in the record shows."""
         digest = hashlib.sha256()
         described = [
-            self.id, self.content, self.media_type, list(self.box), self.whole_image,
+            self.id, self.content, self.media_type, str(self.box), self.whole_image,
             self.fields.identity, self.fields.camera, _iso(self.fields.captured_at), self.fields.latitude,
             self.fields.longitude, list(self.fields.tags), self.model.fingerprint, self.model.precision,
             _iso(self.enrolled_at),

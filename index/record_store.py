@@ -129,7 +129,7 @@ class RecordStore:
     def count(self, where: Filter) -> int:
         """How many records pass the filter."""
         condition, parameters = where.where()
-        return self.scalar(f"SELECT count(*) FROM record WHERE {condition}", parameters)  # noqa: S608 (no values)
+        return self._scalar(f"SELECT count(*) FROM record WHERE {condition}", parameters)  # noqa: S608 (no values)
 
     def seqs(self, where: Filter) -> np.ndarray[Any, np.dtype[np.int64]]:
         """The seq of every record that passes the filter, (N,) int64, in no particular order."""
@@ -154,8 +154,16 @@ class RecordStore:
         """Every image content that a record names."""
         return {row[0] for row in self._connection.execute("SELECT DISTINCT content FROM record")}
 
-    def scalar(self, sql: str, parameters: Sequence[object] = ()) -> int:
-        """The first column of the first row: a count."""
+    def num_of_model(self, model: ModelKey) -> int:
+        """How many records this model made."""
+        sql = "SELECT count(*) FROM record WHERE fingerprint = ? AND precision = ?"
+        return self._scalar(sql, [model.fingerprint, model.precision])
+
+    def num_distinct(self, column: str) -> int:
+        """How many different values a column has."""
+        return self._scalar(f"SELECT count(DISTINCT {column}) FROM record")  # noqa: S608 (no values)
+
+    def _scalar(self, sql: str, parameters: Sequence[object] = ()) -> int:
         return int(self._connection.execute(sql, parameters).fetchone()[0])
 
     def _select_in(self, what: str, column: str, values: Sequence[object]) -> Iterator[tuple[Any, ...]]:
@@ -264,4 +272,5 @@ def _time(value: int | None) -> datetime | None:
 
 
 def _distance_m(latitude_a: float, longitude_a: float, latitude_b: float, longitude_b: float) -> float:
-    return haversine.haversine((latitude_a, longitude_a), (latitude_b, longitude_b), unit=haversine.Unit.METERS)
+    here, there = (latitude_a, longitude_a), (latitude_b, longitude_b)
+    return float(haversine.haversine(here, there, unit=haversine.Unit.METERS))

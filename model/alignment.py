@@ -32,6 +32,9 @@ class SelfAlignment(nn.Module):
         self.transform: Transform = transform
         self.padding: Padding = padding
         identity = torch.tensor(_IDENTITY[transform])
+        last = nn.Linear(64, len(identity))
+        nn.init.zeros_(last.weight)
+        last.bias.data = identity
         self.localization = nn.Sequential(
             nn.Conv2d(in_channels, 128, kernel_size=3, padding=1, bias=False),
             nn.BatchNorm2d(128),
@@ -44,11 +47,8 @@ class SelfAlignment(nn.Module):
             nn.Flatten(),
             nn.Linear(64 * 4 * 4, 64),
             nn.ReLU(inplace=True),
-            nn.Linear(64, len(identity)),
+            last,
         )
-        last = self.localization[-1]
-        nn.init.zeros_(last.weight)
-        last.bias.data = identity
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Features (N, C, H, W) -> the aligned features (N, C, H, W) and theta (N, 2, 3) float32."""
@@ -60,7 +60,7 @@ def theta_from_parameters(parameters: Tensor, transform: Transform) -> Tensor:
     """The localisation net's output (N, P) as theta (N, 2, 3) float32; P is 6, 4 or 2 by family."""
     parameters = parameters.float()
     if transform == "affine":
-        return parameters.unflatten(1, (2, 3))
+        return parameters.view(-1, 2, 3)
     if transform == "similarity":
         a, b, x, y = parameters.unbind(1)
     elif transform == "rotation":
@@ -69,7 +69,7 @@ def theta_from_parameters(parameters: Tensor, transform: Transform) -> Tensor:
         x = y = torch.zeros_like(a)
     else:
         raise ValueError(f"the transform {transform!r} has no theta")
-    return torch.stack([a, -b, x, b, a, y], dim=1).unflatten(1, (2, 3))
+    return torch.stack([a, -b, x, b, a, y], dim=1).view(-1, 2, 3)
 
 
 def warp(images: Tensor, theta: Tensor, padding: Padding) -> Tensor:

@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple, Self
+from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,8 @@ class BoxError(ValueError):
     """A box that cannot be read, or that does not lie on the image; the message says what to send instead."""
 
 
-class Box(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Box:
     """x, y of the top left corner, width and height, in pixels of the image after its EXIF orientation."""
 
     x: int
@@ -36,9 +38,9 @@ class Box(NamedTuple):
         try:
             x, y, w, h = (_finite(number) for number in numbers)
         except (ValueError, TypeError):
-            raise BoxError(f"a box is four numbers x,y,w,h in pixels; got {_shorten(value)}") from None
+            raise BoxError(f"a box is four numbers x,y,w,h in pixels, not {_shorten(value)}") from None
         if w <= 0 or h <= 0:
-            raise BoxError(f"a box needs a width and a height above 0; got {_shorten(value)}")
+            raise BoxError(f"a box needs a width and a height above 0, not {_shorten(value)}")
         left, top = round(x), round(y)
         return cls(left, top, round(x + w) - left, round(y + h) - top)
 

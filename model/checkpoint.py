@@ -62,9 +62,7 @@ class Checkpoint:
     card: ModelCard
 
 
-def save_checkpoint(
-    path: Path, network: Network, preprocessing: Preprocessing, training: dict[str, Any]
-) -> str:
+def save_checkpoint(path: Path, network: Network, preprocessing: Preprocessing, training: dict[str, Any]) -> str:
     """Writes a checkpoint, whole or not at all, and returns its fingerprint."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     config_json = canonical_json(config_to_dict(network.config))
@@ -90,7 +88,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
     tensors, metadata = _read(path)
     card = _card(path, metadata)
     if compute_fingerprint(metadata["config"], metadata["preprocessing"], tensors) != card.fingerprint:
-        raise CheckpointError(f"the checkpoint {path} is damaged: its tensors do not have its fingerprint; fetch it again")
+        raise CheckpointError(
+            f"the checkpoint {path} is damaged: its tensors do not have its fingerprint; fetch it again"
+        )
     # On the meta device nothing is initialised only to be overwritten; the normalisation is set from the card.
     with torch.device("meta"):
         network = build_network(card.config, card.preprocessing)
@@ -120,7 +120,7 @@ def compute_fingerprint(config_json: str, preprocessing_json: str, tensors: dict
     """SHA-256 over length-prefixed fields, so that no two models can run into the same bytes."""
     digest = hashlib.sha256()
 
-    def update(data: bytes | memoryview) -> None:
+    def update(data: "bytes | memoryview[int]") -> None:
         digest.update(len(data).to_bytes(8, "little"))
         digest.update(data)
 
@@ -130,7 +130,7 @@ def compute_fingerprint(config_json: str, preprocessing_json: str, tensors: dict
         tensor = tensors[name].contiguous()
         update(name.encode())
         update(f"{tensor.dtype} {list(tensor.shape)}".encode())
-        update(memoryview(tensor.reshape(-1).view(torch.uint8).numpy()))
+        update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 

@@ -32,7 +32,7 @@ class Embedder:
         self.card = checkpoint.card
         self.device = torch.device(device)
         self.precision: Precision = precision
-        self._network = checkpoint.network.to(self.device, memory_format=torch.channels_last).eval()
+        self._network = checkpoint.network.to(self.device).to(memory_format=torch.channels_last).eval()
 
     @property
     def embedding_dim(self) -> int:
@@ -66,7 +66,9 @@ class Embedder:
             output = self._network(batch)
         embedding = output.embedding.float().cpu().numpy()
         if not np.isfinite(embedding).all():
-            raise EmbeddingError("the network's embedding is not finite: the checkpoint or the numeric path is at fault")
+            raise EmbeddingError(
+                "the network's embedding is not finite: the checkpoint or the numeric path is at fault"
+            )
         return Embeddings(embedding, output.theta.float().cpu().numpy())
 
 

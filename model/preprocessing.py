@@ -32,8 +32,8 @@ class Preprocessing:
         if not 32 <= self.size_px <= 2048 or self.size_px % 16:
             raise PreprocessingError(f"size_px must be a multiple of 16 between 32 and 2048, got {self.size_px}")
         for name, values in (("mean", self.mean), ("std", self.std)):
-            if len(values) != 3 or not all(math.isfinite(value) for value in values):
-                raise PreprocessingError(f"{name} must hold three finite numbers, got {values}")
+            if not all(math.isfinite(value) for value in values):
+                raise PreprocessingError(f"{name} must hold finite numbers, got {values}")
         if min(self.std) <= 0:
             raise PreprocessingError(f"std must be above 0, got {self.std}")
 
@@ -47,7 +47,12 @@ class Preprocessing:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return {**asdict(self), "mean": list(self.mean), "std": list(self.std), "resize": "bilinear-antialias"}
+        return {
+            **asdict(self),
+            "mean": list(self.mean),
+            "std": list(self.std),
+            "resize": "bilinear-antialias",
+        }
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> "Preprocessing":
@@ -61,6 +66,9 @@ class Preprocessing:
         if resize != "bilinear-antialias":
             raise PreprocessingError(f'resize must be "bilinear-antialias", got {resize!r}')
         try:
-            return cls(fields["size_px"], tuple(fields["mean"]), tuple(fields["std"]))
-        except (KeyError, TypeError) as error:
+            (mean_r, mean_g, mean_b), (std_r, std_g, std_b) = fields["mean"], fields["std"]
+            return cls(fields["size_px"], (mean_r, mean_g, mean_b), (std_r, std_g, std_b))
+        except (KeyError, TypeError, ValueError) as error:
+            if isinstance(error, PreprocessingError):
+                raise
             raise PreprocessingError(f"the preprocessing is incomplete or malformed: {error!r}") from None

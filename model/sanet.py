@@ -34,7 +34,8 @@ class GlobalBranch(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """(N, C, 16, 16) -> g (N, 512)."""
-        return self.reduction(F.adaptive_avg_pool2d(self.layer4(features), 1)).flatten(1)
+        pooled = F.adaptive_avg_pool2d(self.layer4(features), 1)
+        return torch.flatten(self.reduction(pooled), 1)
 
 
 class SpatialBranch(nn.Module):
@@ -57,7 +58,7 @@ class SpatialBranch(nn.Module):
         parts = F.adaptive_avg_pool2d(self.layer4(aligned), self.pool_size).flatten(2)  # (N, C4, M)
         reduced = [
             reduction(part[..., None])
-            for reduction, part in zip(self.reductions, parts.split(1, dim=2), strict=True)
+            for reduction, part in zip(self.reductions, torch.split(parts, 1, dim=2), strict=True)
         ]
         return torch.cat(reduced, dim=1).flatten(1)
 
@@ -71,9 +72,7 @@ class SANet(nn.Module):
         self.normalization = normalization or Normalization()
         self.trunk = build_trunk(config)
         self.alignment = (
-            None
-            if config.transform == "none"
-            else SelfAlignment(trunk_width(config), config.transform, config.padding)
+            None if config.transform == "none" else SelfAlignment(trunk_width(config), config.transform, config.padding)
         )
         self.global_branch = GlobalBranch(config)
         self.top_down_branch = SpatialBranch(config, axis=2)
@@ -87,6 +86,7 @@ class SANet(nn.Module):
         else:
             aligned, theta = self.alignment(features)
         embedding = torch.cat(
-            [self.global_branch(features), self.top_down_branch(aligned), self.left_right_branch(aligned)], dim=1
+            [self.global_branch(features), self.top_down_branch(aligned), self.left_right_branch(aligned)],
+            dim=1,
         )
         return NetworkOutput(embedding, theta)

@@ -1,0 +1,203 @@
+"""What goes out: the JSON of every answer."""
+
+from datetime import datetime
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, Field
+
+from index.gallery import Match
+from index.record import Record
+from model.theta import turn_of
+
+Theta = list[list[float]]
+
+
+class RecordAnswer(BaseModel):
+    """One record of the gallery."""
+
+    id: str
+    identity: str | None
+    camera: str | None
+    captured_at: datetime | None
+    latitude: float | None
+    longitude: float | None
+    tags: list[str]
+    box: str = Field(description="x,y,w,h in pixels of the upright image")
+    theta: Theta
+    rotation_deg: float
+    mirrored: bool
+    model: str = Field(description="fingerprint of the model that made the embedding")
+    precision: str
+    enrolled_at: datetime
+    image_url: str
+    aligned_url: str
+
+    @classmethod
+    def of(cls, record: Record) -> Self:
+        """The answer for a record."""
+        fields = record.fields
+        turn = turn_of(record.theta)
+        return cls(
+            id=record.id,
+            identity=fields.identity,
+            camera=fields.camera,
+            captured_at=fields.captured_at,
+            latitude=fields.latitude,
+            longitude=fields.longitude,
+            tags=list(fields.tags),
+            box=str(record.box),
+            theta=record.theta.tolist(),
+            rotation_deg=turn.rotation_deg,
+            mirrored=turn.mirrored,
+            model=record.model.fingerprint,
+            precision=record.model.precision,
+            enrolled_at=record.enrolled_at,
+            image_url=f"/gallery/{record.id}/image",
+            aligned_url=f"/gallery/{record.id}/aligned",
+        )
+
+
+class QueryImage(BaseModel):
+    """What the network made of the query."""
+
+    theta: Theta = Field(description="2 x 3, maps output to input coordinates in [-1, 1]")
+    rotation_deg: float = Field(description="counter-clockwise turn of the content, in (-180, 180]")
+    mirrored: bool
+    aligned_view: str = Field(description="data:image/jpeg;base64,...")
+    model: str = Field(description="fingerprint of the model")
+
+
+class MatchAnswer(BaseModel):
+    """One match; a lower distance is better."""
+
+    rank: int
+    id: str
+    distance: float = Field(description="Euclidean, not squared")
+    probability: float | None = Field(description="that it is the same vehicle; null while uncalibrated")
+    identity: str | None
+    camera: str | None
+    captured_at: datetime | None
+    image_url: str
+    aligned_url: str
+
+    @classmethod
+    def of(cls, rank: int, match: Match) -> Self:
+        """The answer for a match."""
+        record = match.record
+        return cls(
+            rank=rank,
+            id=record.id,
+            distance=match.distance,
+            probability=None,
+            identity=record.fields.identity,
+            camera=record.fields.camera,
+            captured_at=record.fields.captured_at,
+            image_url=f"/gallery/{record.id}/image",
+            aligned_url=f"/gallery/{record.id}/aligned",
+        )
+
+
+class Timing(BaseModel):
+    """Where the time went, in milliseconds; embed includes waiting in the queue."""
+
+    decode: float
+    embed: float
+    search: float
+    total: float
+
+
+class QueryAnswer(BaseModel):
+    """``POST /query``."""
+
+    query: QueryImage
+    decision: Literal["match", "uncertain", "no_match", "uncalibrated"]
+    matches: list[MatchAnswer]
+    searched: int = Field(description="records that passed the conditions")
+    timing_ms: Timing
+    warnings: list[str] = Field(description="what makes these matches less than they seem; empty if nothing does")
+
+
+class EnrolmentResult(BaseModel):
+    """What became of one vehicle; a file with boxes has one result per box, in order."""
+
+    filename: str
+    status: Literal["enrolled", "duplicate", "rejected"]
+    id: str | None = None
+    box: str | None = None
+    detail: str | None = None
+
+
+class GalleryAnswer(BaseModel):
+    """``POST /gallery``."""
+
+    results: list[EnrolmentResult]
+    enrolled: int
+    duplicates: int
+    rejected: int
+    warnings: list[str]
+
+
+class PageAnswer(BaseModel):
+    """``GET /gallery``."""
+
+    records: list[RecordAnswer]
+    next_cursor: str | None
+    total: int = Field(description="records that passed the conditions, on all pages")
+
+
+class Count(BaseModel):
+    """How many records have a value; null counts those without one."""
+
+    value: str | None
+    count: int
+
+
+class ModelCount(BaseModel):
+    """How many records a model embedded."""
+
+    model: str
+    precision: str
+    count: int
+
+
+class StatsAnswer(BaseModel):
+    """``GET /gallery/stats``."""
+
+    total: int
+    searchable: int = Field(description="embedded by the model that searches")
+    damaged: int = Field(description="failed their checksum when the gallery was opened")
+    num_images: int
+    num_cameras: int
+    num_identities: int
+    cameras: list[Count]
+    identities: list[Count]
+    models: list[ModelCount]
+
+
+class DeletedAnswer(BaseModel):
+    """``DELETE /gallery?identity=``."""
+
+    deleted: int
+
+
+class StatusAnswer(BaseModel):
+    """``GET /healthz`` and ``/readyz``."""
+
+    status: Literal["alive", "ready"]
+
+
+class ModelAnswer(BaseModel):
+    """``GET /model``: the model card."""
+
+    fingerprint: str
+    trained: bool
+    config: dict[str, Any]
+    preprocessing: dict[str, Any]
+    embedding_dim: int
+    num_parameters: int
+    precision: str
+    device: str
+    training: dict[str, Any]
+    evaluation: dict[str, Any] | None
+    calibration: dict[str, Any] | None
+    warnings: list[str]

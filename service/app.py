@@ -1,0 +1,70 @@
+"""The application: its routes, its errors, and the loading behind them."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from importlib import metadata
+
+from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service import enrol, problems, query, records, status
+from service.engine import Engine
+from service.settings import Settings
+
+
+def create_app(settings: Settings, on_failure: Callable[[Exception], None]) -> FastAPI:
+    """The service with these settings.
+
+    It listens at once and answers 503 until the engine is open, so that a large gallery does not look like a dead
+    process. `on_failure` is called if the engine cannot be opened.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async def load() -> None:
+            try:
+                app.state.engine = await asyncio.to_thread(Engine.open, settings)
+            except Exception as error:
+                on_failure(error)
+
+        loading = asyncio.create_task(load())
+        yield
+        await loading
+        if (engine := app.state.engine) is not None:
+            await asyncio.to_thread(engine.close)
+
+    # Offline: the documentation page brings its own scripts, because drones fly where no CDN is.
+    app = FastAPIOffline(
+        title="SANet Retrieval",
+        summary="Finds a vehicle again in drone imagery.",
+        version=metadata.version("sanet-retrieval"),
+        lifespan=lifespan,
+    )
+    app.state.engine = None
+    problems.install(app)
+    for module in (query, enrol, records, status):
+        app.include_router(module.router)
+    app.add_middleware(_NameTheModel, state=app.state)
+    return app
+
+
+class _NameTheModel:
+    """Puts the model into a header of every answer, and whether it was trained: also where the body has no place."""
+
+    def __init__(self, app: ASGIApp, state: object) -> None:
+        self._app = app
+        self._state = state
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        engine: Engine | None = getattr(self._state, "engine", None)
+
+        async def named(message: Message) -> None:
+            if message["type"] == "http.response.start" and engine is not None:
+                trained = "trained" if engine.card.trained else "untrained"
+                MutableHeaders(scope=message).append("SANet-Model", f"{engine.card.fingerprint}; {trained}")
+            await send(message)
+
+        await self._app(scope, receive, named)

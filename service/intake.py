@@ -1,0 +1,99 @@
+"""From the bytes of an upload to vehicles on their way through the network."""
+
+import dataclasses
+from collections.abc import Sequence
+from concurrent.futures import Future
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index.record import Fields, Record, content_hash, record_id
+from model.box import Box, BoxError
+from model.image import ImageError, decode_image
+from service.engine import Engine
+from service.forms import RawBox, Vehicle
+from service.worker import Admission, Embedded
+
+
+@dataclasses.dataclass(frozen=True)
+class Crop:
+    """A vehicle that was found in its image.
+
+    Attributes:
+        source: the record that this content and box have already, or what the network will make of them.
+    """
+
+    id: str
+    box: Box
+    whole_image: bool
+    fields: Fields
+    source: Record | Future[Embedded]
+
+
+@dataclasses.dataclass(frozen=True)
+class Rejected:
+    """A vehicle that cannot be embedded, and why."""
+
+    detail: str
+    box: str | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Intake:
+    """One file of an enrolment: its bytes, their hash, and what became of each of its vehicles, in order."""
+
+    data: bytes
+    content: str
+    media_type: str
+    vehicles: list[Crop | Rejected]
+
+
+def take_in_query(engine: Engine, file: BinaryIO, box: Box | None) -> NDArray[np.uint8]:
+    """The query's vehicle, preprocessed (S, S, 3).
+
+    Raises:
+        ImageError, BoxError: the image or the box cannot be used.
+    """
+    pixels = decode_image(file.read()).pixels
+    return engine.card.preprocessing(_fit(box, pixels).cut(pixels))
+
+
+def take_in_file(engine: Engine, admission: Admission, file: BinaryIO, vehicles: Sequence[Vehicle]) -> Intake:
+    """Decodes a file once and sends its vehicles to the network, but for those the gallery knows.
+
+    What is wrong rejects what it is wrong with: an image all its vehicles, a box its own.
+    """
+    data = file.read()
+    try:
+        image = decode_image(data)
+    except ImageError as error:
+        return Intake(data, "", "", [Rejected(str(error), _text(vehicle.box)) for vehicle in vehicles])
+    content = content_hash(data)
+    boxes: list[Box | Rejected] = []
+    for vehicle in vehicles:
+        try:
+            boxes.append(_fit(None if vehicle.box is None else Box.parse(vehicle.box), image.pixels))
+        except BoxError as error:
+            boxes.append(Rejected(str(error), _text(vehicle.box)))
+    known = engine.gallery.known([record_id(content, box) for box in boxes if isinstance(box, Box)])
+    taken: list[Crop | Rejected] = []
+    for vehicle, box in zip(vehicles, boxes, strict=True):
+        if isinstance(box, Rejected):
+            taken.append(box)
+            continue
+        id_ = record_id(content, box)
+        pixels = box.cut(image.pixels)
+        source = known.get(id_) or admission.submit(engine.card.preprocessing(pixels))
+        whole_image = pixels.shape == image.pixels.shape
+        taken.append(Crop(id_, box, whole_image, vehicle.fields, source))
+    return Intake(data, content, image.media_type, taken)
+
+
+def _fit(box: Box | None, pixels: NDArray[np.uint8]) -> Box:
+    height, width, _ = pixels.shape
+    return Box(0, 0, width, height) if box is None else box.clip(width, height)
+
+
+def _text(box: RawBox | None) -> str | None:
+    return box if box is None or isinstance(box, str) else ",".join(map(str, box))

@@ -1,0 +1,115 @@
+"""Errors as ``application/problem+json`` (RFC 9457): one table says which exception is which answer."""
+
+import logging
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.routing import Match
+
+from index.gallery import CursorError, GalleryError, RecordNotFoundError
+from index.record import FieldsError
+from model.box import BoxError
+from model.embedder import EmbeddingError
+from model.image import ImageError
+from service.worker import QueueFullError, TooManyImagesError
+
+_LOG = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class NotReadyError(Exception):
+    """The model or the gallery is still loading."""
+
+
+# Exception -> (status, title). The first entry that an exception is an instance of counts. The title, in lower case
+# and with dashes, is the problem's type.
+_PROBLEMS: dict[type[Exception], tuple[int, str]] = {
+    ImageError: (422, "Unusable image"),
+    BoxError: (422, "Unusable box"),
+    FieldsError: (422, "Unusable fields"),
+    CursorError: (422, "Unknown cursor"),
+    RecordNotFoundError: (404, "Record not found"),
+    TooManyImagesError: (422, "Too many vehicles"),
+    QueueFullError: (429, "Queue full"),
+    NotReadyError: (503, "Not ready"),
+    EmbeddingError: (500, "Embedding failed"),
+    GalleryError: (500, "Gallery damaged"),
+}
+
+
+def problem(
+    status: int, title: str, detail: str, *, headers: dict[str, str] | None = None, **extensions: Any
+) -> JSONResponse:
+    """One problem document; `extensions` are further members of it."""
+    body = {"type": f"urn:sanet:problem:{title.lower().replace(' ', '-')}", "title": title, "status": status}
+    return JSONResponse(body | {"detail": detail} | extensions, status, headers, media_type=MEDIA_TYPE)
+
+
+def install(app: FastAPI) -> None:
+    """Makes every error of the app a problem document."""
+    for exception in _PROBLEMS:
+        app.add_exception_handler(exception, _known)
+    app.exception_handler(RequestValidationError)(_invalid)
+    app.exception_handler(HTTPException)(_http)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+def _known(_: Request, error: Exception) -> JSONResponse:
+    status, title = next(entry for kind, entry in _PROBLEMS.items() if isinstance(error, kind))
+    headers = {}
+    if isinstance(error, QueueFullError):
+        headers["Retry-After"] = str(error.retry_after_s)
+    if isinstance(error, NotReadyError):
+        headers["Retry-After"] = "2"
+    if status == 500:
+        _LOG.error("%s", error, exc_info=error)
+    return problem(status, title, str(error), headers=headers)
+
+
+def _invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+    sentences = [_sentence(entry) for entry in error.errors()]
+    more = f" (and {len(sentences) - 3} more)" if len(sentences) > 3 else ""
+    return problem(422, "Invalid request", "; ".join(sentences[:3]) + more)
+
+
+def _sentence(entry: dict[str, Any]) -> str:
+    place = ".".join(str(part) for part in entry["loc"][1:]) or str(entry["loc"][0])
+    if entry["type"] == "missing":
+        return f"{place}: this field is required"
+    if entry["type"] == "extra_forbidden":
+        return f"{place}: there is no such field"
+    message = entry["msg"].removeprefix("Value error, ")
+    came = repr(entry.get("input"))
+    return f"{place}: {message}; got {came if len(came) <= 80 else came[:77] + '...'}"
+
+
+def _http(request: Request, error: HTTPException) -> JSONResponse:
+    title = HTTPStatus(error.status_code).phrase
+    headers = dict(error.headers or {})
+    detail = str(error.detail)
+    if error.status_code == 404:
+        detail = f"there is nothing at {request.url.path}: GET /docs lists what there is"
+    if error.status_code == 405:
+        # Starlette names the methods of the first route with this path only.
+        headers["Allow"] = ", ".join(_methods(request))
+        detail = f"{request.url.path} does not take {request.method}: it takes {headers['Allow']}"
+    return problem(error.status_code, title, detail, headers=headers)
+
+
+def _methods(request: Request) -> list[str]:
+    """The methods that some route takes at this path."""
+    return [
+        method
+        for method in ("DELETE", "GET", "PATCH", "POST", "PUT")
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in request.app.routes)
+    ]
+
+
+def _unexpected(request: Request, error: Exception) -> JSONResponse:
+    _LOG.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    return problem(500, "Internal error", "the service failed on this request; its log has the reason")

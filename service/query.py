@@ -1,0 +1,64 @@
+"""``POST /query``: a crop in, the gallery's nearest vehicles and the aligned view out."""
+
+import asyncio
+import base64
+import time
+from itertools import pairwise
+from typing import Annotated
+
+import numpy as np
+from fastapi import APIRouter, Depends, Form
+from numpy.typing import NDArray
+from starlette.concurrency import run_in_threadpool
+
+from model.image import encode_image
+from model.theta import turn_of
+from service.answers import MatchAnswer, QueryAnswer, QueryImage, Timing
+from service.engine import Engine, engine_of
+from service.forms import QueryForm
+from service.intake import take_in_query
+
+router = APIRouter(tags=["query"])
+
+
+@router.post("/query")
+async def query(
+    form: Annotated[QueryForm, Form(media_type="multipart/form-data")],
+    engine: Annotated[Engine, Depends(engine_of)],
+) -> QueryAnswer:
+    """Finds the vehicles of the gallery that look most like the one in the image, the nearest first."""
+    loop = asyncio.get_running_loop()
+    times = [time.perf_counter()]
+    with engine.worker.admit(1, urgent=True) as admission:
+        prepared = await loop.run_in_executor(engine.decoders, take_in_query, engine, form.image.file, form.box)
+        times.append(time.perf_counter())
+        embedded = await asyncio.wrap_future(admission.submit(prepared))
+        times.append(time.perf_counter())
+    # The picture is drawn while the gallery searches.
+    view = loop.run_in_executor(engine.decoders, _view, engine, prepared, embedded.theta)
+    result = await run_in_threadpool(
+        engine.gallery.search, embedded.embedding, form.top_k, form.to_filter(), form.group_by
+    )
+    times.append(time.perf_counter())
+    turn = turn_of(embedded.theta)
+    image = QueryImage(
+        theta=embedded.theta.tolist(),
+        rotation_deg=turn.rotation_deg,
+        mirrored=turn.mirrored,
+        aligned_view=await view,
+        model=engine.card.fingerprint,
+    )
+    decode, embed, search = (1000 * (end - start) for start, end in pairwise(times))
+    return QueryAnswer(
+        query=image,
+        decision="uncalibrated",
+        matches=[MatchAnswer.of(rank, match) for rank, match in enumerate(result.matches, start=1)],
+        searched=result.searched,
+        timing_ms=Timing(decode=decode, embed=embed, search=search, total=1000 * (time.perf_counter() - times[0])),
+        warnings=engine.warnings(),
+    )
+
+
+def _view(engine: Engine, prepared: NDArray[np.uint8], theta: NDArray[np.float32]) -> str:
+    jpeg = encode_image(engine.aligned_view(prepared, theta), "JPEG")
+    return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"

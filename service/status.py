@@ -1,0 +1,43 @@
+"""``/healthz``, ``/readyz`` and ``/model``: whether the service lives, works, and with what."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
+
+from model.config import config_to_dict
+from service.answers import ModelAnswer, StatusAnswer
+from service.engine import Engine, engine_of
+
+router = APIRouter(tags=["status"])
+
+
+@router.get("/healthz")
+async def healthz() -> StatusAnswer:
+    """The process answers."""
+    return StatusAnswer(status="alive")
+
+
+@router.get("/readyz")
+async def readyz(_: Annotated[Engine, Depends(engine_of)]) -> StatusAnswer:
+    """The model is warm and the gallery open; 503 before."""
+    return StatusAnswer(status="ready")
+
+
+@router.get("/model")
+async def model_card(engine: Annotated[Engine, Depends(engine_of)]) -> ModelAnswer:
+    """The card of the model that embeds."""
+    card = engine.card
+    return ModelAnswer(
+        fingerprint=card.fingerprint,
+        trained=card.trained,
+        config=config_to_dict(card.config),
+        preprocessing=card.preprocessing.to_dict(),
+        embedding_dim=card.config.embedding_dim,
+        num_parameters=engine.num_parameters,
+        precision=engine.model.precision,
+        device=engine.device,
+        training=card.training,
+        evaluation=card.evaluation,
+        calibration=card.calibration,
+        warnings=engine.warnings(),
+    )

@@ -1,0 +1,186 @@
+"""The embedding worker: one thread that owns the model and its device, fed by a bounded queue."""
+
+import logging
+import math
+import threading
+import time
+from collections import deque
+from concurrent.futures import Future
+from types import TracebackType
+from typing import Final, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.embedder import Embedder
+
+_LOG = logging.getLogger(__name__)
+
+_MAX_RETRY_AFTER_S: Final = 60
+
+
+class QueueFullError(Exception):
+    """The queue has no room for the whole request now; it will in about `retry_after_s` seconds."""
+
+    def __init__(self, num_images: int, free: int, retry_after_s: int) -> None:
+        super().__init__(
+            f"{num_images} vehicles came and the queue has room for {free}: "
+            f"nothing of the request was done; send it again in {retry_after_s} s"
+        )
+        self.retry_after_s = retry_after_s
+
+
+class TooManyImagesError(ValueError):
+    """More images in one request than the queue can ever hold."""
+
+
+class Embedded(NamedTuple):
+    """One image's embedding (D,) float32 and theta (2, 3) float32."""
+
+    embedding: NDArray[np.float32]
+    theta: NDArray[np.float32]
+
+
+class _Job(NamedTuple):
+    image: NDArray[np.uint8]
+    future: Future[Embedded]
+
+
+class Admission:
+    """Room in the queue for one request's images; what is not used is given back when the block is left."""
+
+    def __init__(self, worker: "EmbeddingWorker", num_images: int, *, urgent: bool) -> None:
+        self._worker = worker
+        self._unused = num_images
+        self._urgent = urgent
+        self._futures: list[Future[Embedded]] = []
+        self._left = False
+        self._lock = threading.Lock()
+
+    def submit(self, image: NDArray[np.uint8]) -> Future[Embedded]:
+        """Queues one preprocessed image (S, S, 3) uint8; from any thread. After the block it is cancelled at once."""
+        job = _Job(image, Future())
+        with self._lock:
+            if self._left:
+                job.future.cancel()
+                return job.future
+            if self._unused == 0:
+                raise RuntimeError("more images were submitted than admitted")
+            self._unused -= 1
+            self._futures.append(job.future)
+            self._worker._enqueue(job, urgent=self._urgent)
+        return job.future
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # On a failure or a cancelled request the rest need not be embedded; after success all are done already.
+        with self._lock:
+            self._left = True
+            for future in self._futures:
+                future.cancel()
+            self._worker._release(self._unused)
+
+
+class EmbeddingWorker:
+    """Embeds images in the order they came, whatever waits at once, up to `max_batch`.
+
+    There is no fixed delay to gather a batch: while the device is busy the next one forms by itself. Queries go
+    before enrolments, yet each batch keeps one place for the latter, so that neither ever starves.
+
+    The queue is counted in images from admission until they are embedded, so that `capacity` also bounds what is
+    being decoded. A request is admitted whole or refused whole.
+    """
+
+    def __init__(self, embedder: Embedder, *, capacity: int, max_batch: int) -> None:
+        self._embedder = embedder
+        self.capacity = capacity
+        self._max_batch = max_batch
+        self._free = capacity
+        self._urgent: deque[_Job] = deque()
+        self._patient: deque[_Job] = deque()
+        self._changed = threading.Condition()
+        self._closing = False
+        self._seconds_per_image = 0.1  # until the first batch was timed
+        self._thread = threading.Thread(target=self._run, name="embedding-worker", daemon=True)
+        self._thread.start()
+
+    def admit(self, num_images: int, *, urgent: bool) -> Admission:
+        """Reserves room for a whole request; to be used as a ``with`` block.
+
+        Raises:
+            QueueFullError: there is not enough room now.
+            TooManyImagesError: there never will be.
+        """
+        if num_images > self.capacity:
+            raise TooManyImagesError(
+                f"{num_images} vehicles in one request, at most {self.capacity} fit into the queue: split the request"
+            )
+        with self._changed:
+            if num_images > self._free:
+                missing = num_images - self._free
+                seconds = math.ceil(missing * self._seconds_per_image)
+                raise QueueFullError(num_images, self._free, min(max(seconds, 1), _MAX_RETRY_AFTER_S))
+            self._free -= num_images
+        return Admission(self, num_images, urgent=urgent)
+
+    def close(self) -> None:
+        """Finishes the batch under way, cancels what waits, and ends the thread."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        self._thread.join()
+
+    def _enqueue(self, job: _Job, *, urgent: bool) -> None:
+        with self._changed:
+            if self._closing:
+                job.future.cancel()
+                return
+            (self._urgent if urgent else self._patient).append(job)
+            self._changed.notify()
+
+    def _release(self, num_images: int) -> None:
+        with self._changed:
+            self._free += num_images
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._urgent or self._patient or self._closing)
+                if self._closing:
+                    for job in [*self._urgent, *self._patient]:
+                        job.future.cancel()
+                    return
+                taken = self._take()
+            batch = [job for job in taken if job.future.set_running_or_notify_cancel()]
+            if batch:
+                self._embed(batch)
+            self._release(len(taken))
+
+    def _take(self) -> list[_Job]:
+        num_urgent = min(len(self._urgent), self._max_batch - bool(self._patient and self._max_batch > 1))
+        num_patient = min(len(self._patient), self._max_batch - num_urgent)
+        return [self._urgent.popleft() for _ in range(num_urgent)] + [
+            self._patient.popleft() for _ in range(num_patient)
+        ]
+
+    def _embed(self, batch: list[_Job]) -> None:
+        start = time.perf_counter()
+        try:
+            result = self._embedder.embed_prepared(np.stack([job.image for job in batch]))
+        except Exception as error:
+            if len(batch) == 1:
+                batch[0].future.set_exception(error)
+                return
+            # One bad image must fail alone: each gets a batch of its own.
+            _LOG.warning("a batch of %d failed and is embedded one by one: %s", len(batch), error)
+            for job in batch:
+                self._embed([job])
+            return
+        seconds = (time.perf_counter() - start) / len(batch)
+        self._seconds_per_image = 0.8 * self._seconds_per_image + 0.2 * seconds
+        for job, embedding, theta in zip(batch, result.embedding, result.theta, strict=True):
+            job.future.set_result(Embedded(embedding, theta))
