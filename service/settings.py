@@ -45,7 +45,7 @@ class Settings(BaseSettings):
                 meant = f"did you mean {close[0]}?" if close else f"there are {', '.join(sorted(known))}"
                 raise SettingsError(f"{name} is no setting of this service: {meant}")
         try:
-            return cls()  # type: ignore[call-arg]  # every field comes from the environment
+            return cls()
         except ValidationError as error:
             first = error.errors()[0]
             name = _PREFIX + str(first["loc"][0]).upper()

@@ -1,0 +1,71 @@
+# The commands of this project; each does its own set-up. See CONTRIBUTING.md.
+SHELL := /bin/bash -o pipefail
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# faiss-cpu and faiss-gpu both own the module `faiss`: an environment has one of them.
+EXTRA ?= $(if $(shell nvidia-smi -L 2>/dev/null),gpu,cpu)
+OTHER_EXTRA := $(if $(filter gpu,$(EXTRA)),cpu,gpu)
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
+
+.PHONY: setup run test trial check format bench lock clean
+
+setup: $(VENV)/installed-$(EXTRA)
+
+$(VENV)/installed-$(EXTRA): locks/$(EXTRA)-dev.txt pyproject.toml
+	@echo "Installing the locked packages into $(VENV) (some gigabytes: torch brings CUDA) ..."
+	$(PYTHON) -m venv $(if $(wildcard $(VENV)/installed-$(OTHER_EXTRA)),--clear) $(VENV)
+	$(BIN)/python $(PIP_INSTALL) --require-hashes --requirement locks/$(EXTRA)-dev.txt
+	$(BIN)/python $(PIP_INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# An untrained checkpoint, until a trained one ships; SANET_CHECKPOINT=FILE make run serves any other.
+run: export SANET_DATA_DIR ?= .data
+run: export SANET_CHECKPOINT ?= $(SANET_DATA_DIR)/untrained.safetensors
+run: setup
+	@[ "$$SANET_CHECKPOINT" != "$$SANET_DATA_DIR/untrained.safetensors" ] || \
+	  $(BIN)/python -m training.initialize --if-absent --out "$$SANET_CHECKPOINT"
+	@echo "SANet Retrieval: http://localhost:$${SANET_PORT:-8000}/docs  (Ctrl-C stops it)"
+	@$(BIN)/python -m service
+
+test: setup build/faiss-$(OTHER_EXTRA)/installed
+	FAISS_OF_OTHER_EXTRA=build/faiss-$(OTHER_EXTRA) $(BIN)/python -m pytest
+
+# The FAISS of the other extra, beside the environment, so that both are tested with this torch.
+build/faiss-$(OTHER_EXTRA)/installed: locks/faiss-$(OTHER_EXTRA).txt | setup
+	rm -rf $(@D)
+	$(BIN)/python $(PIP_INSTALL) --no-deps --require-hashes --target $(@D) --requirement $<
+	@touch $@
+
+# The long campaigns; `make test` runs short, seeded versions of them.
+trial: setup
+	$(BIN)/python -m pytest --trial -m trial
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# Real frames are not part of the project: name the folder and, if there are any, a trunk's weights.
+bench: setup
+	$(BIN)/python -m benchmarks.uav_frames --frames ../shared/uav_frames --trunk-weights ../shared/weights/resnet50_imagenet_conv1_layer1-3.pth --stride 1x1 --bn-eps 1.001e-5
+
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+  --no-emit-index-url --custom-compile-command "make lock" $(UPGRADE)
+
+# UPGRADE=--upgrade takes newer versions; without it only what pyproject.toml demands changes.
+lock: setup
+	for extra in cpu gpu; do \
+	  $(COMPILE) pyproject.toml --extra $$extra --extra train --extra dev --output-file locks/$$extra-dev.txt && \
+	  $(COMPILE) pyproject.toml --extra $$extra --extra train --constraint locks/$$extra-dev.txt --output-file locks/$$extra.txt && \
+	  echo faiss-$$extra | $(COMPILE) - --constraint locks/$$extra-dev.txt --no-emit-package numpy \
+	    --no-emit-package packaging --output-file locks/faiss-$$extra.txt || exit 1; \
+	done
+
+clean:
+	rm -rf $(VENV) build

@@ -1,0 +1,1 @@
+"""Programs that measure: each states what it compares with, and measures both in the same run."""

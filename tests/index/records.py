@@ -1,0 +1,68 @@
+"""Seeded records: a seed always gives the same record, in every process."""
+
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index.gallery import Enrolment
+from index.record import Fields, ModelKey, Record, content_hash, record_id
+from model.box import Box
+
+DIM = 16
+MODEL = ModelKey("a" * 64, "float32")
+OTHER_MODELS = [ModelKey("b" * 64, "float32"), ModelKey("a" * 64, "bf16")]
+BOX = Box(0, 0, 60, 40)
+
+
+def vector(seed: int, dim: int = DIM) -> NDArray[np.float32]:
+    return np.random.default_rng(seed).standard_normal(dim).astype(np.float32)
+
+
+def image(frame: int) -> bytes:
+    return b"the image file of frame %d" % frame
+
+
+def record(
+    seed: int,
+    *,
+    frame: int | None = None,
+    box: Box = BOX,
+    embedding: NDArray[np.float32] | None = None,
+    model: ModelKey = MODEL,
+    **fields: Any,
+) -> Record:
+    content = content_hash(image(seed if frame is None else frame))
+    return Record(
+        id=record_id(content, box),
+        content=content,
+        media_type="image/png",
+        box=box,
+        whole_image=box == BOX,
+        fields=Fields(**fields),
+        embedding=vector(seed) if embedding is None else embedding,
+        theta=vector(seed + 1_000_000, 6).reshape(2, 3),
+        model=model,
+        enrolled_at=datetime(2026, 5, 1, tzinfo=UTC) + timedelta(seconds=seed, microseconds=seed),
+    )
+
+
+def enrolment(seed: int, *, frame: int | None = None, **changes: Any) -> Enrolment:
+    return Enrolment(record(seed, frame=frame, **changes), image(seed if frame is None else frame))
+
+
+def values(record: Record) -> dict[str, object]:
+    """Everything in a record, comparable bit for bit."""
+    arrays = {"embedding": record.embedding, "theta": record.theta}
+    described: dict[str, object] = {name: getattr(record, name) for name in Record.__slots__ if name not in arrays}
+    return described | {name: (array.dtype, array.shape, array.tobytes()) for name, array in arrays.items()}
+
+
+def tamper(path: Path, sql: str, *parameters: object) -> None:
+    """Changes a SQLite file behind the store's back."""
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(sql, parameters)

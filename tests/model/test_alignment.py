@@ -1,0 +1,164 @@
+import math
+from typing import get_args
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from model.alignment import SelfAlignment, identity_theta, theta_from_parameters, warp
+from model.config import Padding, Transform
+from tests.model import naive
+
+ALIGNING: list[tuple[Transform, int]] = [("affine", 6), ("similarity", 4), ("rotation", 2)]
+
+
+def noise(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def random_theta(num: int) -> Tensor:
+    return identity_theta(num) + 0.6 * noise(num, 2, 3, seed=9)
+
+
+@pytest.mark.parametrize("padding", get_args(Padding))
+def test_warp_samples_as_written_down(padding: Padding) -> None:
+    images, theta = noise(4, 3, 7, 10), random_theta(4)
+    expected = [
+        naive.warp(image.double().numpy(), matrix.double().numpy(), padding)
+        for image, matrix in zip(images, theta, strict=True)
+    ]
+    np.testing.assert_allclose(warp(images, theta, padding).numpy(), np.stack(expected), atol=1e-4)
+
+
+@pytest.mark.parametrize("padding", get_args(Padding))
+def test_the_identity_returns_the_map(padding: Padding) -> None:
+    images = noise(2, 5, 16, 16)
+    torch.testing.assert_close(warp(images, identity_theta(2), padding), images, atol=1e-5, rtol=0)
+
+
+def test_a_shift_of_one_pixel_moves_the_map_and_pads_it() -> None:
+    images = torch.arange(1.0, 5.0).repeat(1, 1, 4, 1)
+    theta = torch.tensor([[[1.0, 0.0, 2 / 4], [0.0, 1.0, 0.0]]])  # output x reads input x + 1
+    rows = {padding: warp(images, theta, padding)[0, 0, 0].tolist() for padding in get_args(Padding)}
+    assert rows["zeros"] == pytest.approx([2, 3, 4, 0])
+    assert rows["border"] == pytest.approx([2, 3, 4, 4])
+    theta[0, 0, 2] = 4 / 4
+    assert warp(images, theta, "reflection")[0, 0, 0].tolist() == pytest.approx([3, 4, 4, 3])
+
+
+def test_autocast_does_not_coarsen_the_grid() -> None:
+    images, theta = noise(2, 3, 16, 16), random_theta(2)
+    expected = warp(images, theta, "zeros")
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = warp(images, theta, "zeros")
+        of_bf16 = warp(images.bfloat16(), theta, "zeros")
+    assert torch.equal(inside, expected)
+    assert of_bf16.dtype == torch.bfloat16
+    assert torch.equal(of_bf16, warp(images.bfloat16().float(), theta, "zeros").bfloat16())
+
+
+def test_theta_is_float32_under_autocast() -> None:
+    module = SelfAlignment(8, "similarity", "zeros").eval()
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        aligned, theta = module(noise(2, 8, 16, 16).bfloat16())
+    assert theta.dtype == torch.float32
+    assert aligned.dtype == torch.bfloat16
+
+
+def test_affine_parameters_are_theta_row_by_row() -> None:
+    theta = theta_from_parameters(torch.arange(12.0).view(2, 6), "affine")
+    assert theta[1].tolist() == [[6, 7, 8], [9, 10, 11]]
+
+
+def test_similarity_turns_scales_and_shifts() -> None:
+    for scale, angle, x, y in np.random.default_rng(0).uniform([0.1, -4, -1, -1], [3, 4, 1, 1], (20, 4)).tolist():
+        cos, sin = math.cos(angle), math.sin(angle)
+        parameters = torch.tensor([[scale * cos, scale * sin, x, y]])
+        expected = [[scale * cos, -scale * sin, x], [scale * sin, scale * cos, y]]
+        np.testing.assert_allclose(theta_from_parameters(parameters, "similarity")[0], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_rotation_turns_alone() -> None:
+    parameters = noise(50, 2) * torch.logspace(-4, 4, 50)[:, None]
+    theta = theta_from_parameters(parameters, "rotation")
+    angle = torch.atan2(parameters[:, 1], parameters[:, 0])
+    assert torch.equal(theta[:, :, 2], torch.zeros(50, 2))
+    torch.testing.assert_close(theta[:, 0, :2], torch.stack([angle.cos(), -angle.sin()], dim=1))
+    torch.testing.assert_close(theta[:, 1, :2], torch.stack([angle.sin(), angle.cos()], dim=1))
+
+
+def test_vanished_rotation_parameters_keep_finite_gradients() -> None:
+    parameters = torch.zeros(1, 2, requires_grad=True)
+    theta_from_parameters(parameters, "rotation").sum().backward()
+    assert parameters.grad is not None
+    assert parameters.grad.isfinite().all()
+
+
+def test_none_has_no_theta() -> None:
+    with pytest.raises(ValueError, match="'none' has no theta"):
+        theta_from_parameters(torch.zeros(1, 2), "none")
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+@pytest.mark.parametrize(("transform", "num_parameters"), ALIGNING)
+def test_theta_is_float32_whatever_the_parameters(
+    transform: Transform, num_parameters: int, dtype: torch.dtype
+) -> None:
+    parameters = noise(3, num_parameters).to(dtype)
+    theta = theta_from_parameters(parameters, transform)
+    assert theta.dtype == torch.float32
+    torch.testing.assert_close(theta, theta_from_parameters(parameters.float(), transform))
+
+
+@pytest.mark.parametrize(("transform", "num_parameters"), ALIGNING)
+def test_an_untrained_module_gives_the_identity_and_can_learn(transform: Transform, num_parameters: int) -> None:
+    module = SelfAlignment(8, transform, "zeros")
+    features = noise(4, 8, 16, 16)
+    aligned, theta = module(features)
+    assert torch.equal(theta, identity_theta(4))
+    torch.testing.assert_close(aligned, features, atol=1e-4, rtol=0)
+    (aligned * noise(4, 8, 16, 16, seed=1)).sum().backward()
+    last = module.localization[-1]
+    assert isinstance(last, nn.Linear)
+    assert last.bias.shape == (num_parameters,)
+    assert last.bias.grad is not None
+    assert last.weight.grad is not None
+    assert last.weight.grad.abs().max() > 0
+    assert last.bias.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("padding", get_args(Padding))
+@pytest.mark.parametrize(("transform", "num_parameters"), ALIGNING)
+def test_the_module_warps_by_its_own_theta_and_padding(
+    transform: Transform, num_parameters: int, padding: Padding
+) -> None:
+    module = SelfAlignment(8, transform, padding).eval()
+    last = module.localization[-1]
+    assert isinstance(last, nn.Linear)
+    assert last.out_features == num_parameters
+    nn.init.normal_(last.weight, std=0.5, generator=torch.Generator().manual_seed(3))
+    features = noise(2, 8, 16, 16)
+    with torch.no_grad():
+        aligned, theta = module(features)
+        expected_theta = theta_from_parameters(module.localization(features), transform)
+    assert torch.equal(theta, expected_theta)
+    assert (theta - identity_theta(2)).abs().max() > 0.05
+    expected = naive.warp(features[1].double().numpy(), theta[1].double().numpy(), padding)
+    np.testing.assert_allclose(aligned[1].numpy(), expected, atol=1e-4)
+
+
+def test_the_localization_net_is_two_convolutions_and_two_linear_layers() -> None:
+    module = SelfAlignment(1024, "affine", "zeros")
+    layers = [layer for layer in module.localization if isinstance(layer, nn.Conv2d | nn.Linear)]
+    assert [tuple(layer.weight.shape) for layer in layers] == [
+        (128, 1024, 3, 3),
+        (64, 128, 3, 3),
+        (64, 1024),
+        (6, 64),
+    ]
+
+
+def test_identity_theta_is_one_per_image() -> None:
+    assert identity_theta(2).tolist() == [[[1, 0, 0], [0, 1, 0]]] * 2
+    assert identity_theta(0).shape == (0, 2, 3)

@@ -1,0 +1,34 @@
+from typing import get_args
+
+import pytest
+import torch
+import torchvision
+
+from model.baseline import Baseline
+from model.build import build_network
+from model.config import Backbone, BaselineConfig
+
+
+def test_it_is_torchvisions_resnet_without_its_last_layer() -> None:
+    network = build_network(BaselineConfig("resnet18")).eval()
+    assert isinstance(network, Baseline)
+    resnet = torchvision.models.resnet18(weights=None).eval()
+    resnet.fc = torch.nn.Identity()
+    state = {f"{'' if name.startswith('layer4') else 'trunk.'}{name}": t for name, t in resnet.state_dict().items()}
+    network.load_state_dict(state)
+    images = torch.rand(2, 3, 96, 96, generator=torch.Generator().manual_seed(0))
+    normalize = torchvision.transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+    with torch.no_grad():
+        output, expected = network(images), resnet(normalize(images))
+    torch.testing.assert_close(output.embedding, expected)
+    assert torch.equal(output.theta, torch.eye(2, 3).expand(2, 2, 3))
+    assert output.theta.dtype == torch.float32
+
+
+@pytest.mark.parametrize("backbone", get_args(Backbone))
+def test_its_embedding_is_as_wide_as_layer4(backbone: Backbone) -> None:
+    config = BaselineConfig(backbone)
+    with torch.device("meta"):
+        output = build_network(config).eval()(torch.empty(3, 3, 64, 64))
+    assert output.embedding.shape == (3, config.embedding_dim)
+    assert config.embedding_dim == {"resnet18": 512, "resnet34": 512, "resnet50": 2048, "resnet101": 2048}[backbone]

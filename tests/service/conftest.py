@@ -1,0 +1,45 @@
+"""A service in this process, with a small model and an empty gallery."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from service.app import create_app
+from service.settings import Settings
+from tests.conftest import png
+
+
+@pytest.fixture
+def client(small_checkpoint: Path, tmp_path: Path) -> Iterator[TestClient]:
+    with serve(Settings(checkpoint=small_checkpoint, data_dir=tmp_path / "data", device="cpu")) as client:
+        yield client
+
+
+@contextmanager
+def serve(settings: Settings) -> Iterator[TestClient]:
+    """A client of a service with these settings, once it is ready."""
+    failures: list[Exception] = []
+    # As for a real client, an error in the service is an answer with status 500, not an exception here.
+    with TestClient(create_app(settings, failures.append), raise_server_exceptions=False) as client:
+        while client.get("/readyz").status_code == 503:
+            assert not failures
+            time.sleep(0.01)
+        yield client
+
+
+def enrol(client: TestClient, *seeds: int, metadata: str | None = None) -> Any:
+    """Enrols the pictures of some seeds; the answer's JSON."""
+    files = [("images", (f"{seed}.png", png(seed), "image/png")) for seed in seeds]
+    return client.post("/gallery", files=files, data={} if metadata is None else {"metadata": metadata}).json()
+
+
+def query(client: TestClient, seed: int, **form: Any) -> Any:
+    """Queries the picture of a seed; the answer's JSON."""
+    response = client.post("/query", files={"image": (f"{seed}.png", png(seed), "image/png")}, data=form)
+    assert response.status_code == 200, response.text
+    return response.json()

@@ -1,0 +1,185 @@
+import base64
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image
+
+from model.aligned_view import aligned_view
+from model.checkpoint import load_checkpoint
+from model.embedder import Embedder
+from model.image import decode_image
+from model.theta import turn_of
+from tests.conftest import picture, png
+from tests.service.conftest import enrol, query
+
+METADATA = json.dumps(
+    [
+        {"identity": "a", "camera": "north", "captured_at": "2026-05-01T12:00:00+02:00", "tags": ["red", "van"]},
+        {"identity": "a", "camera": "south", "captured_at": "2026-05-01T11:00:00Z", "tags": ["red"]},
+        {"identity": "b", "camera": "north", "latitude": 50.0, "longitude": 8.0},
+        {},
+    ]
+)
+
+
+def names(answer: Any) -> list[str | None]:
+    return [match["identity"] for match in answer["matches"]]
+
+
+def test_an_empty_gallery_has_no_matches(client: TestClient) -> None:
+    answer = query(client, 1)
+    assert answer["matches"] == []
+    assert answer["searched"] == 0
+    assert answer["decision"] == "uncalibrated"
+
+
+def test_distances_are_euclidean_and_sorted(client: TestClient, small_checkpoint: Path) -> None:
+    enrolled = enrol(client, *range(20))
+    ids = [result["id"] for result in enrolled["results"]]
+    embedder = Embedder(load_checkpoint(small_checkpoint))
+    gallery = embedder.embed([picture(seed) for seed in range(20)]).embedding.astype(np.float64)
+    wanted = embedder.embed([picture(99)]).embedding[0]
+    distances = np.sqrt(((gallery - wanted) ** 2).sum(axis=1))
+
+    answer = query(client, 99, top_k=7)
+
+    order = np.argsort(distances)[:7]
+    assert [match["id"] for match in answer["matches"]] == [ids[i] for i in order]
+    assert [match["rank"] for match in answer["matches"]] == list(range(1, 8))
+    np.testing.assert_allclose([match["distance"] for match in answer["matches"]], distances[order], rtol=1e-5)
+    assert answer["searched"] == 20
+    assert all(match["probability"] is None for match in answer["matches"])
+
+
+def test_the_answer_shows_what_the_network_saw(client: TestClient, small_checkpoint: Path) -> None:
+    embedder = Embedder(load_checkpoint(small_checkpoint))
+    theta = embedder.embed([picture(5)]).theta[0]
+
+    seen = query(client, 5)["query"]
+
+    np.testing.assert_allclose(seen["theta"], theta, atol=1e-5)
+    assert np.abs(theta - np.eye(2, 3)).max() > 0.01  # the small network does turn
+    assert (seen["rotation_deg"], seen["mirrored"]) == pytest.approx(turn_of(theta), abs=1e-3)
+    assert seen["model"] == embedder.card.fingerprint
+    header, _, payload = seen["aligned_view"].partition(",")
+    assert header == "data:image/jpeg;base64"
+    view = decode_image(base64.b64decode(payload))
+    assert view.media_type == "image/jpeg"
+    expected = aligned_view(embedder.card.preprocessing(picture(5)), theta)
+    assert np.abs(view.pixels.astype(int) - expected).mean() < 4  # JPEG
+
+
+def test_a_box_in_a_frame_is_the_crop(client: TestClient) -> None:
+    frame = picture(3, 200, 150)
+    buffer = io.BytesIO()
+    Image.fromarray(frame).save(buffer, "PNG")
+    crop = io.BytesIO()
+    Image.fromarray(frame[20:60, 30:90]).save(crop, "PNG")
+    enrolled = client.post("/gallery", files={"images": ("crop.png", crop.getvalue())}).json()
+
+    files = {"image": ("frame.png", buffer.getvalue())}
+    match = client.post("/query", files=files, data={"box": "30,20,60,40"}).json()["matches"][0]
+
+    assert match["id"] == enrolled["results"][0]["id"]
+    assert match["distance"] == pytest.approx(0, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("conditions", "identities"),
+    [
+        ({}, {"a", "b", None}),
+        ({"camera": "north"}, {"a", "b"}),
+        ({"camera": ["north", "south"]}, {"a", "b"}),
+        ({"camera": "west"}, set()),
+        ({"tag": ["red", "van"]}, {"a"}),
+        ({"tag": "red"}, {"a"}),
+        ({"identity": "b"}, {"b"}),
+        ({"captured_after": "2026-05-01T10:00:00Z", "captured_before": "2026-05-01T11:00:00Z"}, {"a"}),
+        ({"captured_before": "2026-05-01T10:00:00Z"}, set()),
+        ({"near": "50.001,8,200"}, {"b"}),
+        ({"near": "50.001,8,100"}, set()),
+    ],
+)
+def test_conditions_hold_before_ranking(
+    client: TestClient, conditions: dict[str, Any], identities: set[str | None]
+) -> None:
+    enrol(client, 1, 2, 3, 4, metadata=METADATA)
+    answer = query(client, 9, **conditions)
+    assert set(names(answer)) == identities
+    assert answer["searched"] == len(answer["matches"])
+
+
+def test_grouping_gives_each_identity_once(client: TestClient) -> None:
+    enrol(client, 1, 2, 3, 4, metadata=METADATA)
+    plain = query(client, 2)
+    grouped = query(client, 2, group_by="identity")
+    assert sorted(map(str, names(plain))) == ["None", "a", "a", "b"]
+    assert sorted(map(str, names(grouped))) == ["None", "a", "b"]
+    nearest_a = next(match for match in plain["matches"] if match["identity"] == "a")
+    assert nearest_a["id"] in {match["id"] for match in grouped["matches"]}
+
+
+def test_top_k_beyond_the_gallery_gives_all_of_it(client: TestClient) -> None:
+    enrol(client, 1, 2, 3)
+    assert len(query(client, 1, top_k=1000)["matches"]) == 3
+
+
+def test_an_untrained_model_says_so_in_every_answer(client: TestClient) -> None:
+    enrolled = enrol(client, 1)
+    answer = query(client, 1)
+    for body in (enrolled, answer, client.get("/model").json()):
+        assert "untrained" in body["warnings"][0]
+    record = f"/gallery/{enrolled['results'][0]['id']}"
+    for path in ("/healthz", "/gallery", record, f"{record}/image", "/nowhere"):
+        assert client.get(path).headers["SANet-Model"].endswith("; untrained")
+
+
+def test_time_is_told_part_by_part(client: TestClient) -> None:
+    timing = query(client, 1)["timing_ms"]
+    assert set(timing) == {"decode", "embed", "search", "total"}
+    assert timing["total"] >= timing["decode"] + timing["embed"] + timing["search"] > 0
+
+
+@pytest.mark.parametrize(
+    ("form", "said"),
+    [
+        ({"top_k": "0"}, "top_k: Input should be greater than or equal to 1"),
+        ({"top_k": "1000000000"}, "top_k: Input should be less than or equal to 1000"),
+        ({"top_k": "x"}, "top_k: Input should be a valid integer"),
+        ({"box": "1,2,3"}, "box: a box is four numbers"),
+        ({"box": "nan,0,10,10"}, "box: a box is four numbers"),
+        ({"box": "0,0,0,10"}, "box: a box needs a width and a height above 0"),
+        ({"box": "500,500,10,10"}, "lies outside the image of 60 x 40 pixels"),
+        ({"captured_after": "yesterday"}, "captured_after: a time is RFC 3339 with its zone"),
+        ({"captured_after": "2026-05-01T10:00:00"}, "captured_after: a time is RFC 3339 with its zone"),
+        ({"captured_after": "1700000000"}, "captured_after: a time is RFC 3339 with its zone"),
+        ({"near": "1,2"}, "near: near is lat,lon,radius_m"),
+        ({"near": "91,0,5"}, "near: near needs -90 <= lat <= 90"),
+        ({"near": "nan,0,5"}, "near: near needs -90 <= lat <= 90"),
+        ({"group_by": "camera"}, "group_by: Input should be 'identity'"),
+        ({"camera": ""}, "camera.0: String should have at least 1 character"),
+        ({"surprise": "1"}, "surprise: there is no such field"),
+    ],
+)
+def test_a_wrong_field_is_named(client: TestClient, form: dict[str, str], said: str) -> None:
+    response = client.post("/query", files={"image": ("1.png", png(1))}, data=form)
+    assert response.status_code == 422
+    assert response.headers["content-type"] == "application/problem+json"
+    assert said in response.json()["detail"]
+
+
+def test_a_query_needs_an_image(client: TestClient) -> None:
+    response = client.post("/query", data={"top_k": "1"})
+    assert response.status_code == 422
+    assert response.json()["detail"] == "image: this field is required"
+
+
+def test_queries_are_not_stored(client: TestClient, tmp_path: Path) -> None:
+    query(client, 1)
+    assert client.get("/gallery").json()["total"] == 0
+    assert not list((tmp_path / "data" / "images").rglob("*"))

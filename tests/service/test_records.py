@@ -1,0 +1,172 @@
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image
+
+from model.aligned_view import aligned_view
+from model.checkpoint import load_checkpoint
+from model.embedder import Embedder
+from model.image import decode_image
+from tests.conftest import picture, png
+from tests.service.conftest import enrol, query
+
+
+def one(client: TestClient, **fields: Any) -> str:
+    id_: str = enrol(client, 1, metadata=json.dumps([fields]))["results"][0]["id"]
+    return id_
+
+
+def test_a_record_says_all_that_is_known(client: TestClient) -> None:
+    id_ = one(client, identity="a", camera="c", captured_at="2026-05-01T12:00:00.25+02:00", latitude=1, longitude=2)
+    record = client.get(f"/gallery/{id_}").json()
+    seen = query(client, 1)["query"]
+    assert record.pop("enrolled_at").endswith("Z")
+    np.testing.assert_allclose(record.pop("theta"), seen["theta"], atol=1e-5)
+    assert record.pop("rotation_deg") == pytest.approx(seen["rotation_deg"], abs=1e-3)
+    assert record == {
+        "id": id_,
+        "identity": "a",
+        "camera": "c",
+        "captured_at": "2026-05-01T10:00:00.250000Z",
+        "latitude": 1.0,
+        "longitude": 2.0,
+        "tags": [],
+        "box": "0,0,60,40",
+        "mirrored": False,
+        "model": seen["model"],
+        "precision": "float32",
+        "image_url": f"/gallery/{id_}/image",
+        "aligned_url": f"/gallery/{id_}/aligned",
+    }
+
+
+def test_the_image_comes_back_byte_for_byte(client: TestClient) -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(picture(1)).save(buffer, "WEBP")
+    id_ = client.post("/gallery", files={"images": ("1", buffer.getvalue())}).json()["results"][0]["id"]
+    response = client.get(f"/gallery/{id_}/image")
+    assert response.content == buffer.getvalue()
+    assert response.headers["content-type"] == "image/webp"
+
+
+def test_the_image_of_a_box_is_its_crop_and_finds_itself(client: TestClient) -> None:
+    frame = png(1, 200, 150)
+    metadata = json.dumps([{"boxes": ["30,20,60,40", "100,20,60,40"]}])
+    results = client.post("/gallery", files={"images": ("f.png", frame)}, data={"metadata": metadata}).json()["results"]
+    response = client.get(f"/gallery/{results[0]['id']}/image")
+    np.testing.assert_array_equal(decode_image(response.content).pixels, picture(1, 200, 150)[20:60, 30:90])
+    match = client.post("/query", files={"image": ("crop.png", response.content)}).json()["matches"][0]
+    assert match["id"] == results[0]["id"]
+    assert match["distance"] == pytest.approx(0, abs=1e-4)
+
+
+def test_the_aligned_view_is_the_one_of_the_embedding(client: TestClient, small_checkpoint: Path) -> None:
+    id_ = one(client)
+    embedder = Embedder(load_checkpoint(small_checkpoint))
+    expected = aligned_view(embedder.card.preprocessing(picture(1)), embedder.embed([picture(1)]).theta[0])
+    response = client.get(f"/gallery/{id_}/aligned")
+    assert response.headers["content-type"] == "image/jpeg"
+    assert np.abs(decode_image(response.content).pixels.astype(int) - expected).mean() < 4
+
+
+def test_pages_visit_every_record_once(client: TestClient) -> None:
+    ids = [result["id"] for result in enrol(client, *range(7))["results"]]
+    visited: list[str] = []
+    parameters: dict[str, Any] = {"limit": 3}
+    while True:
+        page = client.get("/gallery", params=parameters).json()
+        assert page["total"] == 7
+        visited += [record["id"] for record in page["records"]]
+        if page["next_cursor"] is None:
+            break
+        parameters["cursor"] = page["next_cursor"]
+    assert visited == ids
+
+
+def test_listing_takes_the_same_conditions_as_a_query(client: TestClient) -> None:
+    enrol(client, 1, 2, 3, metadata='[{"camera": "a"}, {"camera": "b", "tags": ["x"]}, {"camera": "c"}]')
+    page = client.get("/gallery", params={"camera": ["a", "b"]}).json()
+    assert [record["camera"] for record in page["records"]] == ["a", "b"]
+    assert page["total"] == 2
+    assert client.get("/gallery", params={"tag": "x"}).json()["total"] == 1
+
+
+@pytest.mark.parametrize(
+    ("parameters", "said"),
+    [("limit=0", "limit"), ("limit=1001", "limit"), ("cursor=!", "is no cursor"), ("colour=red", "no such field")],
+)
+def test_a_wrong_listing_is_refused(client: TestClient, parameters: str, said: str) -> None:
+    response = client.get(f"/gallery?{parameters}")
+    assert response.status_code == 422
+    assert said in response.json()["detail"]
+
+
+def test_stats_count_per_camera_identity_and_model(client: TestClient) -> None:
+    enrol(client, 1, 2, 3, metadata='[{"camera": "a", "identity": "x"}, {"camera": "a"}, {}]')
+    stats = client.get("/gallery/stats").json()
+    assert (stats["total"], stats["searchable"], stats["damaged"], stats["num_images"]) == (3, 3, 0, 3)
+    assert stats["cameras"] == [{"value": "a", "count": 2}, {"value": None, "count": 1}]
+    assert (stats["num_cameras"], stats["num_identities"]) == (1, 1)
+    assert [model["count"] for model in stats["models"]] == [3]
+
+
+def test_a_change_keeps_what_was_not_sent(client: TestClient) -> None:
+    id_ = one(client, identity="a", camera="c", tags=["x"])
+    response = client.patch(
+        f"/gallery/{id_}", json={"identity": "b", "tags": None, "captured_at": "2026-01-01T00:00:00Z"}
+    )
+    assert response.status_code == 200
+    for record in (response.json(), client.get(f"/gallery/{id_}").json()):
+        assert (record["identity"], record["camera"], record["tags"]) == ("b", "c", [])
+        assert record["captured_at"] == "2026-01-01T00:00:00Z"
+    assert query(client, 1, identity="b")["searched"] == 1
+    assert query(client, 1, identity="a")["searched"] == 0
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"latitude": 1}, "come together"),
+        ({"box": "0,0,9,9"}, "box: there is no such field"),
+        ({"captured_at": "noon"}, "RFC 3339"),
+        ([], "valid dictionary"),
+    ],
+)
+def test_a_wrong_change_is_refused(client: TestClient, body: Any, said: str) -> None:
+    id_ = one(client, identity="a")
+    response = client.patch(f"/gallery/{id_}", json=body)
+    assert response.status_code == 422
+    assert said in response.json()["detail"]
+    assert client.get(f"/gallery/{id_}").json()["identity"] == "a"
+
+
+def test_a_deleted_record_is_gone_from_everywhere(client: TestClient, tmp_path: Path) -> None:
+    kept, gone = (result["id"] for result in enrol(client, 1, 2)["results"])
+    assert client.delete(f"/gallery/{gone}").status_code == 204
+    assert [match["id"] for match in query(client, 2)["matches"]] == [kept]
+    assert client.get("/gallery").json()["total"] == 1
+    assert len([path for path in (tmp_path / "data" / "images").rglob("*") if path.is_file()]) == 1
+    for method, path in (("GET", ""), ("GET", "/image"), ("GET", "/aligned"), ("PATCH", ""), ("DELETE", "")):
+        response = client.request(method, f"/gallery/{gone}{path}", json={} if method == "PATCH" else None)
+        assert response.status_code == 404
+        assert response.json()["title"] == "Record not found"
+        assert gone in response.json()["detail"]
+
+
+def test_an_identity_is_deleted_as_a_whole(client: TestClient) -> None:
+    enrol(client, 1, 2, 3, metadata='[{"identity": "a"}, {"identity": "b"}, {"identity": "a"}]')
+    assert client.delete("/gallery", params={"identity": "a"}).json() == {"deleted": 2}
+    assert client.delete("/gallery", params={"identity": "a"}).json() == {"deleted": 0}
+    assert [record["identity"] for record in client.get("/gallery").json()["records"]] == ["b"]
+
+
+def test_the_whole_gallery_is_not_deleted_by_omission(client: TestClient) -> None:
+    enrol(client, 1)
+    assert client.delete("/gallery").status_code == 422
+    assert client.delete("/gallery?identity=").status_code == 422
+    assert client.get("/gallery").json()["total"] == 1
