@@ -95,7 +95,8 @@ def query_all(service: LiveService, vehicles: Sequence[Vehicle]) -> list[dict[st
     for vehicle in tqdm(vehicles, "queried"):
         files = {"image": ("crop.png", encode_image(vehicle.crop, "PNG"))}
         response = service.client.post("/query", files=files, data={"top_k": _TOP_K})
-        response.raise_for_status()
+        if response.status_code != 200:
+            raise RuntimeError(f"the query of {vehicle.path.name} {vehicle.box} failed: {response.text}")
         answers.append(response.json())
     return answers
 

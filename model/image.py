@@ -12,6 +12,10 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 FORMATS: Final = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
 """The formats that are read, with their media types; nothing else reaches a decoder."""
 
+# A JPEG that brings further pictures along, such as a preview or a depth map, as many cameras write it. Pillow opens
+# it as JPEG and then calls it so; its first picture counts.
+_MULTI_PICTURE_JPEG: Final = "MPO"
+
 MAX_PIXELS: Final = 100_000_000
 """Largest image, judged by its header before its pixels are allocated (300 MB of RGB); a 4K frame has 8 million."""
 
@@ -46,7 +50,7 @@ def decode_image(data: bytes) -> DecodedImage:
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(data), formats=list(FORMATS)) as image:
                 _check_header(image)
-                media_type = FORMATS[str(image.format)]
+                media_type = FORMATS["JPEG" if image.format == _MULTI_PICTURE_JPEG else str(image.format)]
                 pixels = np.array(_to_rgb(ImageOps.exif_transpose(image)))
     except UnidentifiedImageError:
         raise ImageError("the file is not a JPEG, PNG or WebP image") from None
@@ -88,7 +92,7 @@ def _check_header(image: Image.Image) -> None:
         )
     if min(width, height) < MIN_SIDE_PX:
         raise ImageError(f"the image is {width} x {height}: a vehicle needs {MIN_SIDE_PX} pixels a side at least")
-    if getattr(image, "n_frames", 1) > 1:
+    if image.format != _MULTI_PICTURE_JPEG and getattr(image, "n_frames", 1) > 1:
         raise ImageError("the image is animated: send one still frame")
 
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib import metadata
 
 from fastapi import FastAPI
@@ -11,6 +12,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import enrol, problems, query, records, status
+from service.body_limit import BodyLimit
 from service.engine import Engine
 from service.settings import Settings
 
@@ -42,13 +44,21 @@ def create_app(settings: Settings, on_failure: Callable[[Exception], None]) -> F
         summary="Finds a vehicle again in drone imagery.",
         version=metadata.version("sanet-retrieval"),
         lifespan=lifespan,
+        responses=problems.RESPONSES,
     )
     app.state.engine = None
     problems.install(app)
     for module in (query, enrol, records, status):
         app.include_router(module.router)
+    app.add_middleware(BodyLimit, limit=partial(_largest_body, settings))
     app.add_middleware(_NameTheModel, state=app.state)
     return app
+
+
+def _largest_body(settings: Settings, path: str) -> int:
+    """Bytes: files where files are expected, with room for the form around them."""
+    megabytes = {"/query": settings.max_file_mb, "/gallery": settings.max_request_mb}.get(path, 0)
+    return (megabytes + 1) * 1_000_000
 
 
 class _NameTheModel:

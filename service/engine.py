@@ -32,16 +32,19 @@ class Engine:
 
     Attributes:
         num_parameters: of the network.
-        decoders: the threads that decode, cut and encode images.
+        query_decoders, enrol_decoders: the threads that decode, cut and encode images. Two pools, so that a query does
+            not wait behind all the files of an enrolment.
     """
 
     card: ModelCard
     model: ModelKey
     num_parameters: int
     device: str
+    max_file_bytes: int
     worker: EmbeddingWorker
     gallery: Gallery
-    decoders: ThreadPoolExecutor
+    query_decoders: ThreadPoolExecutor
+    enrol_decoders: ThreadPoolExecutor
 
     @classmethod
     def open(cls, settings: Settings) -> Self:
@@ -60,8 +63,17 @@ class Engine:
         size = card.preprocessing.size_px
         embedder.embed_prepared(np.zeros((1, size, size, 3), np.uint8))
         worker = EmbeddingWorker(embedder, capacity=settings.queue_capacity, max_batch=settings.max_batch)
-        decoders = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="decoder")
-        engine = cls(card, model, num_parameters, str(embedder.device), worker, gallery, decoders)
+        pools = (ThreadPoolExecutor(os.cpu_count(), f"{name}-decoder") for name in ("query", "enrol"))
+        engine = cls(
+            card,
+            model,
+            num_parameters,
+            str(embedder.device),
+            settings.max_file_mb * 1_000_000,
+            worker,
+            gallery,
+            *pools,
+        )
         for warning in engine.warnings():
             _LOG.warning("%s", warning)
         _LOG.info(
@@ -73,7 +85,8 @@ class Engine:
     def close(self) -> None:
         """Finishes what is under way and releases the data folder."""
         self.worker.close()
-        self.decoders.shutdown()
+        self.query_decoders.shutdown()
+        self.enrol_decoders.shutdown()
         self.gallery.close()
 
     def warnings(self) -> list[str]:

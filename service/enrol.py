@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Form, UploadFile
+from fastapi import APIRouter, Depends, Form, Request, UploadFile
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
@@ -14,6 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from index.gallery import Enrolment
 from index.record import FieldsError, Record
 from service.answers import EnrolmentResult, GalleryAnswer
+from service.disconnect import while_connected
 from service.engine import Engine, engine_of
 from service.forms import METADATA, GalleryForm, Vehicle
 from service.intake import Crop, Intake, Rejected, take_in_file
@@ -22,14 +23,14 @@ from service.worker import Admission
 
 router = APIRouter(tags=["gallery"])
 
-_RESPONSES: dict[int | str, dict[str, Any]] = {
-    200: {"model": GalleryAnswer, "description": "every vehicle was there already"},
-    422: {"model": GalleryAnswer, "description": "a malformed request, or every vehicle was rejected"},
+_ALL_THERE: dict[int | str, dict[str, Any]] = {
+    200: {"model": GalleryAnswer, "description": "every acceptable vehicle was there already"},
 }
 
 
-@router.post("/gallery", status_code=201, response_model=GalleryAnswer, responses=_RESPONSES)
+@router.post("/gallery", status_code=201, response_model=GalleryAnswer, responses=_ALL_THERE)
 async def enrol(
+    request: Request,
     form: Annotated[GalleryForm, Form(media_type="multipart/form-data")],
     engine: Annotated[Engine, Depends(engine_of)],
 ) -> JSONResponse:
@@ -38,13 +39,11 @@ async def enrol(
     The same content and box again is a duplicate: nothing changes, so a request can safely be sent twice.
     """
     per_file = _vehicles(form)
-    with engine.worker.admit(sum(map(len, per_file)), urgent=False) as admission:
-        async with asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(_embed_file(engine, admission, upload, vehicles))
-                for upload, vehicles in zip(form.images, per_file, strict=True)
-            ]
-    outcomes = [outcome for task in tasks for outcome in task.result()]
+    async with while_connected(request):
+        with engine.worker.admit(sum(map(len, per_file)), urgent=False) as admission:
+            files = zip(form.images, per_file, strict=True)
+            settled = await asyncio.gather(*(_embed_file(engine, admission, *file) for file in files))
+    outcomes = [outcome for of_file in settled for outcome in of_file]
     # One transaction for the whole request.
     enrolments = [enrolment for _, enrolment in outcomes if enrolment is not None]
     enrolled = iter(await run_in_threadpool(engine.gallery.enrol, enrolments))
@@ -80,7 +79,7 @@ async def _embed_file(
     engine: Engine, admission: Admission, upload: UploadFile, vehicles: list[Vehicle]
 ) -> list[_Outcome]:
     intake = await asyncio.get_running_loop().run_in_executor(
-        engine.decoders, take_in_file, engine, admission, upload.file, vehicles
+        engine.enrol_decoders, take_in_file, engine, admission, upload.file, vehicles
     )
     return [await _embed_vehicle(engine, upload.filename or "", intake, vehicle) for vehicle in intake.vehicles]
 

@@ -55,7 +55,7 @@ def take_in_query(engine: Engine, file: BinaryIO, box: Box | None) -> NDArray[np
     Raises:
         ImageError, BoxError: the image or the box cannot be used.
     """
-    pixels = decode_image(file.read()).pixels
+    pixels = decode_image(_read(engine, file)).pixels
     return engine.card.preprocessing(_fit(box, pixels).cut(pixels))
 
 
@@ -64,11 +64,11 @@ def take_in_file(engine: Engine, admission: Admission, file: BinaryIO, vehicles:
 
     What is wrong rejects what it is wrong with: an image all its vehicles, a box its own.
     """
-    data = file.read()
     try:
+        data = _read(engine, file)
         image = decode_image(data)
     except ImageError as error:
-        return Intake(data, "", "", [Rejected(str(error), _text(vehicle.box)) for vehicle in vehicles])
+        return Intake(b"", "", "", [Rejected(str(error), _text(vehicle.box)) for vehicle in vehicles])
     content = content_hash(data)
     boxes: list[Box | Rejected] = []
     for vehicle in vehicles:
@@ -88,6 +88,13 @@ def take_in_file(engine: Engine, admission: Admission, file: BinaryIO, vehicles:
         whole_image = pixels.shape == image.pixels.shape
         taken.append(Crop(id_, box, whole_image, vehicle.fields, source))
     return Intake(data, content, image.media_type, taken)
+
+
+def _read(engine: Engine, file: BinaryIO) -> bytes:
+    data = file.read(engine.max_file_bytes + 1)
+    if len(data) > engine.max_file_bytes:
+        raise ImageError(f"the file is larger than {engine.max_file_bytes:,} bytes: send a smaller image or cut it")
+    return data
 
 
 def _fit(box: Box | None, pixels: NDArray[np.uint8]) -> Box:

@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
@@ -15,11 +16,32 @@ from index.record import FieldsError
 from model.box import BoxError
 from model.embedder import EmbeddingError
 from model.image import ImageError
+from service.disconnect import ClientGoneError
 from service.worker import QueueFullError, TooManyImagesError
 
 _LOG = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
+
+
+class Problem(BaseModel):
+    """What every error looks like (RFC 9457); some have further members."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+
+
+# For the OpenAPI document: what any call may answer besides what it is for.
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    status: {"description": description, "content": {MEDIA_TYPE: {"schema": Problem.model_json_schema()}}}
+    for status, description in (
+        (422, "the request cannot be used; `detail` says what to mend"),
+        (429, "the queue is full; nothing was done, and `Retry-After` says when to send the request again"),
+        (503, "still loading; `Retry-After` says when to try again"),
+    )
+}
 
 
 class NotReadyError(Exception):
@@ -37,9 +59,13 @@ _PROBLEMS: dict[type[Exception], tuple[int, str]] = {
     TooManyImagesError: (422, "Too many vehicles"),
     QueueFullError: (429, "Queue full"),
     NotReadyError: (503, "Not ready"),
+    ClientGoneError: (499, "Client gone"),  # nobody reads it; it is for the log
     EmbeddingError: (500, "Embedding failed"),
     GalleryError: (500, "Gallery damaged"),
 }
+
+# Of what the framework raises; not http.HTTPStatus, whose phrases change with Python's version.
+_TITLES = {400: "Malformed request", 404: "Not found", 405: "Method not allowed", 413: "Body too large"}
 
 
 def problem(
@@ -89,7 +115,7 @@ def _sentence(entry: dict[str, Any]) -> str:
 
 
 def _http(request: Request, error: HTTPException) -> JSONResponse:
-    title = HTTPStatus(error.status_code).phrase
+    title = _TITLES.get(error.status_code) or HTTPStatus(error.status_code).phrase
     headers = dict(error.headers or {})
     detail = str(error.detail)
     if error.status_code == 404:

@@ -7,13 +7,14 @@ from itertools import pairwise
 from typing import Annotated
 
 import numpy as np
-from fastapi import APIRouter, Depends, Form
+from fastapi import APIRouter, Depends, Form, Request
 from numpy.typing import NDArray
 from starlette.concurrency import run_in_threadpool
 
 from model.image import encode_image
 from model.theta import turn_of
 from service.answers import MatchAnswer, QueryAnswer, QueryImage, Timing
+from service.disconnect import while_connected
 from service.engine import Engine, engine_of
 from service.forms import QueryForm
 from service.intake import take_in_query
@@ -23,19 +24,23 @@ router = APIRouter(tags=["query"])
 
 @router.post("/query")
 async def query(
+    request: Request,
     form: Annotated[QueryForm, Form(media_type="multipart/form-data")],
     engine: Annotated[Engine, Depends(engine_of)],
 ) -> QueryAnswer:
     """Finds the vehicles of the gallery that look most like the one in the image, the nearest first."""
     loop = asyncio.get_running_loop()
     times = [time.perf_counter()]
-    with engine.worker.admit(1, urgent=True) as admission:
-        prepared = await loop.run_in_executor(engine.decoders, take_in_query, engine, form.image.file, form.box)
-        times.append(time.perf_counter())
-        embedded = await asyncio.wrap_future(admission.submit(prepared))
-        times.append(time.perf_counter())
+    async with while_connected(request):
+        with engine.worker.admit(1, urgent=True) as admission:
+            prepared = await loop.run_in_executor(
+                engine.query_decoders, take_in_query, engine, form.image.file, form.box
+            )
+            times.append(time.perf_counter())
+            embedded = await asyncio.wrap_future(admission.submit(prepared))
+            times.append(time.perf_counter())
     # The picture is drawn while the gallery searches.
-    view = loop.run_in_executor(engine.decoders, _view, engine, prepared, embedded.theta)
+    view = loop.run_in_executor(engine.query_decoders, _view, engine, prepared, embedded.theta)
     result = await run_in_threadpool(
         engine.gallery.search, embedded.embedding, form.top_k, form.to_filter(), form.group_by
     )

@@ -28,6 +28,8 @@ class Settings(BaseSettings):
     port: int = Field(8000, ge=0, le=65535, description="the port to listen on; 0 takes a free one")
     queue_capacity: int = Field(1024, ge=512, le=1_000_000, description="vehicles that may wait for the network")
     max_batch: int = Field(16, ge=1, le=1024, description="vehicles embedded at once")
+    max_file_mb: int = Field(32, ge=1, le=1024, description="largest image file, in units of 1,000,000 bytes")
+    max_request_mb: int = Field(512, ge=1, le=65536, description="largest POST /gallery, in the same units")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="how much is logged")
 
     @classmethod

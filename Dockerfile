@@ -1,0 +1,34 @@
+# docker build -t sanet-retrieval .                          for a CPU
+# docker build -t sanet-retrieval --build-arg EXTRA=gpu .    for an NVIDIA GPU
+ARG PYTHON_IMAGE=python:3.11-slim
+
+FROM ${PYTHON_IMAGE} AS build
+ARG EXTRA=cpu
+WORKDIR /build
+RUN python3 -m venv /opt/sanet
+ENV PATH=/opt/sanet/bin:$PATH PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
+COPY locks/${EXTRA}.txt locks/
+RUN python -m pip install --require-hashes --requirement locks/${EXTRA}.txt
+COPY deploy/trim deploy/
+RUN deploy/trim ${EXTRA} /opt/sanet
+COPY pyproject.toml README.md ./
+COPY model/ model/
+COPY index/ index/
+COPY service/ service/
+COPY training/ training/
+COPY benchmarks/ benchmarks/
+RUN python -m pip install --no-deps --no-build-isolation .
+
+FROM ${PYTHON_IMAGE}
+RUN useradd --uid 10001 --create-home sanet && install -d -o sanet -g sanet /data
+COPY --from=build /opt/sanet /opt/sanet
+COPY deploy/entrypoint /usr/local/bin/sanet
+ENV PATH=/opt/sanet/bin:$PATH PYTHONUNBUFFERED=1 SANET_DATA_DIR=/data SANET_HOST=0.0.0.0 SANET_PORT=8000
+USER sanet
+WORKDIR /home/sanet
+VOLUME /data
+EXPOSE 8000
+HEALTHCHECK --interval=10s --timeout=5s --start-period=120s \
+  CMD python -c "import os, urllib.request as r; r.urlopen(f'http://localhost:{os.environ[\"SANET_PORT\"]}/readyz', timeout=4)"
+ENTRYPOINT ["sanet"]
+CMD ["python", "-m", "service"]
