@@ -8,7 +8,7 @@ EXTRA ?= $(if $(shell nvidia-smi -L 2>/dev/null),gpu,cpu)
 OTHER_EXTRA := $(if $(filter gpu,$(EXTRA)),cpu,gpu)
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 
-.PHONY: setup run test trial check format bench lock clean
+.PHONY: setup run test trial check format bench image-test lock clean
 
 setup: $(VENV)/installed-$(EXTRA)
 
@@ -54,6 +54,9 @@ format: setup
 # Real frames are not part of the project: name the folder and, if there are any, a trunk's weights.
 bench: setup
 	$(BIN)/python -m benchmarks.uav_frames --frames ../shared/uav_frames --trunk-weights ../shared/weights/resnet50_imagenet_conv1_layer1-3.pth --stride 1x1 --bn-eps 1.001e-5
+
+image-test: setup
+	$(BIN)/python deploy/image_test.py
 
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
   --no-emit-index-url --custom-compile-command "make lock" $(UPGRADE)

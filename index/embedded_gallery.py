@@ -56,7 +56,7 @@ class EmbeddedGallery:
         data_dir.mkdir(parents=True, exist_ok=True)
         self.model = model
         self._embedding_dim = embedding_dim
-        self._owner = filelock.FileLock(data_dir / "gallery.lock")
+        self._owner = filelock.FileLock(data_dir / "gallery.lock", thread_local=False)
         try:
             self._owner.acquire(timeout=0)
         except filelock.Timeout:
@@ -101,6 +101,8 @@ class EmbeddedGallery:
                 record = enrolment.record
                 if record.model != self.model or record.embedding.shape != (self._embedding_dim,):
                     raise GalleryError(f"this gallery holds embeddings of {self.model}, not of {record.model}")
+                if not np.isfinite(record.embedding).all():
+                    raise GalleryError(f"the embedding of {record.id} is not finite")
                 stored = present.get(record.id)
                 if stored is None:
                     present[record.id] = record
@@ -117,8 +119,9 @@ class EmbeddedGallery:
                     for enrolment in fresh:
                         writer.insert(enrolment.record)
                 self._index.remove(replaced)
-                self._catch_up()
                 self._count_stale()
+            # Also without anything fresh: an enrolment may have failed between its commit and this.
+            self._catch_up()
             return results
 
     def search(
@@ -176,17 +179,15 @@ class EmbeddedGallery:
         """
         try:
             after = 0 if cursor is None else int(cursor, 36)
+            if not 0 <= after < 2**63:
+                raise ValueError
         except ValueError:
             raise CursorError(f"{cursor!r} is no cursor: take next_cursor of the page before, or none") from None
-        condition, parameters = where.where()
-        found = list(
-            self._store.find(f"{condition} AND seq > ?", [*parameters, after], f"ORDER BY seq LIMIT {limit + 1}")
-        )
-        more = len(found) > limit
-        found = found[:limit]
+        seqs = self._store.page(where, after, limit + 1)
+        records = dict(self._store.find_in("seq", seqs[:limit]))
         return Page(
-            [record for _, record in found],
-            np.base_repr(found[-1][0], 36).lower() if more else None,
+            [records[seq] for seq in seqs[:limit] if seq in records],
+            np.base_repr(seqs[limit - 1], 36).lower() if len(seqs) > limit else None,
             self._store.count(where),
         )
 

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 # float32 summation of D squared differences errs by at most (D + 2) units in the last place (Higham 2002, Sec. 3.1).
 _UNIT: Final = 2.0**-24
+# A square below float32's smallest normal number may be lost altogether.
+_UNDERFLOW: Final = float(np.finfo(np.float32).tiny)
 # How many more than top_k are recomputed at first; a shortlist that proves too short grows fourfold.
 _MARGIN: Final = 16
 # Rows recomputed at once: 80 MB in float64 at 2560 numbers each.
@@ -115,7 +117,8 @@ class ExactSearch:
         if found.min() < 0:  # distances beyond float32: FAISS pads with -1
             return everything, np.inf
         worst = float(squared[0, -1])
-        return found[0].astype(np.int64), float(np.sqrt(max(worst * (1 - 2 * self._relative_error), 0.0)))
+        least = worst * (1 - 2 * self._relative_error) - self._index.d * _UNDERFLOW
+        return found[0].astype(np.int64), float(np.sqrt(max(least, 0.0)))
 
     def _distances(self, query: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float64]:
         # FAISS's own storage, seen as an array: no second copy of the gallery. Only valid under the lock.

@@ -45,7 +45,9 @@ class Filter:
         if self.cameras:
             add(f"camera IN ({','.join('?' * len(self.cameras))})", *self.cameras)
         for tag in self.tags:
-            add("EXISTS (SELECT 1 FROM json_each(record.tags) WHERE value = ?)", tag)
+            # CASE, so that one damaged row is no error of the whole statement.
+            exists = "EXISTS (SELECT 1 FROM json_each(record.tags) WHERE value = ?)"
+            add(f"CASE WHEN json_valid(record.tags) THEN {exists} ELSE 0 END", tag)
         if self.captured_after is not None:
             add("captured_at >= ?", microseconds(self.captured_after))
         if self.captured_before is not None:
@@ -59,5 +61,5 @@ class Filter:
 
 def microseconds(time: datetime) -> int:
     """Microseconds since 1970 in UTC: how the store keeps and compares times, exactly."""
-    delta = time.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)
+    delta = time - datetime(1970, 1, 1, tzinfo=UTC)
     return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds

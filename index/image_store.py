@@ -23,18 +23,18 @@ class ImageStore:
         folders = set()
         for content, data in images.items():
             path = self._path(content)
-            if path.exists() and path.read_bytes() == data:
-                continue
             if not path.parent.exists():
                 path.parent.mkdir()
-                folders.add(self._root)
+            # Also for what is there already: whoever wrote it may have failed before this.
+            folders |= {self._root, path.parent}
+            if path.exists() and path.read_bytes() == data:
+                continue
             temporary = path.with_suffix(".tmp")
             with temporary.open("wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)
-            folders.add(path.parent)
         for folder in folders:
             _sync_folder(folder)
 

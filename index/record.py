@@ -34,12 +34,16 @@ class Fields:
 
     def __post_init__(self) -> None:
         if self.captured_at is not None:
-            if self.captured_at.tzinfo is None:
-                raise FieldsError("captured_at needs a time zone")
-            object.__setattr__(self, "captured_at", self.captured_at.astimezone(UTC))
+            object.__setattr__(self, "captured_at", _in_utc(self.captured_at))
         if (self.latitude is None) != (self.longitude is None):
             raise FieldsError("latitude and longitude come together: give both or none")
+        for name in ("latitude", "longitude"):
+            if (value := getattr(self, name)) is not None:
+                # The one way to write a number that the store gives back: 50 and -0.0 are 50.0 and 0.0.
+                object.__setattr__(self, name, float(value) + 0.0)
         object.__setattr__(self, "tags", tuple(sorted(set(self.tags))))
+        if any("\0" in text for text in (self.identity or "", self.camera or "", *self.tags)):
+            raise FieldsError("identity, camera and tags cannot hold the character NUL")
 
     def differing(self, other: "Fields") -> list[str]:
         """The names of the fields whose values differ, in the order of the class."""
@@ -108,6 +112,15 @@ def content_hash(data: bytes) -> str:
 def record_id(content: str, box: Box) -> str:
     """The id of a vehicle: the same content and box have the same id on every backend and every machine."""
     return hashlib.sha256(f"{content} {box}".encode()).hexdigest()[:32]
+
+
+def _in_utc(time: datetime) -> datetime:
+    if time.tzinfo is None:
+        raise FieldsError("captured_at needs a time zone")
+    try:
+        return time.astimezone(UTC)
+    except OverflowError:
+        raise FieldsError(f"captured_at {time.isoformat()} lies outside the years 1 to 9999 in UTC") from None
 
 
 def _iso(time: datetime | None) -> str | None:

@@ -3,9 +3,9 @@
 import json
 import logging
 import sqlite3
-import threading
+from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -69,41 +69,45 @@ class DamagedRecordError(GalleryError):
 
 
 class RecordStore:
-    """Records in SQLite (WAL, every commit synced). Each thread reads through a connection of its own."""
+    """Records in SQLite (WAL, every commit synced). Safe to use from any thread: each call borrows a connection."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._local = threading.local()
-        self._connections: list[sqlite3.Connection] = []
-        version = self._connection.execute("PRAGMA user_version").fetchone()[0]
-        if version == 0:
-            self._connection.executescript(_SCHEMA)
-        elif version != _SCHEMA_VERSION:
-            raise GalleryError(
-                f"{path} has the layout {version}, this program reads {_SCHEMA_VERSION}: use the program that wrote it"
-            )
+        self._idle: deque[sqlite3.Connection] = deque()
+        self._closed = False
+        with self._connection() as connection:
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            if version == 0:
+                connection.executescript(_SCHEMA)
+            elif version != _SCHEMA_VERSION:
+                raise GalleryError(
+                    f"{path} has the layout {version}, this program reads {_SCHEMA_VERSION}: "
+                    "use the program that wrote it"
+                )
 
     def close(self) -> None:
-        """Closes every thread's connection; the store cannot be used afterwards."""
-        for connection in self._connections:
-            connection.close()
+        """Closes every connection as soon as it is not in use; the store cannot be used afterwards."""
+        self._closed = True
+        while self._idle:
+            self._idle.pop().close()
 
     @contextmanager
     def transaction(self) -> Iterator["Writer"]:
         """All writes inside are on disk when the block is left, or none of them if it raises."""
-        connection = self._connection
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield Writer(connection)
-            connection.execute("COMMIT")
-        except BaseException:
-            connection.execute("ROLLBACK")
-            raise
+        with self._connection() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield Writer(connection)
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:  # SQLite has rolled back by itself if the disk is full
+                    connection.execute("ROLLBACK")
+                raise
 
     def find(self, where: str, parameters: Sequence[object], tail: str = "") -> Iterator[tuple[int, Record]]:
         """(seq, record) of each row that the condition selects; damaged records are logged and left out."""
         sql = f"SELECT {_COLUMNS} FROM record JOIN embedding USING (seq) WHERE {where} {tail}"  # noqa: S608 (no values)
-        for row in self._connection.execute(sql, parameters):
+        for row in self._rows(sql, parameters):
             try:
                 yield row[0], _to_record(row)
             except DamagedRecordError as error:
@@ -120,11 +124,8 @@ class RecordStore:
         Raises:
             DamagedRecordError: it is there, and not as it was written.
         """
-        row = self._connection.execute(
-            f"SELECT {_COLUMNS} FROM record JOIN embedding USING (seq) WHERE id = ?",  # noqa: S608 (no values)
-            [id_],
-        ).fetchone()
-        return None if row is None else _to_record(row)
+        sql = f"SELECT {_COLUMNS} FROM record JOIN embedding USING (seq) WHERE id = ?"  # noqa: S608 (no values)
+        return next((_to_record(row) for row in self._rows(sql, [id_])), None)
 
     def count(self, where: Filter) -> int:
         """How many records pass the filter."""
@@ -134,13 +135,19 @@ class RecordStore:
     def seqs(self, where: Filter) -> np.ndarray[Any, np.dtype[np.int64]]:
         """The seq of every record that passes the filter, (N,) int64, in no particular order."""
         condition, parameters = where.where()
-        rows = self._connection.execute(f"SELECT seq FROM record WHERE {condition}", parameters)  # noqa: S608
+        rows = self._rows(f"SELECT seq FROM record WHERE {condition}", parameters)  # noqa: S608 (no values)
         return np.fromiter((row[0] for row in rows), np.int64)
+
+    def page(self, where: Filter, after: int, limit: int) -> list[int]:
+        """The seq of the first `limit` records behind the seq `after` that pass the filter, rising."""
+        condition, parameters = where.where()
+        sql = f"SELECT seq FROM record WHERE {condition} AND seq > ? ORDER BY seq LIMIT ?"  # noqa: S608 (no values)
+        return [row[0] for row in self._rows(sql, [*parameters, after, limit])]
 
     def tally(self, columns: str, limit: int) -> list[tuple[Any, ...]]:
         """Rows of (value.., count) for the columns, the most frequent first."""
         sql = f"SELECT {columns}, count(*) FROM record GROUP BY {columns} ORDER BY count(*) DESC, {columns} LIMIT ?"  # noqa: S608
-        return self._connection.execute(sql, [limit]).fetchall()
+        return list(self._rows(sql, [limit]))
 
     def seqs_in(self, column: str, values: Sequence[object]) -> list[int]:
         """The seq of each row whose column has one of the values, damaged or not."""
@@ -152,7 +159,7 @@ class RecordStore:
 
     def contents(self) -> set[str]:
         """Every image content that a record names."""
-        return {row[0] for row in self._connection.execute("SELECT DISTINCT content FROM record")}
+        return {row[0] for row in self._rows("SELECT DISTINCT content FROM record")}
 
     def num_of_model(self, model: ModelKey) -> int:
         """How many records this model made."""
@@ -164,27 +171,44 @@ class RecordStore:
         return self._scalar(f"SELECT count(DISTINCT {column}) FROM record")  # noqa: S608 (no values)
 
     def _scalar(self, sql: str, parameters: Sequence[object] = ()) -> int:
-        return int(self._connection.execute(sql, parameters).fetchone()[0])
+        return int(next(self._rows(sql, parameters))[0])
+
+    def _rows(self, sql: str, parameters: Sequence[object] = ()) -> Iterator[tuple[Any, ...]]:
+        with self._connection() as connection, closing(connection.execute(sql, parameters)) as cursor:
+            yield from cursor
 
     def _select_in(self, what: str, column: str, values: Sequence[object]) -> Iterator[tuple[Any, ...]]:
         for chunk in _chunks(values):
-            yield from self._connection.execute(
+            yield from self._rows(
                 f"SELECT {what} FROM record WHERE {column} IN ({_marks(chunk)})",  # noqa: S608 (no values)
                 chunk,
             )
 
-    @property
-    def _connection(self) -> sqlite3.Connection:
-        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if connection is None:
-            # check_same_thread: only so that close() may close it.
-            connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=60)
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.execute("PRAGMA foreign_keys = ON")
-            connection.create_function("distance_m", 4, _distance_m, deterministic=True)
-            self._local.connection = connection
-            self._connections.append(connection)
+    @contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        if self._closed:
+            raise GalleryError("the gallery is closed")
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            connection = self._connect()
+        try:
+            yield connection
+        finally:
+            self._give_back(connection)
+
+    def _give_back(self, connection: sqlite3.Connection) -> None:
+        self._idle.append(connection)
+        if self._closed:
+            self.close()
+
+    def _connect(self) -> sqlite3.Connection:
+        # Used by one thread at a time, though not always by the same.
+        connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=60)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.create_function("distance_m", 4, _distance_m, deterministic=True)
         return connection
 
 
@@ -271,6 +295,9 @@ def _time(value: int | None) -> datetime | None:
     return None if value is None else _EPOCH + timedelta(microseconds=value)
 
 
-def _distance_m(latitude_a: float, longitude_a: float, latitude_b: float, longitude_b: float) -> float:
+def _distance_m(latitude_a: float, longitude_a: float, latitude_b: float, longitude_b: float) -> float | None:
     here, there = (latitude_a, longitude_a), (latitude_b, longitude_b)
-    return float(haversine.haversine(here, there, unit=haversine.Unit.METERS))
+    try:
+        return float(haversine.haversine(here, there, unit=haversine.Unit.METERS))
+    except (TypeError, ValueError):  # a damaged record is nowhere
+        return None

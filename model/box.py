@@ -34,10 +34,9 @@ class Box:
         Raises:
             BoxError: not four finite numbers, or no area.
         """
-        numbers = value.split(",") if isinstance(value, str) else list(value)
         try:
-            x, y, w, h = (_finite(number) for number in numbers)
-        except (ValueError, TypeError):
+            x, y, w, h = (_finite(number) for number in (value.split(",") if isinstance(value, str) else value))
+        except (ValueError, TypeError, OverflowError):
             raise BoxError(f"a box is four numbers x,y,w,h in pixels, not {_shorten(value)}") from None
         if w <= 0 or h <= 0:
             raise BoxError(f"a box needs a width and a height above 0, not {_shorten(value)}")
@@ -74,6 +73,8 @@ class Box:
 def _finite(number: object) -> float:
     if isinstance(number, bool) or not isinstance(number, int | float | str):
         raise TypeError
+    if isinstance(number, str) and "_" in number:
+        raise ValueError  # Python's own way to write 1_000
     value = float(number)
     # A bound well past any image, so that sums and areas stay exact.
     if not math.isfinite(value) or abs(value) > 1e9:

@@ -98,7 +98,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
     try:
         network.load_state_dict(tensors, strict=True, assign=True)
     except RuntimeError as error:
-        raise CheckpointError(f"the tensors of {path} do not fit its config: {error}") from None
+        reason = " ".join(str(error).split())[:300]
+        raise CheckpointError(f"the tensors of {path} do not fit its config: {reason}") from None
     return Checkpoint(network.eval(), card)
 
 
@@ -108,11 +109,16 @@ def read_card(path: Path) -> ModelCard:
 
 
 def annotate_checkpoint(path: Path, **annotations: dict[str, Any]) -> None:
-    """Writes ``evaluation=`` and/or ``calibration=`` into the file; the fingerprint stays."""
+    """Writes ``evaluation=`` and/or ``calibration=`` into the file; the fingerprint stays.
+
+    Raises:
+        CheckpointError: the file is missing, damaged or no checkpoint.
+    """
     unknown = annotations.keys() - {"evaluation", "calibration"}
     if unknown:
         raise TypeError(f"a checkpoint takes evaluation and calibration, not {', '.join(sorted(unknown))}")
     tensors, metadata = _read(path)
+    _card(path, metadata)
     _write(path, tensors, metadata | {name: canonical_json(value) for name, value in annotations.items()})
 
 

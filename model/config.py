@@ -60,8 +60,8 @@ class SANetConfig(BackboneConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 1 <= self.num_parts <= 16:
-            raise ConfigError(f"num_parts must lie between 1 and 16 (the map is 16 x 16), got {self.num_parts}")
+        if type(self.num_parts) is not int or not 1 <= self.num_parts <= 16:
+            raise ConfigError(f"num_parts must lie between 1 and 16 (the map is 16 x 16), got {self.num_parts!r}")
         _check_choice("transform", self.transform, get_args(Transform))
         _check_choice("padding", self.padding, get_args(Padding))
 

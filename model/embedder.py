@@ -44,7 +44,10 @@ class Embedder:
 
         Raises:
             EmbeddingError: a number in an embedding is not finite.
+            ValueError: a batch size below 1.
         """
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
         batches = [
             self.embed_prepared(np.stack([self.card.preprocessing(crop) for crop in crops[i : i + batch_size]]))
             for i in range(0, len(crops), batch_size)
@@ -60,16 +63,15 @@ class Embedder:
             EmbeddingError: a number in an embedding is not finite.
         """
         # NHWC memory seen as NCHW is torch's channels_last: no copy.
-        batch = torch.from_numpy(images).permute(0, 3, 1, 2).to(self.device)
+        batch = torch.from_numpy(np.require(images, requirements="W")).permute(0, 3, 1, 2).to(self.device)
         bf16 = self.precision == "bf16"
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
             output = self._network(batch)
-        embedding = output.embedding.float().cpu().numpy()
-        if not np.isfinite(embedding).all():
-            raise EmbeddingError(
-                "the network's embedding is not finite: the checkpoint or the numeric path is at fault"
-            )
-        return Embeddings(embedding, output.theta.float().cpu().numpy())
+        embeddings = Embeddings(output.embedding.float().cpu().numpy(), output.theta.float().cpu().numpy())
+        # Both: with border padding a theta of NaN gives a finite embedding.
+        if not all(np.isfinite(array).all() for array in embeddings):
+            raise EmbeddingError("the network's output is not finite: the checkpoint or the numeric path is at fault")
+        return embeddings
 
 
 def pick_device(name: str) -> str:

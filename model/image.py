@@ -1,7 +1,6 @@
 """From the bytes of an image file to upright RGB pixels: one decoder for trainer, evaluator and service."""
 
 import io
-import warnings
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -45,13 +44,11 @@ def decode_image(data: bytes) -> DecodedImage:
     if not data:
         raise ImageError("the file is empty: send a JPEG, PNG or WebP image")
     try:
-        with warnings.catch_warnings():
-            # Pillow warns where it half believes a file (a bomb, broken EXIF); the size is checked below instead.
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data), formats=list(FORMATS)) as image:
-                _check_header(image)
-                media_type = FORMATS["JPEG" if image.format == _MULTI_PICTURE_JPEG else str(image.format)]
-                pixels = np.array(_to_rgb(ImageOps.exif_transpose(image)))
+        with Image.open(io.BytesIO(data), formats=list(FORMATS)) as image:
+            _check_header(image)
+            media_type = FORMATS["JPEG" if image.format == _MULTI_PICTURE_JPEG else str(image.format)]
+            image.load()
+            pixels = np.array(_to_rgb(_upright(image)))
     except UnidentifiedImageError:
         raise ImageError("the file is not a JPEG, PNG or WebP image") from None
     except Image.DecompressionBombError:
@@ -94,6 +91,13 @@ def _check_header(image: Image.Image) -> None:
         raise ImageError(f"the image is {width} x {height}: a vehicle needs {MIN_SIDE_PX} pixels a side at least")
     if image.format != _MULTI_PICTURE_JPEG and getattr(image, "n_frames", 1) > 1:
         raise ImageError("the image is animated: send one still frame")
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # EXIF that cannot be read turns nothing; the pixels are good
+        return image
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -1,7 +1,7 @@
 """The one evaluation transform: an upright RGB crop of any size becomes the square that the network sees."""
 
+import dataclasses
 import math
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ class PreprocessingError(ValueError):
     """A preprocessing that does not exist; the message says which field is off."""
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Preprocessing:
     """Part of the model: it stands in the checkpoint and counts in the fingerprint.
 
@@ -29,11 +29,11 @@ class Preprocessing:
     std: tuple[float, float, float] = IMAGENET_STD
 
     def __post_init__(self) -> None:
-        if not 32 <= self.size_px <= 2048 or self.size_px % 16:
+        if type(self.size_px) is not int or not 32 <= self.size_px <= 2048 or self.size_px % 16:
             raise PreprocessingError(f"size_px must be a multiple of 16 between 32 and 2048, got {self.size_px}")
         for name, values in (("mean", self.mean), ("std", self.std)):
-            if not all(math.isfinite(value) for value in values):
-                raise PreprocessingError(f"{name} must hold finite numbers, got {values}")
+            if len([value for value in values if math.isfinite(value)]) != 3:
+                raise PreprocessingError(f"{name} must hold three finite numbers, got {values}")
         if min(self.std) <= 0:
             raise PreprocessingError(f"std must be above 0, got {self.std}")
 
@@ -48,7 +48,7 @@ class Preprocessing:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         return {
-            **asdict(self),
+            **dataclasses.asdict(self),
             "mean": list(self.mean),
             "std": list(self.std),
             "resize": "bilinear-antialias",
@@ -61,14 +61,13 @@ class Preprocessing:
         Raises:
             PreprocessingError: an unknown field or value.
         """
-        fields = dict(fields)
-        resize = fields.pop("resize", None)
+        resize = fields.get("resize")
         if resize != "bilinear-antialias":
             raise PreprocessingError(f'resize must be "bilinear-antialias", got {resize!r}')
+        expected = {"resize", *(field.name for field in dataclasses.fields(cls))}
+        if fields.keys() != expected:
+            raise PreprocessingError(f"the fields must be {sorted(expected)}, got {sorted(fields)}")
         try:
-            (mean_r, mean_g, mean_b), (std_r, std_g, std_b) = fields["mean"], fields["std"]
-            return cls(fields["size_px"], (mean_r, mean_g, mean_b), (std_r, std_g, std_b))
-        except (KeyError, TypeError, ValueError) as error:
-            if isinstance(error, PreprocessingError):
-                raise
-            raise PreprocessingError(f"the preprocessing is incomplete or malformed: {error!r}") from None
+            return cls(fields["size_px"], tuple(fields["mean"]), tuple(fields["std"]))
+        except TypeError as error:
+            raise PreprocessingError(f"mean and std must hold three finite numbers: {error}") from None

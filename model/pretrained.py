@@ -49,22 +49,27 @@ def load_pretrained(network: Network, source: str) -> frozenset[str]:
 
 def _read_state(source: str, backbone: Backbone) -> dict[str, Tensor]:
     path = Path(source)
+    known = torchvision.models.get_model_weights(backbone)
     try:
         if path.suffix == ".safetensors":
-            return safetensors.torch.load_file(path)
-        if path.suffix in (".pth", ".pt"):
-            state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-            return state
-    except Exception as error:
-        raise PretrainedError(f"cannot read the weights {source}: {error}") from error
-    known = torchvision.models.get_model_weights(backbone)
-    if source not in known.__members__:
-        raise PretrainedError(
-            f"{source!r} is neither a .pth/.safetensors file nor weights that torchvision has for {backbone}: "
-            f"{', '.join(known.__members__)}"
-        )
-    downloaded: dict[str, Tensor] = known[source].get_state_dict(progress=True, check_hash=True)
-    return downloaded
+            state: object = safetensors.torch.load_file(path)
+        elif path.suffix in (".pth", ".pt"):
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        elif source in known.__members__:
+            # Downloads are unpickled without restriction unless told otherwise.
+            state = known[source].get_state_dict(progress=True, check_hash=True, weights_only=True)
+        else:
+            raise PretrainedError(
+                f"{source!r} is neither a .pth/.safetensors file nor weights that torchvision has for {backbone}: "
+                f"{', '.join(known.__members__)}"
+            )
+    except PretrainedError:
+        raise
+    except Exception as error:  # a broken file, no network, another hash: whatever the reader raises
+        raise PretrainedError(f"cannot read the weights {source}: {' '.join(str(error).split())[:300]}") from error
+    if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
+        raise PretrainedError(f"{source} does not hold tensors by name (a state dict)")
+    return state
 
 
 def _copy(module: nn.Module, state: dict[str, Tensor], source: str) -> set[str]:

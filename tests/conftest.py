@@ -39,7 +39,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def small_network() -> SANet:
     """ResNet-18 SANet with seeded weights that turns and shifts what it sees: its theta is not the identity."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(7)
+        torch.default_generator.manual_seed(7)
         network = build_network(SANetConfig("resnet18"))
         assert isinstance(network, SANet)
         assert network.alignment is not None

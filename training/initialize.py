@@ -15,7 +15,7 @@ from typing import get_args
 import torch
 
 from model.build import build_network
-from model.checkpoint import save_checkpoint
+from model.checkpoint import CheckpointError, read_card, save_checkpoint
 from model.config import Backbone, BaselineConfig, ConfigError, NetworkConfig, SANetConfig, Stride, Transform
 from model.preprocessing import Preprocessing
 from model.pretrained import PretrainedError, load_pretrained
@@ -28,7 +28,7 @@ def initialize(out: Path, config: NetworkConfig, *, seed: int = 0, trunk_weights
         PretrainedError: `trunk_weights` do not fit the network.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would set the generators of GPUs too
         network = build_network(config)
     if trunk_weights is not None:
         load_pretrained(network, trunk_weights)
@@ -42,7 +42,7 @@ def main() -> int:
     """The command; exit code 2 for wrong arguments, 1 where the weights do not fit."""
     parser = argparse.ArgumentParser(prog="python -m training.initialize", description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="the .safetensors file to write")
-    parser.add_argument("--seed", type=int, default=0, help="of the fresh weights (default 0)")
+    parser.add_argument("--seed", type=_seed, default=0, help="of the fresh weights (default 0)")
     parser.add_argument("--architecture", choices=["sanet", "baseline"], default="sanet")
     parser.add_argument("--backbone", choices=get_args(Backbone), default="resnet50")
     parser.add_argument("--num-parts", type=int, default=2, help="M, parts per spatial branch (paper: 2, 4, 6)")
@@ -53,21 +53,34 @@ def main() -> int:
     parser.add_argument("--if-absent", action="store_true", help="leave a file that is there as it is")
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
     args = parser.parse_args()
-    if args.if_absent and args.out.exists():
-        return 0
     try:
         config: NetworkConfig
+        if args.if_absent and args.out.exists():
+            card = read_card(args.out)
+            return _report(args.out, card.fingerprint, card.trained, as_json=args.json)
         if args.architecture == "baseline":
             config = BaselineConfig(args.backbone, args.stride, args.bn_eps)
         else:
             config = SANetConfig(args.backbone, args.stride, args.bn_eps, args.num_parts, args.transform)
         fingerprint = initialize(args.out, config, seed=args.seed, trunk_weights=args.trunk_weights)
-    except (ConfigError, PretrainedError, OSError) as error:
+    except (CheckpointError, ConfigError, PretrainedError, OSError) as error:
         sys.stderr.write(f"training.initialize: {error}\n")
         return 1
-    result = {"checkpoint": str(args.out), "fingerprint": fingerprint, "trained": False}
-    sys.stdout.write(json.dumps(result) + "\n" if args.json else f"{args.out}: untrained, model {fingerprint}\n")
+    return _report(args.out, fingerprint, trained=False, as_json=args.json)
+
+
+def _report(out: Path, fingerprint: str, trained: bool, *, as_json: bool) -> int:
+    result = {"checkpoint": str(out), "fingerprint": fingerprint, "trained": trained}
+    text = f"{out}: {'trained' if trained else 'untrained'}, model {fingerprint}"
+    sys.stdout.write((json.dumps(result) if as_json else text) + "\n")
     return 0
+
+
+def _seed(text: str) -> int:
+    seed = int(text)
+    if not 0 <= seed < 2**63:
+        raise argparse.ArgumentTypeError(f"a seed lies between 0 and 2**63 - 1, got {text}")
+    return seed
 
 
 if __name__ == "__main__":

@@ -1,5 +1,3 @@
-from typing import get_args
-
 import numpy as np
 import pytest
 import torch
@@ -7,23 +5,23 @@ from torch import Tensor, nn
 
 from model.alignment import theta_from_parameters
 from model.build import build_network
-from model.config import Backbone, BaselineConfig, NetworkConfig, SANetConfig, Transform
+from model.config import Backbone, SANetConfig, Transform
 from model.sanet import GlobalBranch, SANet, SpatialBranch
 from tests.model import naive
 
 ALIGNING: list[Transform] = ["affine", "similarity", "rotation"]
 
 
-def seeded(config: NetworkConfig) -> SANet:
+def fresh(config: SANetConfig) -> SANet:
     """A fresh network whose BatchNorm statistics are random too, as if it had been trained."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(3)
-        network = build_network(config)
-        for module in network.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                nn.init.normal_(module.running_mean, std=0.1)
-                nn.init.uniform_(module.running_var, 0.5, 1.5)
+    network = build_network(config)
     assert isinstance(network, SANet)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            assert module.running_mean is not None
+            assert module.running_var is not None
+            nn.init.normal_(module.running_mean, std=0.1)
+            nn.init.uniform_(module.running_var, 0.5, 1.5)
     return network.eval()
 
 
@@ -43,7 +41,7 @@ def without_alignment(network: SANet) -> SANet:
 
 @pytest.mark.parametrize("transform", ALIGNING)
 def test_a_fresh_alignment_changes_nothing(transform: Transform) -> None:
-    network = seeded(SANetConfig("resnet18", transform=transform))
+    network = fresh(SANetConfig("resnet18", transform=transform))
     images = pictures(3, 96)
     with torch.no_grad():
         aligned, plain = network(images), without_alignment(network)(images)
@@ -73,8 +71,17 @@ def layer_parameters(channels_in: int, width: int, num_blocks: int) -> int:
     return bottleneck_parameters(channels_in, width, first=True) + rest
 
 
-@pytest.mark.parametrize(("num_parts", "embedding_dim"), [(2, 2560), (4, 4608), (6, 6656)])
-@pytest.mark.parametrize(("transform", "num_theta"), [("affine", 6), ("similarity", 4), ("rotation", 2), ("none", 0)])
+@pytest.mark.parametrize(
+    ("num_parts", "embedding_dim", "transform", "num_theta"),
+    [
+        (2, 2560, "affine", 6),
+        (4, 4608, "affine", 6),
+        (6, 6656, "affine", 6),
+        (2, 2560, "similarity", 4),
+        (2, 2560, "rotation", 2),
+        (6, 6656, "none", 0),
+    ],
+)
 def test_resnet50_has_the_papers_parameters(
     num_parts: int, embedding_dim: int, transform: Transform, num_theta: int
 ) -> None:
@@ -91,8 +98,10 @@ def test_resnet50_has_the_papers_parameters(
     assert config.embedding_dim == embedding_dim
 
 
-@pytest.mark.parametrize("backbone", get_args(Backbone))
-@pytest.mark.parametrize("num_parts", [2, 6])
+@pytest.mark.parametrize(
+    ("backbone", "num_parts"),
+    [("resnet18", 4), ("resnet34", 6), ("resnet50", 2), ("resnet50", 4), ("resnet50", 6), ("resnet101", 2)],
+)
 def test_the_embedding_is_as_wide_as_the_config_says(backbone: Backbone, num_parts: int) -> None:
     config = SANetConfig(backbone, num_parts=num_parts)
     with torch.device("meta"):
@@ -116,7 +125,7 @@ def naive_embedding(network: SANet, image: Tensor) -> tuple[naive.Array, naive.A
     def reduce(pooled: naive.Array, reduction: nn.Module) -> naive.Array:
         assert isinstance(reduction, nn.Conv2d)
         assert reduction.bias is not None
-        return reduction.weight[:, :, 0, 0].double().numpy() @ pooled + reduction.bias.double().numpy()
+        return np.asarray(reduction.weight[:, :, 0, 0].double() @ torch.from_numpy(pooled) + reduction.bias.double())
 
     whole = network.global_branch.layer4(features)[0].double().numpy()
     pieces = [reduce(whole.mean(axis=(1, 2)), network.global_branch.reduction)]
@@ -130,7 +139,7 @@ def naive_embedding(network: SANet, image: Tensor) -> tuple[naive.Array, naive.A
     ("num_parts", "transform", "padding"), [(2, "affine", "zeros"), (4, "similarity", "border"), (6, "affine", "zeros")]
 )
 def test_the_forward_pass_equals_pooling_and_splitting_by_hand(num_parts: int, transform: str, padding: str) -> None:
-    network = seeded(SANetConfig("resnet18", num_parts=num_parts, transform=transform, padding=padding))  # type: ignore[arg-type]
+    network = fresh(SANetConfig("resnet18", num_parts=num_parts, transform=transform, padding=padding))  # type: ignore[arg-type]
     assert network.alignment is not None
     last = network.alignment.localization[-1]
     assert isinstance(last, nn.Linear)
@@ -138,21 +147,19 @@ def test_the_forward_pass_equals_pooling_and_splitting_by_hand(num_parts: int, t
     images = pictures(2, 256)
     with torch.no_grad():
         output = network(images)
-        for image, embedding, theta in zip(images, output.embedding, output.theta, strict=True):
-            expected, expected_theta = naive_embedding(network, image)
-            assert np.abs(expected_theta - np.eye(2, 3)).max() > 0.02
-            np.testing.assert_allclose(theta.numpy(), expected_theta, atol=1e-4)
-            np.testing.assert_allclose(embedding.numpy(), expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
+        expected, expected_theta = naive_embedding(network, images[1])
+    assert np.abs(expected_theta - np.eye(2, 3)).max() > 0.02
+    np.testing.assert_allclose(output.theta[1].numpy(), expected_theta, atol=1e-4)
+    np.testing.assert_allclose(output.embedding[1].numpy(), expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
 
 
-def test_the_spatial_branches_keep_the_16_x_16_map_and_the_global_branch_halves_it() -> None:
-    network = seeded(SANetConfig("resnet18"))
+def test_the_spatial_branches_keep_the_16_x_16_map_and_the_global_branch_halves_it(small_network: SANet) -> None:
     with torch.no_grad():
-        features = network.trunk(pictures(1, 256))
+        features = small_network.trunk(pictures(1, 256))
         assert features.shape == (1, 256, 16, 16)
-        assert network.global_branch.layer4(features).shape == (1, 512, 8, 8)
-        assert network.top_down_branch.layer4(features).shape == (1, 512, 16, 16)
-        assert network.left_right_branch.layer4(features).shape == (1, 512, 16, 16)
+        assert small_network.global_branch.layer4(features).shape == (1, 512, 8, 8)
+        assert small_network.top_down_branch.layer4(features).shape == (1, 512, 16, 16)
+        assert small_network.left_right_branch.layer4(features).shape == (1, 512, 16, 16)
 
 
 def test_the_branches_share_no_tensor(small_network: SANet) -> None:
@@ -204,17 +211,12 @@ def test_bytes_and_unit_floats_are_the_same_image(small_network: SANet) -> None:
     assert torch.equal(from_bytes.theta, from_floats.theta)
 
 
-def test_the_loss_reaches_the_alignment_from_both_spatial_branches() -> None:
-    network = seeded(SANetConfig("resnet18"))
-    assert network.alignment is not None
-    last = network.alignment.localization[-1]
+def test_the_loss_reaches_the_alignment_from_both_spatial_branches(small_network: SANet) -> None:
+    assert small_network.alignment is not None
+    last = small_network.alignment.localization[-1]
     assert isinstance(last, nn.Linear)
-    embedding = network(pictures(1, 64)).embedding[0]
-    for part, reached in ((slice(0, 512), False), (slice(512, 1536), True), (slice(1536, 2560), True)):
-        gradient = torch.autograd.grad(embedding[part].sum(), last.bias, retain_graph=True, allow_unused=True)[0]
-        assert (gradient is not None and bool(gradient.abs().max() > 0)) == reached
-
-
-def test_a_sanet_is_no_baseline() -> None:
-    with torch.device("meta"):
-        assert not isinstance(build_network(BaselineConfig("resnet18")), SANet)
+    embedding = small_network(pictures(1, 64)).embedding[0]
+    parts = ((slice(0, 512), False), (slice(512, 1536), True), (slice(1536, 2560), True))
+    for part, reached in parts:
+        (gradient,) = torch.autograd.grad(embedding[part].sum(), last.bias, retain_graph=True)
+        assert bool(gradient.any()) == reached

@@ -1,0 +1,121 @@
+"""Builds the image, brings the compose file up, and goes the tour: enrol, query, kill, query again, down and up again.
+
+    python deploy/image_test.py [--json]      needs a Docker engine; `make image-test` runs it
+
+It uses a project name, and so containers and a volume, of its own, and removes them at the end.
+"""
+
+import argparse
+import io
+import json
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import numpy as np
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[1]
+IMAGE = "sanet-retrieval"
+CLIENT = httpx2.Client(base_url="http://127.0.0.1:8000", timeout=120)
+
+
+def run(*command: str) -> str:
+    """The standard output of a command that has to succeed."""
+    return subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+
+
+def compose(*arguments: str) -> str:
+    """Compose v2 where it is, else 1.29."""
+    program = ["docker-compose"] if shutil.which("docker-compose") else ["docker", "compose"]
+    return run(*program, "--project-name", "sanet-image-test", *arguments)
+
+
+def wait_until_ready() -> float:
+    """Seconds until /readyz says yes."""
+    start = time.perf_counter()
+    while time.perf_counter() - start < 300:
+        try:
+            if CLIENT.get("/readyz").status_code == 200:
+                return time.perf_counter() - start
+        except httpx2.TransportError:
+            pass
+        time.sleep(0.1)
+    raise RuntimeError(f"the service did not become ready:\n{compose('logs', '--tail', '50')}")
+
+
+def wait_until_healthy() -> None:
+    """Until Docker's own health check agrees."""
+    container = compose("ps", "-q", "service")
+    for _ in range(60):
+        if run("docker", "inspect", "--format", "{{.State.Health.Status}}", container) == "healthy":
+            return
+        time.sleep(1)
+    raise RuntimeError("the container never became healthy")
+
+
+def crop(seed: int) -> bytes:
+    """A random smooth picture as PNG."""
+    coarse = np.random.default_rng(seed).integers(0, 255, (6, 4, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(coarse).resize((48, 96), Image.Resampling.BICUBIC).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def query_all(num: int) -> list[dict[str, Any]]:
+    """The best match of each crop, which has to be itself."""
+    best = []
+    for seed in range(num):
+        answer = CLIENT.post("/query", files={"image": crop(seed)}).json()
+        best.append(answer["matches"][0])
+        if best[-1]["identity"] != f"vehicle {seed}" or answer["searched"] != num:
+            raise RuntimeError(f"crop {seed} does not find itself: {answer['matches'][:2]}")
+    return best
+
+
+def main() -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    args = parser.parse_args()
+    run("docker", "build", "--network", "host", "--tag", IMAGE, ".")
+    try:
+        compose("up", "--detach")
+        ready_s = wait_until_ready()
+        files = [("images", (f"{seed}.png", crop(seed))) for seed in range(8)]
+        metadata = json.dumps([{"identity": f"vehicle {seed}"} for seed in range(8)])
+        enrolled = CLIENT.post("/gallery", files=files, data={"metadata": metadata}).json()
+        if enrolled["enrolled"] != 8:
+            raise RuntimeError(f"not everything was enrolled: {enrolled}")
+        before = query_all(8)
+        wait_until_healthy()
+        user = compose("exec", "-T", "service", "id", "-u")
+        if user == "0":
+            raise RuntimeError("the service runs as root")
+        compose("kill", "service")
+        compose("up", "--detach")
+        ready_again_s = wait_until_ready()
+        compose("down")
+        compose("up", "--detach")
+        wait_until_ready()
+        if query_all(8) != before:
+            raise RuntimeError("the answers changed over the restarts")
+    finally:
+        compose("down", "--volumes")
+    result = {
+        "image_bytes": int(run("docker", "image", "inspect", "--format", "{{.Size}}", IMAGE)),
+        "first_ready_s": round(ready_s, 1),
+        "ready_again_s": round(ready_again_s, 1),
+        "user": int(user),
+        "found": len(before),
+    }
+    sys.stdout.write(json.dumps(result, indent=None if args.json else 2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,730 @@
+import logging
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from index.embedded_gallery import EmbeddedGallery, GalleryLockedError
+from index.exact_search import ExactSearch
+from index.filters import Filter
+from index.gallery import CursorError, Enrolled, Enrolment, GalleryError, RecordNotFoundError, SearchResult, Stats
+from index.image_store import ImageStore
+from index.record import FieldsError, ModelKey, Record
+from index.record_store import DamagedRecordError, Writer
+from model.box import Box
+from tests.index.records import DIM, MODEL, OTHER_MODELS, enrolment, image, record, tamper, values, vector
+
+EVERYTHING = Filter()
+LEFT, RIGHT = Box(0, 0, 30, 40), Box(30, 0, 30, 40)
+
+
+def opened(folder: Path, model: ModelKey = MODEL) -> EmbeddedGallery:
+    return EmbeddedGallery(folder, model, DIM)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def gallery(folder: Path) -> Iterator[EmbeddedGallery]:
+    with closing(opened(folder)) as gallery:
+        yield gallery
+
+
+def in_one_frame(seed: int, **changes: Any) -> Enrolment:
+    """Many of them cost one image file."""
+    return enrolment(seed, frame=0, box=Box(seed, 0, 10, 10), **changes)
+
+
+def naive(enrolments: list[Enrolment], query: np.ndarray[Any, np.dtype[np.float32]], top_k: int) -> list[str]:
+    def distance(one: Enrolment) -> float:
+        return float(np.linalg.norm(one.record.embedding.astype(np.float64) - query.astype(np.float64)))
+
+    return [one.record.id for one in sorted(enrolments, key=lambda one: (distance(one), one.record.id))[:top_k]]
+
+
+def ids(found: SearchResult) -> list[str]:
+    return [match.record.id for match in found.matches]
+
+
+def image_files(folder: Path) -> set[str]:
+    return {path.name for path in (folder / "images").rglob("*") if path.is_file()}
+
+
+def listed(gallery: EmbeddedGallery, limit: int = 1000, where: Filter = EVERYTHING) -> list[str]:
+    """The ids on all pages."""
+    found: list[str] = []
+    cursor = None
+    while True:
+        page = gallery.page(where, limit, cursor)
+        assert len(page.records) <= limit
+        found += [one.id for one in page.records]
+        cursor = page.next_cursor
+        if cursor is None:
+            return found
+
+
+def assert_is_empty(gallery: EmbeddedGallery) -> None:
+    assert gallery.page(EVERYTHING, 10, None).total == 0
+    assert gallery.search(vector(0), 10, EVERYTHING) == SearchResult([], 0)
+    assert gallery.stats(10).total == 0
+
+
+def test_what_was_enrolled_is_found_listed_and_given_back(gallery: EmbeddedGallery) -> None:
+    enrolments = [enrolment(seed, identity=f"v{seed % 7}", tags=("van",)) for seed in range(60)]
+    expected = [Enrolled(one.record.id, duplicate=False) for one in enrolments]
+    assert gallery.enrol(enrolments[:40]) + gallery.enrol(enrolments[40:]) == expected
+    assert listed(gallery) == [one.record.id for one in enrolments]
+    for one in enrolments:
+        assert values(gallery.get(one.record.id)) == values(one.record)
+        assert gallery.image(one.record) == one.image
+        nearest = gallery.search(one.record.embedding, 1, EVERYTHING)
+        assert [(match.record.id, match.distance) for match in nearest.matches] == [(one.record.id, 0.0)]
+        assert values(nearest.matches[0].record) == values(one.record)
+        assert nearest.searched == 60
+
+
+@pytest.mark.parametrize("top_k", [1, 10, 200, 201, 1000])
+@pytest.mark.parametrize("camera", [None, "c3", "nowhere"])
+def test_a_search_ranks_what_passes_the_filter(gallery: EmbeddedGallery, top_k: int, camera: str | None) -> None:
+    enrolments = [in_one_frame(seed, camera=f"c{seed % 5}") for seed in range(200)]
+    gallery.enrol(enrolments)
+    passing = [one for one in enrolments if camera in (None, one.record.fields.camera)]
+    where = EVERYTHING if camera is None else Filter(cameras=(camera,))
+    found = gallery.search(vector(9_999), top_k, where)
+    assert ids(found) == naive(passing, vector(9_999), top_k)
+    assert found.searched == len(passing)
+    assert [match.distance for match in found.matches] == sorted(match.distance for match in found.matches)
+
+
+def test_enrolling_again_changes_nothing_and_names_the_fields_that_differ(gallery: EmbeddedGallery) -> None:
+    time = datetime(2026, 5, 1, tzinfo=UTC)
+    first = enrolment(1, identity="a", camera="north", captured_at=time)
+    gallery.enrol([first])
+    id_ = first.record.id
+    again = enrolment(1, identity="b", camera="north", captured_at=time, tags=("van",))
+    assert gallery.enrol([first]) == [Enrolled(id_, duplicate=True)]
+    assert gallery.enrol([again, enrolment(2)]) == [
+        Enrolled(id_, duplicate=True, differing=("identity", "tags")),
+        Enrolled(record(2).id, duplicate=False),
+    ]
+    assert values(gallery.get(id_)) == values(first.record)
+    assert listed(gallery) == [id_, record(2).id]
+
+
+def test_a_record_that_comes_twice_in_one_batch_is_stored_once(gallery: EmbeddedGallery) -> None:
+    first, second = enrolment(1, identity="a"), enrolment(1, identity="b")
+    id_ = first.record.id
+    assert gallery.enrol([first, second, first]) == [
+        Enrolled(id_, duplicate=False),
+        Enrolled(id_, duplicate=True, differing=("identity",)),
+        Enrolled(id_, duplicate=True),
+    ]
+    assert gallery.get(id_).fields.identity == "a"
+    assert gallery.search(vector(1), 5, EVERYTHING).searched == 1
+
+
+def test_enrolling_nothing_gives_nothing(gallery: EmbeddedGallery, folder: Path) -> None:
+    assert gallery.enrol([]) == []
+    assert_is_empty(gallery)
+
+
+def test_known_are_the_records_of_this_model(gallery: EmbeddedGallery) -> None:
+    gallery.enrol([enrolment(1), enrolment(2)])
+    known = gallery.known([record(2).id, record(3).id])
+    assert {id_: values(one) for id_, one in known.items()} == {record(2).id: values(record(2))}
+    assert gallery.known([]) == {}
+
+
+def test_an_unknown_id_is_said_to_be_unknown(gallery: EmbeddedGallery) -> None:
+    gallery.enrol([enrolment(1)])
+    for call in (gallery.get, gallery.delete, lambda id_: gallery.update(id_, {"camera": "a"})):
+        with pytest.raises(RecordNotFoundError, match="no record 'nobody'"):
+            call("nobody")
+    assert listed(gallery) == [record(1).id]
+
+
+# --- all or nothing
+
+
+def _fail_on_the_second_record(monkeypatch: pytest.MonkeyPatch, gallery: EmbeddedGallery) -> None:
+    insert, calls = Writer.insert, []
+
+    def failing(self: Writer, one: Record) -> None:
+        calls.append(one)
+        if len(calls) == 2:
+            raise OSError("disk failure")
+        insert(self, one)
+
+    monkeypatch.setattr(Writer, "insert", failing)
+
+
+def _fail_to_write_images(monkeypatch: pytest.MonkeyPatch, gallery: EmbeddedGallery) -> None:
+    def failing(self: Path, target: Path) -> Path:
+        raise OSError("disk failure")
+
+    monkeypatch.setattr(Path, "replace", failing)
+
+
+def _fail_after_the_images(monkeypatch: pytest.MonkeyPatch, gallery: EmbeddedGallery) -> None:
+    put = ImageStore.put
+
+    def failing(self: ImageStore, images: dict[str, bytes]) -> None:
+        put(self, images)
+        raise OSError("disk failure")
+
+    monkeypatch.setattr(ImageStore, "put", failing)
+
+
+@pytest.mark.parametrize("fail", [_fail_on_the_second_record, _fail_to_write_images, _fail_after_the_images])
+def test_an_enrolment_that_fails_stores_nothing_and_the_next_one_works(
+    gallery: EmbeddedGallery, folder: Path, fail: Any
+) -> None:
+    batch = [enrolment(seed) for seed in range(4)]
+    with pytest.MonkeyPatch.context() as patch:
+        fail(patch, gallery)
+        with pytest.raises(OSError, match="disk failure"):
+            gallery.enrol(batch)
+    assert_is_empty(gallery)
+    assert gallery.enrol(batch) == [Enrolled(one.record.id, duplicate=False) for one in batch]
+    assert ids(gallery.search(vector(0), 9, EVERYTHING)) == naive(batch, vector(0), 9)
+    assert [gallery.image(one.record) for one in batch] == [one.image for one in batch]
+
+
+@pytest.fixture
+def full(gallery: EmbeddedGallery) -> EmbeddedGallery:
+    """Record 1, and room for hardly more."""
+    gallery.enrol([enrolment(1)])
+    with gallery._store._connection() as connection:
+        pages = connection.execute("PRAGMA page_count").fetchone()[0]
+        connection.execute(f"PRAGMA max_page_count = {pages + 2}")
+    return gallery
+
+
+def test_an_enrolment_on_a_full_disk_stores_nothing_and_the_next_one_works(full: EmbeddedGallery) -> None:
+    batch = [in_one_frame(seed) for seed in range(2, 200)]
+    with pytest.raises(sqlite3.OperationalError, match="full"):
+        full.enrol(batch)
+    assert listed(full) == [record(1).id]
+    assert full.search(vector(1), 9, EVERYTHING).searched == 1
+    with full._store._connection() as connection:
+        connection.execute("PRAGMA max_page_count = 1000000")
+    full.enrol(batch)
+    assert ids(full.search(vector(1), 9, EVERYTHING)) == naive([enrolment(1), *batch], vector(1), 9)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *(enrolment(2, model=model) for model in OTHER_MODELS),
+        enrolment(2, embedding=vector(2, DIM - 1)),
+        enrolment(2, embedding=vector(2, DIM + 1)),
+        enrolment(2, embedding=vector(2).reshape(1, DIM)),
+    ],
+    ids=["fingerprint", "precision", "too short", "too long", "two dimensions"],
+)
+def test_an_embedding_of_another_model_or_size_is_refused_and_nothing_is_stored(
+    gallery: EmbeddedGallery, folder: Path, wrong: Enrolment
+) -> None:
+    with pytest.raises(GalleryError, match="this gallery holds embeddings of"):
+        gallery.enrol([enrolment(1), wrong])
+    assert_is_empty(gallery)
+    assert image_files(folder) == set()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_an_embedding_that_is_not_finite_is_refused_and_nothing_is_stored(folder: Path, value: float) -> None:
+    with closing(opened(folder)) as gallery:
+        with pytest.raises(GalleryError, match="not finite"):
+            gallery.enrol([enrolment(1), enrolment(2, embedding=np.full(DIM, value, np.float32))])
+        assert_is_empty(gallery)
+    opened(folder).close()
+
+
+# --- reopening
+
+
+def test_reopening_gives_the_same_answers_bit_for_bit(folder: Path) -> None:
+    queries = [vector(seed) for seed in range(1000, 1010)]
+
+    def answers(gallery: EmbeddedGallery) -> list[tuple[list[dict[str, object]], list[float], int]]:
+        found = [gallery.search(query, 30, EVERYTHING) for query in queries]
+        return [
+            ([values(match.record) for match in one.matches], [match.distance for match in one.matches], one.searched)
+            for one in found
+        ]
+
+    with closing(opened(folder)) as gallery:
+        for start in range(0, 90, 30):
+            gallery.enrol([enrolment(seed, camera="north") for seed in range(start, start + 30)])
+        gallery.delete(record(7).id)
+        gallery.update(record(8).id, {"camera": "south"})
+        expected, stats, pages = answers(gallery), gallery.stats(9), listed(gallery)
+    with closing(opened(folder)) as gallery:
+        assert answers(gallery) == expected
+        assert gallery.stats(9) == stats
+        assert listed(gallery) == pages
+        assert [gallery.image(record(seed)) for seed in (0, 89)] == [image(0), image(89)]
+
+
+def test_more_records_than_are_loaded_at_once_are_all_loaded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("index.embedded_gallery._LOAD_CHUNK", 16)
+    batch = [in_one_frame(seed) for seed in range(50)]
+    with closing(opened(folder)) as gallery:
+        gallery.enrol(batch)
+        assert ids(gallery.search(vector(99), 50, EVERYTHING)) == naive(batch, vector(99), 50)
+    with closing(opened(folder)) as gallery:
+        assert ids(gallery.search(vector(99), 50, EVERYTHING)) == naive(batch, vector(99), 50)
+
+
+@pytest.mark.parametrize("other", OTHER_MODELS, ids=["fingerprint", "precision"])
+def test_embeddings_of_another_model_are_kept_but_never_searched(folder: Path, other: ModelKey) -> None:
+    with closing(opened(folder, other)) as gallery:
+        gallery.enrol([enrolment(seed, model=other, camera="north") for seed in range(3)])
+        assert gallery.num_stale == 0
+    with closing(opened(folder)) as gallery:
+        assert gallery.num_stale == 3
+        gallery.enrol([enrolment(7)])
+        assert ids(gallery.search(vector(1), 9, EVERYTHING)) == [record(7).id]
+        assert gallery.search(vector(1), 9, EVERYTHING).searched == 1
+        assert gallery.search(vector(1), 9, Filter(cameras=("north",))) == SearchResult([], 0)
+        assert gallery.known([record(1).id, record(7).id]).keys() == {record(7).id}
+        assert gallery.get(record(1).id).model == other
+        stats = gallery.stats(9)
+        assert (stats.total, stats.searchable, stats.damaged) == (4, 1, 0)
+        assert stats.models == [(other.fingerprint, other.precision, 3), (MODEL.fingerprint, MODEL.precision, 1)]
+        gallery.delete(record(0).id)
+        assert gallery.num_stale == 2
+
+
+@pytest.mark.parametrize("other", OTHER_MODELS, ids=["fingerprint", "precision"])
+def test_enrolling_again_replaces_what_another_model_embedded(folder: Path, other: ModelKey) -> None:
+    with closing(opened(folder, other)) as gallery:
+        gallery.enrol([enrolment(seed, model=other, embedding=vector(seed + 50)) for seed in range(3)])
+    fresh = enrolment(1, identity="new")
+    with closing(opened(folder)) as gallery:
+        assert gallery.enrol([fresh]) == [Enrolled(fresh.record.id, duplicate=False)]
+        assert gallery.num_stale == 2
+        assert values(gallery.get(fresh.record.id)) == values(fresh.record)
+        assert [match.distance for match in gallery.search(vector(1), 9, EVERYTHING).matches] == [0.0]
+        gallery.enrol([enrolment(0), enrolment(2)])
+        assert gallery.num_stale == 0
+        assert sorted(listed(gallery)) == sorted(record(seed).id for seed in range(3))
+        assert gallery.image(fresh.record) == fresh.image
+    with closing(opened(folder)) as gallery:
+        assert (gallery.num_stale, gallery.stats(1).searchable) == (0, 3)
+
+
+# --- one owner
+
+
+def test_a_second_gallery_on_the_folder_is_refused_until_the_first_is_closed(folder: Path) -> None:
+    first = opened(folder)
+    with pytest.raises(GalleryLockedError, match=f"another process has the gallery in {folder} open: stop it"):
+        opened(folder)
+    assert first.enrol([enrolment(1)]) == [Enrolled(record(1).id, duplicate=False)]
+    first.close()
+    with closing(opened(folder)) as gallery:
+        assert listed(gallery) == [record(1).id]
+
+
+def test_a_second_process_on_the_folder_is_refused(gallery: EmbeddedGallery, folder: Path) -> None:
+    code = (
+        "import sys, pathlib, index.embedded_gallery as g, index.record as r\n"
+        "try: g.EmbeddedGallery(pathlib.Path(sys.argv[1]), r.ModelKey('x', 'y'), 4)\n"
+        "except g.GalleryLockedError as error: sys.exit(str(error))\n"
+    )
+    process = subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=False)
+    assert process.returncode == 1
+    assert (
+        process.stderr.strip()
+        == f"another process has the gallery in {folder} open: stop it, or use another data folder"
+    )
+
+
+def test_a_gallery_that_cannot_be_opened_leaves_the_folder_free(folder: Path) -> None:
+    opened(folder).close()
+    tamper(folder / "gallery.sqlite", "PRAGMA user_version = 2")
+    for _ in range(2):
+        with pytest.raises(GalleryError, match="layout 2"):
+            opened(folder)
+    tamper(folder / "gallery.sqlite", "PRAGMA user_version = 1")
+    opened(folder).close()
+
+
+def test_a_gallery_that_another_thread_closes_leaves_the_folder_free(folder: Path) -> None:
+    gallery = opened(folder)
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(gallery.close).result()
+        opened(folder).close()
+    finally:
+        gallery._owner.release()
+
+
+# --- images
+
+
+def test_an_image_stays_until_the_last_record_that_shows_it_is_deleted(gallery: EmbeddedGallery, folder: Path) -> None:
+    left, right = enrolment(1, frame=1, box=LEFT), enrolment(2, frame=1, box=RIGHT)
+    gallery.enrol([left, right, enrolment(3)])
+    assert image_files(folder) == {left.record.content, record(3).content}
+    gallery.delete(left.record.id)
+    assert gallery.image(right.record) == image(1)
+    gallery.delete(right.record.id)
+    assert image_files(folder) == {record(3).content}
+    with pytest.raises(GalleryError, match="missing"):
+        gallery.image(right.record)
+
+
+def test_an_image_that_no_record_names_is_swept_when_the_gallery_opens(folder: Path) -> None:
+    with closing(opened(folder)) as gallery:
+        gallery.enrol([enrolment(1), enrolment(2)])
+        gallery._images.put({record(3).content: image(3)})
+    (folder / "images" / record(1).content[:2] / f"{record(1).content}.tmp").write_bytes(b"unfinished")
+    with closing(opened(folder)) as gallery:
+        assert image_files(folder) == {record(1).content, record(2).content}
+        assert gallery.image(record(1)) == image(1)
+
+
+def test_deleting_a_frames_identity_keeps_its_other_vehicles_image(gallery: EmbeddedGallery, folder: Path) -> None:
+    gallery.enrol([
+        enrolment(1, frame=1, box=LEFT, identity="a"),
+        enrolment(2, frame=1, box=RIGHT, identity="b"),
+        enrolment(3, identity="a"),
+    ])  # fmt: skip
+    assert gallery.delete_identity("a") == 2
+    assert image_files(folder) == {record(2, frame=1).content}
+
+
+# --- damage
+
+
+def damage(folder: Path, seq: int, column: str = "media_type", value: str = "'x'") -> None:
+    tamper(folder / "gallery.sqlite", f"UPDATE record SET {column} = {value} WHERE seq = {seq}")
+
+
+@pytest.fixture
+def damaged(folder: Path) -> Iterator[EmbeddedGallery]:
+    """Records 0 to 4 (seq 1 to 5), of which record 2 was damaged while the gallery was closed."""
+    with closing(opened(folder)) as gallery:
+        gallery.enrol([enrolment(seed, identity="a" if seed < 3 else "b") for seed in range(5)])
+    damage(folder, 3)
+    with closing(opened(folder)) as gallery:
+        yield gallery
+
+
+def test_a_damaged_record_is_left_out_and_counted(damaged: EmbeddedGallery) -> None:
+    intact = [enrolment(seed) for seed in (0, 1, 3, 4)]
+    found = damaged.search(vector(2), 5, EVERYTHING)
+    assert ids(found) == naive(intact, vector(2), 5)
+    assert found.searched == 4
+    stats = damaged.stats(9)
+    assert (stats.total, stats.searchable, stats.damaged) == (5, 4, 1)
+    assert damaged.num_stale == 0
+    with pytest.raises(DamagedRecordError, match=record(2).id):
+        damaged.get(record(2).id)
+    with pytest.raises(DamagedRecordError):
+        damaged.update(record(2).id, {"camera": "north"})
+    assert listed(damaged) == [one.record.id for one in intact]
+
+
+def test_a_damaged_record_can_be_deleted(damaged: EmbeddedGallery, folder: Path) -> None:
+    damaged.delete(record(2).id)
+    assert (damaged.stats(9).total, damaged.stats(9).damaged) == (4, 0)
+    assert record(2).content not in image_files(folder)
+    assert len(image_files(folder)) == 4
+
+
+def test_a_damaged_record_is_deleted_with_its_identity(damaged: EmbeddedGallery) -> None:
+    assert damaged.delete_identity("a") == 3
+    assert sorted(listed(damaged)) == sorted(record(seed).id for seed in (3, 4))
+    assert damaged.stats(9).damaged == 0
+
+
+def test_a_damaged_record_can_be_enrolled_again(damaged: EmbeddedGallery) -> None:
+    again = enrolment(2, camera="north")
+    assert damaged.enrol([again]) == [Enrolled(again.record.id, duplicate=False)]
+    assert values(damaged.get(again.record.id)) == values(again.record)
+    everything = [enrolment(seed) for seed in range(5)]
+    assert ids(damaged.search(vector(2), 9, EVERYTHING)) == naive(everything, vector(2), 9)
+    assert (damaged.stats(9).total, damaged.stats(9).damaged) == (5, 0)
+
+
+def test_a_record_damaged_while_the_gallery_is_open_is_replaced_by_the_next_nearest(
+    gallery: EmbeddedGallery, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    batch = [enrolment(seed) for seed in range(60)]
+    gallery.enrol(batch)
+    damage(folder, 6)
+    with caplog.at_level(logging.ERROR):
+        found = gallery.search(vector(5), 3, EVERYTHING)
+    assert record(5).id in caplog.text
+    assert ids(found) == naive([one for one in batch if one.record.id != record(5).id], vector(5), 3)
+    gallery.enrol([enrolment(5)])
+    found = gallery.search(vector(5), 3, EVERYTHING)
+    assert ids(found) == naive(batch, vector(5), 3)
+    assert (found.searched, gallery.stats(0).searchable, gallery.stats(0).damaged) == (60, 60, 0)
+
+
+# --- pages
+
+
+@pytest.mark.parametrize("limit", [1, 2, 7, 19, 20, 21, 1000])
+def test_the_pages_show_every_record_once_in_the_order_of_enrolment(gallery: EmbeddedGallery, limit: int) -> None:
+    expected = [record(seed).id for seed in (*range(10, 20), *range(10))]
+    gallery.enrol([enrolment(seed, camera=str(seed % 2)) for seed in range(10, 20)])
+    gallery.enrol([enrolment(seed, camera=str(seed % 2)) for seed in range(10)])
+    assert listed(gallery, limit) == expected
+    assert listed(gallery, limit, Filter(cameras=("1",))) == expected[1::2]
+    page = gallery.page(Filter(cameras=("1",)), limit, None)
+    assert (page.total, len(page.records)) == (10, min(limit, 10))
+
+
+def test_records_that_stay_are_listed_once_while_others_come_and_go(gallery: EmbeddedGallery) -> None:
+    gallery.enrol([enrolment(seed) for seed in range(30)])
+    seen: list[str] = []
+    cursor, seed = None, 0
+    while True:
+        page = gallery.page(EVERYTHING, 4, cursor)
+        seen += [one.id for one in page.records]
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+        # The record that the cursor stands on, one long since listed, and one far ahead.
+        for id_ in {page.records[-1].id, record(29 - seed).id}:
+            gallery.delete(id_)
+        if seed < 4:
+            gallery.enrol([enrolment(100 + seed)])
+        seed += 1
+    assert len(seen) == len(set(seen))
+    deleted_ahead = {record(29 - i).id for i in range(seed)}
+    assert {record(i).id for i in range(30)} - deleted_ahead <= set(seen)
+    assert {record(100 + i).id for i in range(4)} <= set(seen)
+
+
+def test_an_empty_gallery_has_one_empty_page(gallery: EmbeddedGallery) -> None:
+    page = gallery.page(EVERYTHING, 5, None)
+    assert (page.records, page.next_cursor, page.total) == ([], None, 0)
+
+
+@pytest.mark.parametrize("cursor", ["", "!", "1.5", "å", "1 2", "--1", "-1", "1y2p0ij32e8e8", "z" * 100])
+def test_a_cursor_that_no_page_gave_is_refused(gallery: EmbeddedGallery, cursor: str) -> None:
+    with pytest.raises(CursorError, match="is no cursor"):
+        gallery.page(EVERYTHING, 5, cursor)
+
+
+def test_the_pages_go_on_behind_a_damaged_record(damaged: EmbeddedGallery) -> None:
+    assert listed(damaged, limit=2) == [record(seed).id for seed in (0, 1, 3, 4)]
+
+
+# --- the nearest of each identity
+
+
+def naive_groups(enrolments: list[Enrolment], query: np.ndarray[Any, np.dtype[np.float32]], top_k: int) -> list[str]:
+    by_id = {one.record.id: one.record for one in enrolments}
+    taken: set[str] = set()
+    nearest = []
+    for id_ in naive(enrolments, query, len(enrolments)):
+        identity = by_id[id_].fields.identity
+        if identity is None or identity not in taken:
+            nearest.append(id_)
+            taken.add(id_ if identity is None else identity)
+    return nearest[:top_k]
+
+
+@pytest.mark.parametrize("top_k", [1, 5, 14, 15, 1000])
+def test_grouping_gives_the_nearest_of_each_identity(gallery: EmbeddedGallery, top_k: int) -> None:
+    # Twelve identities, and every thirteenth record without one.
+    batch = [in_one_frame(seed, identity=f"v{seed % 13}" if seed % 13 else None) for seed in range(150)]
+    gallery.enrol(batch)
+    for query in (vector(500), vector(501), vector(0), vector(1)):
+        found = gallery.search(query, top_k, EVERYTHING, group_by="identity")
+        assert ids(found) == naive_groups(batch, query, top_k)
+        assert found.searched == 150
+
+
+def test_an_identity_named_like_an_id_is_still_a_group_of_its_own(gallery: EmbeddedGallery) -> None:
+    batch = [enrolment(1), enrolment(2, identity=record(1).id), enrolment(3, identity="")]
+    gallery.enrol(batch)
+    assert ids(gallery.search(vector(1), 9, EVERYTHING, group_by="identity")) == naive(batch, vector(1), 9)
+
+
+@pytest.mark.parametrize("top_k", [2, 3, 21, 50])
+def test_an_identity_with_hundreds_of_nearest_records_hides_nobody(gallery: EmbeddedGallery, top_k: int) -> None:
+    crowd = [in_one_frame(seed, identity="crowd", embedding=vector(seed) * np.float32(1e-3)) for seed in range(400)]
+    others = [in_one_frame(seed, identity=f"v{seed % 20}", camera="north") for seed in range(400, 500)]
+    gallery.enrol(crowd + others)
+    query = np.zeros(DIM, np.float32)
+    found = gallery.search(query, top_k, EVERYTHING, group_by="identity")
+    assert ids(found) == naive_groups(crowd + others, query, top_k)
+    assert len(found.matches) == min(top_k, 21)
+    north = gallery.search(query, top_k, Filter(cameras=("north",)), group_by="identity")
+    assert ids(north) == naive_groups(others, query, top_k)
+
+
+# --- changing and forgetting
+
+
+FIELDS: dict[str, Any] = {
+    "identity": "a",
+    "camera": "north",
+    "captured_at": datetime(2026, 5, 1, tzinfo=UTC),
+    "latitude": 50.0,
+    "longitude": 8.0,
+    "tags": ("van",),
+}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"identity": "b"},
+        {"identity": None},
+        {"camera": None, "captured_at": None},
+        {"captured_at": datetime(2027, 1, 1, tzinfo=UTC)},
+        {"latitude": -1.5, "longitude": 2.25},
+        {"latitude": 51.0},
+        {"latitude": None, "longitude": None},
+        {"tags": ("red", "car")},
+        {"tags": ()},
+        {},
+    ],
+)
+def test_an_update_changes_only_what_it_names_and_survives_reopening(folder: Path, changes: dict[str, Any]) -> None:
+    before = record(1, **FIELDS)
+    expected = values(replace(before, fields=replace(before.fields, **changes)))
+    with closing(opened(folder)) as gallery:
+        gallery.enrol([enrolment(1, **FIELDS), enrolment(2, **FIELDS)])
+        assert values(gallery.update(before.id, changes)) == expected
+        assert values(gallery.get(before.id)) == expected
+        assert ids(gallery.search(vector(1), 1, EVERYTHING)) == [before.id]
+    with closing(opened(folder)) as gallery:
+        assert values(gallery.get(before.id)) == expected
+        assert values(gallery.get(record(2).id)) == values(record(2, **FIELDS))
+        assert gallery.stats(9).damaged == 0
+
+
+@pytest.mark.parametrize("changes", [{"latitude": None}, {"longitude": None}, {"captured_at": datetime(2027, 1, 1)}])
+def test_an_update_that_contradicts_itself_is_refused(gallery: EmbeddedGallery, changes: dict[str, Any]) -> None:
+    gallery.enrol([enrolment(1, **FIELDS), enrolment(2)])
+    with pytest.raises(FieldsError):
+        gallery.update(record(1).id, changes)
+    with pytest.raises(FieldsError):
+        gallery.update(record(2).id, {"latitude": 50.0})
+    assert values(gallery.get(record(1).id)) == values(record(1, **FIELDS))
+    assert values(gallery.get(record(2).id)) == values(record(2))
+
+
+def test_the_filters_see_an_update_at_once(gallery: EmbeddedGallery) -> None:
+    gallery.enrol([enrolment(1, identity="a"), enrolment(2, identity="a")])
+    gallery.update(record(1).id, {"identity": "b"})
+    assert ids(gallery.search(vector(1), 9, Filter(identity="b"))) == [record(1).id]
+    assert ids(gallery.search(vector(1), 9, Filter(identity="a"))) == [record(2).id]
+    assert gallery.delete_identity("b") == 1
+    assert listed(gallery) == [record(2).id]
+
+
+def test_a_deleted_record_is_gone_everywhere_and_can_be_enrolled_again(gallery: EmbeddedGallery) -> None:
+    batch = [enrolment(seed) for seed in range(5)]
+    gallery.enrol(batch)
+    gallery.delete(record(2).id)
+    rest = [one for one in batch if one.record.id != record(2).id]
+    assert ids(gallery.search(vector(2), 9, EVERYTHING)) == naive(rest, vector(2), 9)
+    assert listed(gallery) == [one.record.id for one in rest]
+    assert gallery.known([record(2).id]) == {}
+    with pytest.raises(RecordNotFoundError):
+        gallery.delete(record(2).id)
+    assert gallery.enrol([enrolment(2)]) == [Enrolled(record(2).id, duplicate=False)]
+    assert ids(gallery.search(vector(2), 9, EVERYTHING)) == naive(batch, vector(2), 9)
+    assert gallery.image(record(2)) == image(2)
+
+
+def test_deleting_an_identity_says_how_many_went(gallery: EmbeddedGallery) -> None:
+    gallery.enrol([enrolment(seed, identity=[None, "a", "b"][seed % 3]) for seed in range(11)])
+    assert gallery.delete_identity("a") == 4
+    assert gallery.delete_identity("a") == 0
+    assert gallery.delete_identity("' OR 1=1 --") == 0
+    assert listed(gallery) == [record(seed).id for seed in range(11) if seed % 3 != 1]
+    assert gallery.search(vector(0), 99, EVERYTHING).searched == 7
+
+
+def test_stats_are_counts(gallery: EmbeddedGallery) -> None:
+    cameras = ["b", "a", None, "a", "c", "b", None, "a"]
+    identities = ["x", None, None, "x", "y", None, None, None]
+    fields = zip(cameras, identities, strict=True)
+    gallery.enrol([
+        enrolment(seed, frame=seed // 2, box=(LEFT, RIGHT)[seed % 2], camera=camera, identity=identity)
+        for seed, (camera, identity) in enumerate(fields)
+    ])  # fmt: skip
+    expected = Stats(
+        total=8,
+        searchable=8,
+        damaged=0,
+        num_images=4,
+        num_cameras=3,
+        num_identities=2,
+        cameras=[("a", 3), (None, 2), ("b", 2), ("c", 1)],
+        identities=[(None, 5), ("x", 2), ("y", 1)],
+        models=[(MODEL.fingerprint, MODEL.precision, 8)],
+    )
+    assert gallery.stats(10) == expected
+    assert gallery.stats(2) == replace(expected, cameras=expected.cameras[:2], identities=expected.identities[:2])
+    assert gallery.stats(0) == replace(expected, cameras=[], identities=[])
+
+
+# --- threads
+
+
+def test_every_thread_finds_what_it_enrolled_and_not_what_it_deleted(gallery: EmbeddedGallery) -> None:
+    def work(worker: int) -> None:
+        for seed in range(1000 * worker, 1000 * worker + 12):
+            one = enrolment(seed, camera=str(worker))
+            assert gallery.enrol([one]) == [Enrolled(one.record.id, duplicate=False)]
+            found = gallery.search(one.record.embedding, 1, EVERYTHING)
+            assert [(match.record.id, match.distance) for match in found.matches] == [(one.record.id, 0.0)]
+            if seed % 3 == 0:
+                gallery.delete(one.record.id)
+                assert one.record.id not in ids(
+                    gallery.search(one.record.embedding, 100, Filter(cameras=(str(worker),)))
+                )
+
+    with ThreadPoolExecutor(4) as pool:
+        for worker in [pool.submit(work, worker) for worker in range(1, 5)]:
+            worker.result()
+    left = [seed for worker in range(1, 5) for seed in range(1000 * worker, 1000 * worker + 12) if seed % 3]
+    assert sorted(listed(gallery, 5)) == sorted(record(seed).id for seed in left)
+    assert gallery.stats(0).searchable == len(left)
+    assert [gallery.image(record(seed)) for seed in left] == [image(seed) for seed in left]
+
+
+def test_the_same_record_enrolled_by_many_threads_is_stored_once(gallery: EmbeddedGallery) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        results = [task.result()[0] for task in [pool.submit(gallery.enrol, [enrolment(1)]) for _ in range(16)]]
+    assert sorted(result.duplicate for result in results) == [False] + [True] * 15
+    assert gallery.search(vector(1), 9, EVERYTHING).searched == 1
+
+
+def test_what_failed_to_reach_the_index_is_found_when_it_is_enrolled_again(
+    gallery: EmbeddedGallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ExactSearch, "add", failing)
+        with pytest.raises(MemoryError):
+            gallery.enrol([enrolment(1)])
+    gallery.enrol([enrolment(1)])
+    assert ids(gallery.search(vector(1), 9, EVERYTHING)) == [record(1).id]

@@ -1,0 +1,328 @@
+import math
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import faiss
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from index.exact_search import ExactSearch, Neighbours
+
+Vectors = NDArray[np.float32]
+
+
+def id_of(seq: int) -> str:
+    """Ids are hashes: their order has nothing to do with that of the seqs."""
+    return f"{seq * 2_654_435_761 % 2**32:032x}"
+
+
+def filled(vectors: Vectors, seqs: list[int] | None = None) -> ExactSearch:
+    seqs = list(range(1, len(vectors) + 1)) if seqs is None else seqs
+    search = ExactSearch(vectors.shape[1])
+    search.add(vectors, seqs, [id_of(seq) for seq in seqs])
+    return search
+
+
+def naive(vectors: Vectors, query: Vectors, top_k: int, seqs: list[int]) -> tuple[list[int], list[float]]:
+    """A full scan in float64; row i of the vectors has seqs[i]."""
+    differences = vectors.astype(np.float64) - query.astype(np.float64)
+    distances = np.sqrt((differences**2).sum(axis=1)).tolist()
+    ranked = sorted(zip(distances, map(id_of, seqs), seqs, strict=True))[:top_k]
+    return [seq for _, _, seq in ranked], [distance for distance, _, _ in ranked]
+
+
+def assert_is_naive(found: Neighbours, vectors: Vectors, query: Vectors, top_k: int, seqs: list[int]) -> None:
+    expected_seqs, expected_distances = naive(vectors, query, top_k, seqs)
+    assert found.seq.tolist() == expected_seqs
+    np.testing.assert_allclose(found.distance, expected_distances, rtol=1e-12)
+    assert found.searched == len(seqs)
+
+
+def random(num: int, dim: int, seed: int) -> Vectors:
+    return np.random.default_rng(seed).standard_normal((num, dim)).astype(np.float32)
+
+
+def clustered(num: int, dim: int, seed: int) -> Vectors:
+    return random(10, dim, seed)[np.arange(num) % 10] + np.float32(0.01) * random(num, dim, seed + 1)
+
+
+def near_duplicates(num: int, dim: int, seed: int) -> Vectors:
+    """One vector whose numbers are changed by a millionth each."""
+    return random(1, dim, seed) * (1 + np.float32(1e-6) * random(num, dim, seed + 1))
+
+
+def shifted(num: int, dim: int, seed: int) -> Vectors:
+    """Far from the origin, close together: what ||a||^2 - 2ab + ||b||^2 cancels away."""
+    return 1000 + np.float32(0.01) * random(num, dim, seed)
+
+
+DATA = [random, clustered, near_duplicates, shifted]
+
+
+@pytest.mark.parametrize("data", DATA)
+@pytest.mark.parametrize("dim", [8, 64, 2560])
+def test_the_answer_is_that_of_a_full_scan_in_float64(data: Callable[[int, int, int], Vectors], dim: int) -> None:
+    vectors = data(400, dim, 3)
+    search, seqs = filled(vectors), list(range(1, 401))
+    for query in (data(1, dim, 5)[0], random(1, dim, 4)[0], vectors[7]):
+        for top_k in (1, 10, 150):
+            assert_is_naive(search.search(query, top_k), vectors, query, top_k, seqs)
+
+
+def test_the_near_duplicates_are_such_that_float32_alone_is_wrong() -> None:
+    vectors, query = near_duplicates(400, 2560, 3), random(1, 2560, 4)[0]
+    index = faiss.IndexFlatL2(2560)
+    index.add(vectors)
+    _, found = index.search(query[None], 10 + 16)
+    expected, _ = naive(vectors, query, 10, list(range(400)))
+    assert not set(expected) <= set(found[0].tolist())
+
+
+@pytest.mark.parametrize("top_k", [1, 383, 384, 385, 399, 400, 401, 10_000])
+def test_top_k_may_reach_or_pass_the_number_of_rows(top_k: int) -> None:
+    vectors, query = random(400, 16, 1), random(1, 16, 2)[0]
+    assert_is_naive(filled(vectors).search(query, top_k), vectors, query, top_k, list(range(1, 401)))
+
+
+def test_an_empty_index_finds_nothing() -> None:
+    found = ExactSearch(4).search(np.zeros(4, np.float32), 10)
+    assert (found.seq.tolist(), found.distance.tolist(), found.searched) == ([], [], 0)
+    assert (len(ExactSearch(4)), ExactSearch(4).last_seq) == (0, 0)
+
+
+@pytest.mark.parametrize("dim", [3, 2560])
+@pytest.mark.parametrize("num", [10, 27, 300])
+@pytest.mark.parametrize("offset", [0.0, 1.0], ids=["at the query", "away from it"])
+def test_identical_vectors_come_by_rising_id(dim: int, num: int, offset: float) -> None:
+    query = random(1, dim, 1)[0]
+    vectors = np.tile(query + np.float32(offset), (num, 1))
+    seqs = list(range(1, num + 1))
+    search = filled(vectors)
+    for top_k in (1, 10, num - 1):
+        found = search.search(query, top_k)
+        assert found.seq.tolist() == sorted(seqs, key=id_of)[:top_k]
+        assert len(set(found.distance.tolist())) == 1
+
+
+def test_a_tie_at_the_border_of_top_k_goes_to_the_lower_id() -> None:
+    vectors = np.zeros((200, 2560), np.float32)
+    vectors[:, 0] = np.repeat([1, 2, 3, 4], 50)
+    search, seqs = filled(vectors), list(range(1, 201))
+    for top_k in (49, 50, 51, 99, 125):
+        found = search.search(np.zeros(2560, np.float32), top_k)
+        expected, distances = naive(vectors, np.zeros(2560, np.float32), top_k, seqs)
+        assert found.seq.tolist() == expected
+        assert found.distance.tolist() == distances
+
+
+@pytest.mark.parametrize("data", DATA)
+def test_a_shorter_answer_is_the_beginning_of_a_longer_one_to_the_last_bit(
+    data: Callable[[int, int, int], Vectors],
+) -> None:
+    search, query = filled(data(5000, 64, 6)), random(1, 64, 7)[0]
+    everything = search.search(query, 5000)
+    for top_k in (1, 2, 50, 1000, 4999):
+        found = search.search(query, top_k)
+        assert found.seq.tolist() == everything.seq[:top_k].tolist()
+        assert found.distance.tolist() == everything.distance[:top_k].tolist()
+
+
+@pytest.mark.parametrize("step", [1, 7, 150])
+def test_how_many_rows_were_added_at_once_does_not_matter(step: int) -> None:
+    vectors, query = near_duplicates(150, 2560, 8), random(1, 2560, 9)[0]
+    at_once, stepwise = filled(vectors), ExactSearch(2560)
+    for start in range(0, 150, step):
+        seqs = list(range(start + 1, min(start + step, 150) + 1))
+        stepwise.add(vectors[start : start + step], seqs, [id_of(seq) for seq in seqs])
+    expected, found = at_once.search(query, 20), stepwise.search(query, 20)
+    assert found.seq.tolist() == expected.seq.tolist()
+    assert found.distance.tolist() == expected.distance.tolist()
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        [],
+        [222],
+        [300],
+        [5, 80, 81, 299],
+        list(range(3, 300, 3)),
+        list(range(1, 301)),
+        [0, -4, 301, 10**12],
+        [900, 17, 250, 0, 18],
+        [40, 3, 299, 3, 40, 40, 1],
+    ],
+    ids=["none", "one", "the last", "few", "many", "all", "absent", "some absent", "unsorted and twice"],
+)
+@pytest.mark.parametrize("top_k", [1, 5, 400])
+def test_a_filtered_search_is_a_full_scan_of_the_wanted_rows(wanted: list[int], top_k: int) -> None:
+    vectors, query = clustered(300, 32, 10), random(1, 32, 11)[0]
+    present = sorted({seq for seq in wanted if 1 <= seq <= 300})
+    found = filled(vectors).search(query, top_k, np.array(wanted, np.int64))
+    assert_is_naive(found, vectors[[seq - 1 for seq in present]], query, top_k, present)
+
+
+def test_a_filter_by_seqs_with_gaps_finds_the_right_rows() -> None:
+    vectors, query = random(200, 16, 12), random(1, 16, 13)[0]
+    seqs = list(range(1000, 3000, 10))
+    wanted = list(range(1005, 3000, 5))
+    present = [seq for seq in seqs if seq in wanted]
+    found = filled(vectors, seqs).search(query, 25, np.array(wanted, np.int64))
+    assert_is_naive(found, vectors[[seqs.index(seq) for seq in present]], query, 25, present)
+
+
+@pytest.mark.parametrize("top_k", [1, 60, 130, 300])
+@pytest.mark.parametrize("num_small", [0, 1, 100, 299])
+def test_distances_whose_squares_overflow_float32_are_exact_too(top_k: int, num_small: int) -> None:
+    vectors = random(300, 8, 14) * np.float32(1e20)
+    vectors[300 - num_small :] *= np.float32(1e-3)
+    search, query = filled(vectors), np.zeros(8, np.float32)
+    assert_is_naive(search.search(query, top_k), vectors, query, top_k, list(range(1, 301)))
+    wanted = list(range(1, 301, 2))
+    found = search.search(query, top_k, np.array(wanted, np.int64))
+    assert_is_naive(found, vectors[::2], query, top_k, wanted)
+
+
+def test_the_largest_float32_numbers_have_a_distance() -> None:
+    largest = np.finfo(np.float32).max
+    found = filled(np.array([[largest], [0.0], [-largest]], np.float32)).search(np.array([largest], np.float32), 3)
+    assert found.seq.tolist() == [1, 2, 3]
+    assert found.distance.tolist() == [0.0, float(largest), 2 * float(largest)]
+
+
+def test_distances_whose_squares_underflow_float32_are_exact_too() -> None:
+    vectors = np.full((41, 8), 3.2e-23, np.float32)
+    vectors[40] = 2.7e-23
+    query = np.zeros(8, np.float32)
+    assert_is_naive(filled(vectors).search(query, 1), vectors, query, 1, list(range(1, 42)))
+
+
+@pytest.mark.parametrize("removed", [[1], [300], [150, 1, 300, 150], list(range(2, 301, 2)), [0, 301, 5]])
+def test_removed_rows_are_gone_and_the_others_stay(removed: list[int]) -> None:
+    vectors, query = random(300, 24, 15), random(1, 24, 16)[0]
+    search = filled(vectors)
+    search.remove(removed)
+    left = [seq for seq in range(1, 301) if seq not in removed]
+    assert (len(search), search.last_seq) == (len(left), left[-1])
+    for top_k in (10, 400):
+        assert_is_naive(search.search(query, top_k), vectors[[seq - 1 for seq in left]], query, top_k, left)
+
+
+def test_rows_added_after_a_removal_are_found() -> None:
+    vectors, query = random(120, 24, 17), random(1, 24, 18)[0]
+    search = filled(vectors[:100])
+    search.remove(list(range(50, 101)))
+    search.add(vectors[100:], list(range(101, 121)), [id_of(seq) for seq in range(101, 121)])
+    left = [*range(1, 50), *range(101, 121)]
+    assert_is_naive(search.search(query, 30), vectors[[seq - 1 for seq in left]], query, 30, left)
+
+
+def test_everything_can_be_removed_and_added_again() -> None:
+    vectors, query = random(30, 4, 19), random(1, 4, 20)[0]
+    search = filled(vectors)
+    search.remove(list(range(1, 31)))
+    assert (len(search), search.last_seq, search.search(query, 5).searched) == (0, 0, 0)
+    search.add(vectors, list(range(31, 61)), [id_of(seq) for seq in range(31, 61)])
+    assert_is_naive(search.search(query, 5), vectors, query, 5, list(range(31, 61)))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_query_that_is_not_finite_is_refused(value: float) -> None:
+    query = np.array([0, value], np.float32)
+    with pytest.raises(ValueError, match="query's embedding is not finite"):
+        filled(random(3, 2, 1)).search(query, 1)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_an_embedding_that_is_not_finite_is_refused_and_nothing_is_added(value: float) -> None:
+    search = filled(random(3, 2, 1))
+    with pytest.raises(ValueError, match="an embedding is not finite"):
+        search.add(np.array([[0, 0], [0, value]], np.float32), [4, 5], [id_of(4), id_of(5)])
+    assert (len(search), search.last_seq) == (3, 3)
+    assert search.search(np.zeros(2, np.float32), 9).searched == 3
+
+
+@pytest.mark.parametrize("seqs", [[3, 4], [2, 4], [5, 5], [6, 5], [0, 4], [-1, 4]])
+def test_seqs_that_do_not_rise_are_refused_and_nothing_is_added(seqs: list[int]) -> None:
+    search = filled(random(3, 2, 1))
+    with pytest.raises(ValueError, match="seqs must rise"):
+        search.add(random(2, 2, 2), seqs, [id_of(seq) for seq in seqs])
+    assert (len(search), search.last_seq) == (3, 3)
+
+
+def test_adding_no_rows_changes_nothing() -> None:
+    search = filled(random(3, 2, 1))
+    search.add(np.empty((0, 2), np.float32), [], [])
+    assert (len(search), search.last_seq) == (3, 3)
+
+
+def test_every_answer_during_changes_is_valid() -> None:
+    # Even seqs stay; odd ones come and go. All vectors lie around the origin, so that odd ones are often the nearest.
+    num, dim, top_k = 400, 16, 10
+    vectors = random(2 * num + 1, dim, 21)
+    lasting = list(range(2, 2 * num + 1, 2))
+    search = filled(vectors[lasting], lasting)
+    done = threading.Event()
+
+    def change() -> None:
+        for start in range(2 * num + 1, 2 * num + 1 + 600 * 20, 20):
+            seqs = list(range(start, start + 20))
+            search.add(vectors[[seq % (2 * num + 1) for seq in seqs]], seqs, [id_of(seq) for seq in seqs])
+            search.remove(seqs if start % 3 else seqs[::-1])
+        done.set()
+
+    def check(seed: int) -> int:
+        query, answers = random(1, dim, seed)[0], 0
+        everything = np.array(lasting) if seed % 2 else None
+        expected = naive(vectors[lasting], query, top_k, lasting)
+        while not done.is_set() or not answers:
+            found = search.search(query, top_k, everything)
+            found_seqs = found.seq.tolist()
+            rows = vectors[[seq % (2 * num + 1) if seq > 2 * num else seq for seq in found_seqs]]
+            assert found_seqs == naive(rows, query, top_k, found_seqs)[0]
+            assert len(set(found_seqs)) == top_k
+            np.testing.assert_allclose(found.distance, naive(rows, query, top_k, found_seqs)[1], rtol=1e-12)
+            kept = [seq for seq in found_seqs if seq <= 2 * num]
+            assert kept == expected[0][: len(kept)]
+            nearer = [seq for seq, distance in zip(*expected, strict=True) if distance < found.distance[-1]]
+            assert set(nearer) <= set(kept)
+            assert found.searched in ((num,) if everything is not None else (num, num + 20))
+            answers += 1
+        return answers
+
+    with ThreadPoolExecutor(4) as pool:
+        checks = [pool.submit(check, seed) for seed in (30, 31, 32)]
+        changes = pool.submit(change)
+        changes.result()
+        assert all(check.result() > 20 for check in checks)
+    assert_is_naive(search.search(vectors[0], top_k), vectors[lasting], vectors[0], top_k, lasting)
+
+
+# Small whole numbers: many exact ties, and distances that the oracle knows without rounding.
+numbers = st.integers(-3, 3)
+
+
+@settings(derandomize=True, max_examples=150, deadline=None)
+@given(data=st.data(), dim=st.integers(1, 4), num=st.integers(0, 90), top_k=st.integers(1, 100))
+def test_any_small_gallery_is_searched_exactly(data: st.DataObject, dim: int, num: int, top_k: int) -> None:
+    rows = data.draw(st.lists(st.lists(numbers, min_size=dim, max_size=dim), min_size=num, max_size=num))
+    query = data.draw(st.lists(numbers, min_size=dim, max_size=dim))
+    seqs = list(range(1, num + 1))
+    removed = data.draw(st.sets(st.integers(0, num + 1)))
+    wanted = data.draw(st.none() | st.lists(st.integers(0, num + 1)))
+
+    search = ExactSearch(dim)
+    search.add(np.array(rows, np.float32).reshape(num, dim), seqs, [id_of(seq) for seq in seqs])
+    search.remove(list(removed))
+    found = search.search(np.array(query, np.float32), top_k, None if wanted is None else np.array(wanted, np.int64))
+
+    candidates = [seq for seq in seqs if seq not in removed and (wanted is None or seq in wanted)]
+    squared = {seq: sum((a - b) ** 2 for a, b in zip(rows[seq - 1], query, strict=True)) for seq in candidates}
+    expected = sorted(candidates, key=lambda seq: (squared[seq], id_of(seq)))[:top_k]
+    assert found.seq.tolist() == expected
+    assert found.distance.tolist() == [math.sqrt(squared[seq]) for seq in expected]
+    assert found.searched == len(candidates)

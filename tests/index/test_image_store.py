@@ -1,0 +1,164 @@
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from index.gallery import GalleryError
+from index.image_store import ImageStore
+from index.record import content_hash
+
+DATA = [b"first", b"", b"\x00\xff" * 100_000]
+CONTENTS = [content_hash(data) for data in DATA]
+IMAGES = dict(zip(CONTENTS, DATA, strict=True))
+
+
+def files(root: Path) -> set[str]:
+    return {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
+
+
+def disk_is_full(*_: object) -> None:
+    raise OSError("no space left on device")
+
+
+def test_images_come_back_as_they_were(tmp_path: Path) -> None:
+    ImageStore(tmp_path / "deep" / "images").put(IMAGES)
+    reopened = ImageStore(tmp_path / "deep" / "images")
+    assert [reopened.get(content) for content in CONTENTS] == DATA
+
+
+def test_each_file_is_named_by_its_content_and_nothing_else_is_left(tmp_path: Path) -> None:
+    ImageStore(tmp_path).put(IMAGES)
+    assert files(tmp_path) == {f"{content[:2]}/{content}" for content in CONTENTS}
+
+
+def test_the_same_content_is_written_once(tmp_path: Path) -> None:
+    store = ImageStore(tmp_path)
+    store.put(IMAGES)
+    before = {name: (tmp_path / name).stat().st_ino for name in files(tmp_path)}
+    store.put(IMAGES)
+    assert {name: (tmp_path / name).stat().st_ino for name in files(tmp_path)} == before
+
+
+@pytest.mark.parametrize(("owner", "name"), [(os, "fsync"), (Path, "replace")], ids=["before sync", "before rename"])
+def test_a_crash_leaves_only_an_unfinished_file_that_is_swept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: object, name: str
+) -> None:
+    store = ImageStore(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, disk_is_full)
+        with pytest.raises(OSError, match="no space"):
+            store.put({CONTENTS[0]: DATA[0]})
+    (left,) = files(tmp_path)
+    assert left.endswith(".tmp")
+    with pytest.raises(GalleryError, match="missing"):
+        store.get(CONTENTS[0])
+    assert store.sweep({CONTENTS[0]}) == 1
+    assert files(tmp_path) == set()
+
+
+def test_after_a_failure_the_same_image_can_be_put(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = ImageStore(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", disk_is_full)
+        with pytest.raises(OSError, match="no space"):
+            store.put(IMAGES)
+    store.put(IMAGES)
+    assert [store.get(content) for content in CONTENTS] == DATA
+    assert files(tmp_path) == {f"{content[:2]}/{content}" for content in CONTENTS}
+
+
+@pytest.mark.parametrize("damaged", [b"firsT", b"firs", b"", b"first "])
+def test_a_damaged_file_is_refused_and_put_again_repairs_it(tmp_path: Path, damaged: bytes) -> None:
+    store = ImageStore(tmp_path)
+    store.put(IMAGES)
+    (tmp_path / CONTENTS[0][:2] / CONTENTS[0]).write_bytes(damaged)
+    with pytest.raises(GalleryError, match=f"{CONTENTS[0]} was damaged"):
+        store.get(CONTENTS[0])
+    assert store.get(CONTENTS[2]) == DATA[2]
+    store.put({CONTENTS[0]: DATA[0]})
+    assert store.get(CONTENTS[0]) == DATA[0]
+
+
+def test_an_image_that_was_never_put_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(GalleryError, match=f"{CONTENTS[0]} is missing"):
+        ImageStore(tmp_path).get(CONTENTS[0])
+
+
+def test_discarded_images_are_gone_and_the_others_stay(tmp_path: Path) -> None:
+    store = ImageStore(tmp_path)
+    store.put(IMAGES)
+    store.discard([CONTENTS[0], CONTENTS[0], "0" * 64])
+    assert files(tmp_path) == {f"{content[:2]}/{content}" for content in CONTENTS[1:]}
+
+
+def test_a_sweep_removes_exactly_what_is_not_wanted(tmp_path: Path) -> None:
+    store = ImageStore(tmp_path)
+    store.put(IMAGES)
+    (tmp_path / CONTENTS[1][:2] / f"{CONTENTS[1]}.tmp").write_bytes(b"unfinished")
+    assert store.sweep({CONTENTS[0], CONTENTS[1], "0" * 64}) == 2
+    assert files(tmp_path) == {f"{content[:2]}/{content}" for content in CONTENTS[:2]}
+    assert store.sweep({CONTENTS[0], CONTENTS[1]}) == 0
+    assert store.sweep(set()) == 2
+    assert files(tmp_path) == set()
+
+
+Event = tuple[str, str]
+
+
+@pytest.fixture
+def events(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Event]:
+    """What is synced and renamed, in this order; paths relative to the test's folder."""
+    recorded: list[Event] = []
+    fsync: Callable[[int], None] = os.fsync
+    replace: Callable[[Path, Path], Path] = Path.replace
+
+    def recording_fsync(descriptor: int) -> None:
+        fsync(descriptor)
+        synced = Path(f"/proc/self/fd/{descriptor}").readlink()
+        recorded.append(("sync", synced.relative_to(tmp_path).as_posix()))
+
+    def recording_replace(source: Path, target: Path) -> Path:
+        recorded.append(("rename", target.relative_to(tmp_path).as_posix()))
+        return replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", recording_fsync)
+    monkeypatch.setattr(Path, "replace", recording_replace)
+    return recorded
+
+
+def test_the_file_is_synced_before_its_rename_and_the_folders_after_it(tmp_path: Path, events: list[Event]) -> None:
+    store, content = ImageStore(tmp_path), CONTENTS[0]
+    folder = content[:2]
+    store.put({content: DATA[0]})
+    assert events[:2] == [("sync", f"{folder}/{content}.tmp"), ("rename", f"{folder}/{content}")]
+    assert sorted(events[2:]) == [("sync", "."), ("sync", folder)]
+
+
+def test_each_folder_is_synced_once_per_batch(tmp_path: Path, events: list[Event]) -> None:
+    data = [next(d for i in range(10_000) if content_hash(d := b"%d %d" % (n, i))[:2] == "ab") for n in range(3)]
+    contents = [content_hash(d) for d in data]
+    store = ImageStore(tmp_path)
+    store.put(dict(zip(contents[:2], data[:2], strict=True)))
+    assert [event for event in events if not event[1].startswith("ab/")] in (
+        [("sync", "."), ("sync", "ab")],
+        [("sync", "ab"), ("sync", ".")],
+    )
+    assert [name for event, name in events if event == "rename"] == [f"ab/{content}" for content in contents[:2]]
+    events.clear()
+    store.put({contents[2]: data[2]})
+    assert events[:2] == [("sync", f"ab/{contents[2]}.tmp"), ("rename", f"ab/{contents[2]}")]
+    assert events.count(("sync", "ab")) == 1
+
+
+def test_a_put_after_a_failed_one_syncs_the_folder_that_the_failed_one_did_not(
+    tmp_path: Path, events: list[Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, content = ImageStore(tmp_path), CONTENTS[0]
+    with monkeypatch.context() as patch:
+        patch.setattr("index.image_store._sync_folder", disk_is_full)
+        with pytest.raises(OSError, match="no space"):
+            store.put({content: DATA[0]})
+    events.clear()
+    store.put({content: DATA[0]})
+    assert ("sync", content[:2]) in events

@@ -1,0 +1,27 @@
+import pytest
+import torch
+
+from model.baseline import Baseline
+from model.build import build_network
+from model.config import BaselineConfig, NetworkConfig, SANetConfig
+from model.preprocessing import Preprocessing
+from model.sanet import SANet
+
+
+@pytest.mark.parametrize(
+    ("config", "kind"), [(SANetConfig("resnet18", num_parts=1), SANet), (BaselineConfig("resnet18"), Baseline)]
+)
+def test_the_config_says_which_network_and_the_preprocessing_its_normalisation(
+    config: NetworkConfig, kind: type[SANet | Baseline]
+) -> None:
+    network = build_network(config, Preprocessing(64, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)))
+    assert type(network) is kind
+    assert network.config == config
+    torch.testing.assert_close(network.normalization.mean.flatten(), torch.tensor([0.1, 0.2, 0.3]))
+    torch.testing.assert_close(network.normalization.std.flatten(), torch.tensor([0.4, 0.5, 0.6]))
+
+
+def test_without_a_preprocessing_the_normalisation_is_imagenets() -> None:
+    normalization = build_network(BaselineConfig("resnet18")).normalization
+    torch.testing.assert_close(normalization.mean.flatten(), torch.tensor([0.485, 0.456, 0.406]))
+    torch.testing.assert_close(normalization.std.flatten(), torch.tensor([0.229, 0.224, 0.225]))

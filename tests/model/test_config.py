@@ -1,0 +1,89 @@
+import dataclasses
+import json
+from typing import Any
+
+import pytest
+
+from model.config import BaselineConfig, ConfigError, NetworkConfig, SANetConfig, config_from_dict, config_to_dict
+
+
+@pytest.mark.parametrize(("num_parts", "embedding_dim"), [(1, 1536), (2, 2560), (4, 4608), (6, 6656), (16, 16896)])
+def test_the_embedding_has_512_numbers_per_part(num_parts: int, embedding_dim: int) -> None:
+    assert SANetConfig(num_parts=num_parts).embedding_dim == embedding_dim
+
+
+def test_the_default_is_the_papers_best() -> None:
+    assert dataclasses.asdict(SANetConfig()) == {
+        "backbone": "resnet50",
+        "stride": "3x3",
+        "bn_eps": 1e-5,
+        "num_parts": 2,
+        "transform": "affine",
+        "padding": "zeros",
+    }
+
+
+CONFIGS: list[NetworkConfig] = [
+    SANetConfig(),
+    SANetConfig("resnet101", "1x1", 1.001e-5, 6, "similarity", "border"),
+    SANetConfig("resnet18", num_parts=16, transform="none", padding="reflection"),
+    BaselineConfig(),
+    BaselineConfig("resnet34", bn_eps=1e-3),
+]
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_a_config_is_read_back_from_its_json(config: NetworkConfig) -> None:
+    fields = config_to_dict(config)
+    assert fields["architecture"] == ("sanet" if isinstance(config, SANetConfig) else "baseline")
+    assert {k: v for k, v in fields.items() if k != "architecture"} == dataclasses.asdict(config)
+    read = config_from_dict(json.loads(json.dumps(fields)))
+    assert read == config
+    assert type(read) is type(config)
+
+
+def test_reading_leaves_the_callers_fields_alone() -> None:
+    fields = config_to_dict(SANetConfig())
+    assert config_from_dict(fields) == SANetConfig()
+    assert fields == config_to_dict(SANetConfig())
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"backbone": "resnet152"}, "backbone must be one of resnet18, resnet34, resnet50, resnet101; got 'resnet152'"),
+        ({"backbone": None}, "backbone must be one of"),
+        ({"stride": "2x2"}, "stride must be one of 3x3, 1x1; got '2x2'"),
+        ({"stride": "1x1", "backbone": "resnet18"}, "needs bottleneck blocks, resnet18 has none"),
+        ({"stride": "1x1", "backbone": "resnet34"}, "needs bottleneck blocks, resnet34 has none"),
+        ({"bn_eps": 0}, "bn_eps must lie between 0 and 1, got 0"),
+        ({"bn_eps": 1}, "bn_eps must lie between"),
+        ({"bn_eps": float("nan")}, "bn_eps must lie between"),
+        ({"bn_eps": "1e-5"}, "does not fit 'sanet'"),
+        ({"num_parts": 0}, "num_parts must lie between 1 and 16"),
+        ({"num_parts": 17}, "num_parts must lie between 1 and 16"),
+        ({"num_parts": "2"}, "num_parts must lie between 1 and 16 .* got '2'"),
+        ({"num_parts": 2.5}, "num_parts must lie between"),
+        ({"num_parts": True}, "num_parts must lie between"),
+        ({"transform": "perspective"}, "transform must be one of none, rotation, similarity, affine"),
+        ({"padding": "wrap"}, "padding must be one of zeros, border, reflection"),
+        ({"margin": 0.3}, "does not fit 'sanet'.*margin"),
+        ({"architecture": "vit"}, "architecture must be one of sanet, baseline; got 'vit'"),
+        ({"architecture": None}, "architecture must be one of"),
+        ({"architecture": ["sanet"]}, "architecture must be one of"),
+        ({"architecture": "baseline"}, "does not fit 'baseline'"),  # it has no parts
+    ],
+)
+def test_what_no_network_has_is_refused(fields: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ConfigError, match=reason):
+        config_from_dict(config_to_dict(SANetConfig()) | fields)
+
+
+def test_the_architecture_must_be_said() -> None:
+    with pytest.raises(ConfigError, match="architecture must be one of sanet, baseline; got None"):
+        config_from_dict({"backbone": "resnet50"})
+
+
+def test_a_config_cannot_be_changed() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        SANetConfig().num_parts = 4  # type: ignore[misc]
