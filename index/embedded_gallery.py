@@ -113,7 +113,8 @@ class EmbeddedGallery:
                     results.append(Enrolled(record.id, duplicate=True, differing=differing))
             if fresh:
                 replaced = self._store.seqs_in("id", [e.record.id for e in fresh])
-                self._images.put({e.record.content: e.image for e in fresh})
+                images = {e.record.content: e.read_image for e in fresh}
+                self._images.put((content, read()) for content, read in images.items())
                 with self._store.transaction() as writer:
                     writer.delete(replaced)
                     for enrolment in fresh:

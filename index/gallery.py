@@ -1,6 +1,6 @@
 """What every gallery can do, whatever keeps its records: the protocol, its answers and its errors."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -25,10 +25,10 @@ class CursorError(GalleryError):
 
 @dataclass(frozen=True)
 class Enrolment:
-    """A record to be stored, with the bytes of its image file."""
+    """A record to be stored, and how to read the bytes of its image file: a batch need not fit into the memory."""
 
     record: Record
-    image: bytes
+    read_image: Callable[[], bytes]
 
 
 @dataclass(frozen=True)

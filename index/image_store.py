@@ -1,7 +1,7 @@
 """Image files on disk, named by their content: the same bytes are stored once."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from index.gallery import GalleryError
@@ -15,13 +15,13 @@ class ImageStore:
         self._root = root
         root.mkdir(parents=True, exist_ok=True)
 
-    def put(self, images: Mapping[str, bytes]) -> None:
-        """Stores bytes by their content hash; when it returns, all of them survive a power cut.
+    def put(self, images: Iterable[tuple[str, bytes]]) -> None:
+        """Stores (content hash, bytes), one after the other; when it returns, all of them survive a power cut.
 
         A file appears under its name only when it is whole, so a crash leaves at most an unfinished ``.tmp``.
         """
         folders = set()
-        for content, data in images.items():
+        for content, data in images:
             path = self._path(content)
             if not path.parent.exists():
                 path.parent.mkdir()

@@ -108,7 +108,7 @@ async def _embed_vehicle(engine: Engine, filename: str, intake: Intake, vehicle:
         model=engine.model,
         enrolled_at=datetime.now(UTC),
     )
-    return result, Enrolment(record, intake.data)
+    return result, Enrolment(record, intake.read)
 
 
 def _enrolled(result: EnrolmentResult, duplicate: bool, differing: Sequence[str]) -> EnrolmentResult:

@@ -41,12 +41,17 @@ class Rejected:
 
 @dataclasses.dataclass(frozen=True)
 class Intake:
-    """One file of an enrolment: its bytes, their hash, and what became of each of its vehicles, in order."""
+    """One file of an enrolment, the hash of its bytes, and what became of each of its vehicles, in order."""
 
-    data: bytes
+    file: BinaryIO
     content: str
     media_type: str
     vehicles: list[Crop | Rejected]
+
+    def read(self) -> bytes:
+        """The file's bytes once more: large ones wait on the disk, not in the memory."""
+        self.file.seek(0)
+        return self.file.read()
 
 
 def take_in_query(engine: Engine, file: BinaryIO, box: Box | None) -> NDArray[np.uint8]:
@@ -68,7 +73,7 @@ def take_in_file(engine: Engine, admission: Admission, file: BinaryIO, vehicles:
         data = _read(engine, file)
         image = decode_image(data)
     except ImageError as error:
-        return Intake(b"", "", "", [Rejected(str(error), _text(vehicle.box)) for vehicle in vehicles])
+        return Intake(file, "", "", [Rejected(str(error), _text(vehicle.box)) for vehicle in vehicles])
     content = content_hash(data)
     boxes: list[Box | Rejected] = []
     for vehicle in vehicles:
@@ -87,7 +92,7 @@ def take_in_file(engine: Engine, admission: Admission, file: BinaryIO, vehicles:
         source = known.get(id_) or admission.submit(engine.card.preprocessing(pixels))
         whole_image = pixels.shape == image.pixels.shape
         taken.append(Crop(id_, box, whole_image, vehicle.fields, source))
-    return Intake(data, content, image.media_type, taken)
+    return Intake(file, content, image.media_type, taken)
 
 
 def _read(engine: Engine, file: BinaryIO) -> bytes:

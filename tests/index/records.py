@@ -52,7 +52,7 @@ def record(
 
 
 def enrolment(seed: int, *, frame: int | None = None, **changes: Any) -> Enrolment:
-    return Enrolment(record(seed, frame=frame, **changes), image(seed if frame is None else frame))
+    return Enrolment(record(seed, frame=frame, **changes), lambda: image(seed if frame is None else frame))
 
 
 def values(record: Record) -> dict[str, object]:

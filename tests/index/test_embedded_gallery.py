@@ -2,7 +2,7 @@ import logging
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
@@ -88,7 +88,7 @@ def test_what_was_enrolled_is_found_listed_and_given_back(gallery: EmbeddedGalle
     assert listed(gallery) == [one.record.id for one in enrolments]
     for one in enrolments:
         assert values(gallery.get(one.record.id)) == values(one.record)
-        assert gallery.image(one.record) == one.image
+        assert gallery.image(one.record) == one.read_image()
         nearest = gallery.search(one.record.embedding, 1, EVERYTHING)
         assert [(match.record.id, match.distance) for match in nearest.matches] == [(one.record.id, 0.0)]
         assert values(nearest.matches[0].record) == values(one.record)
@@ -180,7 +180,7 @@ def _fail_to_write_images(monkeypatch: pytest.MonkeyPatch, gallery: EmbeddedGall
 def _fail_after_the_images(monkeypatch: pytest.MonkeyPatch, gallery: EmbeddedGallery) -> None:
     put = ImageStore.put
 
-    def failing(self: ImageStore, images: dict[str, bytes]) -> None:
+    def failing(self: ImageStore, images: Iterable[tuple[str, bytes]]) -> None:
         put(self, images)
         raise OSError("disk failure")
 
@@ -199,7 +199,7 @@ def test_an_enrolment_that_fails_stores_nothing_and_the_next_one_works(
     assert_is_empty(gallery)
     assert gallery.enrol(batch) == [Enrolled(one.record.id, duplicate=False) for one in batch]
     assert ids(gallery.search(vector(0), 9, EVERYTHING)) == naive(batch, vector(0), 9)
-    assert [gallery.image(one.record) for one in batch] == [one.image for one in batch]
+    assert [gallery.image(one.record) for one in batch] == [one.read_image() for one in batch]
 
 
 @pytest.fixture
@@ -321,7 +321,7 @@ def test_enrolling_again_replaces_what_another_model_embedded(folder: Path, othe
         gallery.enrol([enrolment(0), enrolment(2)])
         assert gallery.num_stale == 0
         assert sorted(listed(gallery)) == sorted(record(seed).id for seed in range(3))
-        assert gallery.image(fresh.record) == fresh.image
+        assert gallery.image(fresh.record) == fresh.read_image()
     with closing(opened(folder)) as gallery:
         assert (gallery.num_stale, gallery.stats(1).searchable) == (0, 3)
 
@@ -391,7 +391,7 @@ def test_an_image_stays_until_the_last_record_that_shows_it_is_deleted(gallery: 
 def test_an_image_that_no_record_names_is_swept_when_the_gallery_opens(folder: Path) -> None:
     with closing(opened(folder)) as gallery:
         gallery.enrol([enrolment(1), enrolment(2)])
-        gallery._images.put({record(3).content: image(3)})
+        gallery._images.put([(record(3).content, image(3))])
     (folder / "images" / record(1).content[:2] / f"{record(1).content}.tmp").write_bytes(b"unfinished")
     with closing(opened(folder)) as gallery:
         assert image_files(folder) == {record(1).content, record(2).content}

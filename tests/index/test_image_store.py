@@ -22,21 +22,21 @@ def disk_is_full(*_: object) -> None:
 
 
 def test_images_come_back_as_they_were(tmp_path: Path) -> None:
-    ImageStore(tmp_path / "deep" / "images").put(IMAGES)
+    ImageStore(tmp_path / "deep" / "images").put(IMAGES.items())
     reopened = ImageStore(tmp_path / "deep" / "images")
     assert [reopened.get(content) for content in CONTENTS] == DATA
 
 
 def test_each_file_is_named_by_its_content_and_nothing_else_is_left(tmp_path: Path) -> None:
-    ImageStore(tmp_path).put(IMAGES)
+    ImageStore(tmp_path).put(IMAGES.items())
     assert files(tmp_path) == {f"{content[:2]}/{content}" for content in CONTENTS}
 
 
 def test_the_same_content_is_written_once(tmp_path: Path) -> None:
     store = ImageStore(tmp_path)
-    store.put(IMAGES)
+    store.put(IMAGES.items())
     before = {name: (tmp_path / name).stat().st_ino for name in files(tmp_path)}
-    store.put(IMAGES)
+    store.put(IMAGES.items())
     assert {name: (tmp_path / name).stat().st_ino for name in files(tmp_path)} == before
 
 
@@ -48,7 +48,7 @@ def test_a_crash_leaves_only_an_unfinished_file_that_is_swept(
     with monkeypatch.context() as patch:
         patch.setattr(owner, name, disk_is_full)
         with pytest.raises(OSError, match="no space"):
-            store.put({CONTENTS[0]: DATA[0]})
+            store.put([(CONTENTS[0], DATA[0])])
     (left,) = files(tmp_path)
     assert left.endswith(".tmp")
     with pytest.raises(GalleryError, match="missing"):
@@ -62,8 +62,8 @@ def test_after_a_failure_the_same_image_can_be_put(tmp_path: Path, monkeypatch: 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "replace", disk_is_full)
         with pytest.raises(OSError, match="no space"):
-            store.put(IMAGES)
-    store.put(IMAGES)
+            store.put(IMAGES.items())
+    store.put(IMAGES.items())
     assert [store.get(content) for content in CONTENTS] == DATA
     assert files(tmp_path) == {f"{content[:2]}/{content}" for content in CONTENTS}
 
@@ -71,12 +71,12 @@ def test_after_a_failure_the_same_image_can_be_put(tmp_path: Path, monkeypatch: 
 @pytest.mark.parametrize("damaged", [b"firsT", b"firs", b"", b"first "])
 def test_a_damaged_file_is_refused_and_put_again_repairs_it(tmp_path: Path, damaged: bytes) -> None:
     store = ImageStore(tmp_path)
-    store.put(IMAGES)
+    store.put(IMAGES.items())
     (tmp_path / CONTENTS[0][:2] / CONTENTS[0]).write_bytes(damaged)
     with pytest.raises(GalleryError, match=f"{CONTENTS[0]} was damaged"):
         store.get(CONTENTS[0])
     assert store.get(CONTENTS[2]) == DATA[2]
-    store.put({CONTENTS[0]: DATA[0]})
+    store.put([(CONTENTS[0], DATA[0])])
     assert store.get(CONTENTS[0]) == DATA[0]
 
 
@@ -87,14 +87,14 @@ def test_an_image_that_was_never_put_is_missing(tmp_path: Path) -> None:
 
 def test_discarded_images_are_gone_and_the_others_stay(tmp_path: Path) -> None:
     store = ImageStore(tmp_path)
-    store.put(IMAGES)
+    store.put(IMAGES.items())
     store.discard([CONTENTS[0], CONTENTS[0], "0" * 64])
     assert files(tmp_path) == {f"{content[:2]}/{content}" for content in CONTENTS[1:]}
 
 
 def test_a_sweep_removes_exactly_what_is_not_wanted(tmp_path: Path) -> None:
     store = ImageStore(tmp_path)
-    store.put(IMAGES)
+    store.put(IMAGES.items())
     (tmp_path / CONTENTS[1][:2] / f"{CONTENTS[1]}.tmp").write_bytes(b"unfinished")
     assert store.sweep({CONTENTS[0], CONTENTS[1], "0" * 64}) == 2
     assert files(tmp_path) == {f"{content[:2]}/{content}" for content in CONTENTS[:2]}
@@ -130,7 +130,7 @@ def events(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Event]:
 def test_the_file_is_synced_before_its_rename_and_the_folders_after_it(tmp_path: Path, events: list[Event]) -> None:
     store, content = ImageStore(tmp_path), CONTENTS[0]
     folder = content[:2]
-    store.put({content: DATA[0]})
+    store.put([(content, DATA[0])])
     assert events[:2] == [("sync", f"{folder}/{content}.tmp"), ("rename", f"{folder}/{content}")]
     assert sorted(events[2:]) == [("sync", "."), ("sync", folder)]
 
@@ -139,14 +139,14 @@ def test_each_folder_is_synced_once_per_batch(tmp_path: Path, events: list[Event
     data = [next(d for i in range(10_000) if content_hash(d := b"%d %d" % (n, i))[:2] == "ab") for n in range(3)]
     contents = [content_hash(d) for d in data]
     store = ImageStore(tmp_path)
-    store.put(dict(zip(contents[:2], data[:2], strict=True)))
+    store.put(zip(contents[:2], data[:2], strict=True))
     assert [event for event in events if not event[1].startswith("ab/")] in (
         [("sync", "."), ("sync", "ab")],
         [("sync", "ab"), ("sync", ".")],
     )
     assert [name for event, name in events if event == "rename"] == [f"ab/{content}" for content in contents[:2]]
     events.clear()
-    store.put({contents[2]: data[2]})
+    store.put([(contents[2], data[2])])
     assert events[:2] == [("sync", f"ab/{contents[2]}.tmp"), ("rename", f"ab/{contents[2]}")]
     assert events.count(("sync", "ab")) == 1
 
@@ -158,7 +158,7 @@ def test_a_put_after_a_failed_one_syncs_the_folder_that_the_failed_one_did_not(
     with monkeypatch.context() as patch:
         patch.setattr("index.image_store._sync_folder", disk_is_full)
         with pytest.raises(OSError, match="no space"):
-            store.put({content: DATA[0]})
+            store.put([(content, DATA[0])])
     events.clear()
-    store.put({content: DATA[0]})
+    store.put([(content, DATA[0])])
     assert ("sync", content[:2]) in events
