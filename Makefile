@@ -23,8 +23,8 @@ $(VENV)/installed-$(EXTRA): locks/$(EXTRA)-dev.txt pyproject.toml
 run: export SANET_DATA_DIR ?= .data
 run: export SANET_CHECKPOINT ?= $(SANET_DATA_DIR)/untrained.safetensors
 run: setup
-	@[ "$$SANET_CHECKPOINT" != "$$SANET_DATA_DIR/untrained.safetensors" ] || \
-	  $(BIN)/python -m training.initialize --if-absent --out "$$SANET_CHECKPOINT"
+	@[ "$$SANET_CHECKPOINT" != "$$SANET_DATA_DIR/untrained.safetensors" ] || [ -f "$$SANET_CHECKPOINT" ] || \
+	  $(BIN)/python -m training.initialize --out "$$SANET_CHECKPOINT"
 	@echo "SANet Retrieval: http://localhost:$${SANET_PORT:-8000}/docs  (Ctrl-C stops it)"
 	@$(BIN)/python -m service
 

@@ -18,7 +18,7 @@ class SettingsError(ValueError):
 class Settings(BaseSettings):
     """How this service runs. Each field is read from ``SANET_<NAME>``."""
 
-    model_config = SettingsConfigDict(env_prefix=_PREFIX, frozen=True)
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, env_ignore_empty=True, frozen=True)
 
     checkpoint: Path = Field(description="the .safetensors checkpoint that embeds")
     data_dir: Path = Field(Path(".data"), description="the folder of the gallery; created if it is not there")

@@ -61,3 +61,11 @@ def test_the_program_ends_with_1_where_it_cannot_start(monkeypatch: pytest.Monke
     done = subprocess.run([sys.executable, "-m", "service"], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == f"service: there is no checkpoint at {tmp_path}/none.safetensors"
+
+
+def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SANET_PORT", "")
+    assert Settings.from_environment().port == 8000
+    monkeypatch.setenv("SANET_CHECKPOINT", "")
+    with pytest.raises(SettingsError, match="SANET_CHECKPOINT is not set"):
+        Settings.from_environment()
