@@ -19,6 +19,7 @@ class LiveService:
     Attributes:
         client: an HTTP client with the service's address as its base.
         ready_s: seconds from the start of the process to the first yes of ``/readyz``.
+        exit_code: of the last process that ended.
     """
 
     def __init__(self, checkpoint: Path, data_dir: Path, **settings: str) -> None:
@@ -36,6 +37,7 @@ class LiveService:
         self._output: IO[bytes] | None = None
         self.client = httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=600)
         self.ready_s = 0.0
+        self.exit_code: int | None = None
 
     def start(self) -> None:
         """Starts the process and waits until it is ready.
@@ -61,24 +63,25 @@ class LiveService:
 
     def kill(self) -> None:
         """SIGKILL: nothing of the process gets to run any more."""
-        self._end(signal.SIGKILL)
+        self.end(signal.SIGKILL)
 
     def stop(self) -> int:
         """SIGTERM, and the exit code."""
-        return self._end(signal.SIGTERM)
+        return self.end(signal.SIGTERM)
 
     def log(self) -> str:
         """All that the service has logged so far, over all its starts."""
         return self._log.read_text()
 
-    def _end(self, signal_number: int) -> int:
+    def end(self, signal_number: int) -> int:
+        """Sends a signal, and the exit code; 0 if nothing runs."""
         if self._process is None or self._output is None:
             return 0
         self._process.send_signal(signal_number)
-        code = self._process.wait(60)
+        self.exit_code = self._process.wait(60)
         self._output.close()
         self._process = None
-        return code
+        return self.exit_code
 
     def __enter__(self) -> Self:
         self.start()

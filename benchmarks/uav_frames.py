@@ -120,14 +120,14 @@ def self_retrieval(ids: Sequence[str], answers: Sequence[dict[str, Any]]) -> dic
 def cmc1(
     vehicles: Sequence[Vehicle], ids: Mapping[Vehicle, str], answers: Mapping[Vehicle, dict[str, Any]]
 ) -> dict[str, Any]:
-    """CMC-1 of the query views against the gallery views, in the ranking that the service gave."""
+    """CMC-1 of the query views against the gallery views, as the service ranked them; None without queries."""
     gallery = {ids[vehicle] for vehicle in vehicles if vehicle.role == "gallery"}
     queries = [vehicle for vehicle in vehicles if vehicle.role == "query"]
     hits = sum(
         next(match["identity"] for match in answers[vehicle]["matches"] if match["id"] in gallery) == vehicle.identity
         for vehicle in queries
     )
-    return {"cmc1": hits / len(queries), "num_queries": len(queries), "num_gallery": len(gallery)}
+    return {"cmc1": hits / len(queries) if queries else None, "num_queries": len(queries), "num_gallery": len(gallery)}
 
 
 def _enrol(

@@ -64,19 +64,29 @@ class EmbeddedGallery:
                 f"another process has the gallery in {data_dir} open: stop it, or use another data folder"
             ) from None
         try:
-            self._store = RecordStore(data_dir / "gallery.sqlite")
             self._images = ImageStore(data_dir / "images")
+            if not (data_dir / "gallery.sqlite").exists() and self._images.contents():
+                raise GalleryError(
+                    f"{data_dir} has images but no gallery.sqlite: restore that file, or move the folder images away"
+                )
+            self._store = RecordStore(data_dir / "gallery.sqlite")
             self._index = ExactSearch(embedding_dim)
             self._writing = threading.Lock()
             stray = self._images.sweep(self._store.contents())
             if stray:
                 _LOG.info("removed %d image files that no record names", stray)
+            self._damaged: set[int] = set()
             self._catch_up()
             self._num_stale = -1
             self._count_stale()
         except BaseException:
             self._owner.release()
             raise
+
+    @property
+    def num_searchable(self) -> int:
+        """Records that a search without conditions sees."""
+        return len(self._index)
 
     @property
     def num_stale(self) -> int:
@@ -90,11 +100,13 @@ class EmbeddedGallery:
     def enrol(self, enrolments: Sequence[Enrolment]) -> list[Enrolled]:
         """Stores all of them, or none if it raises; they are on disk when it returns, and found by the next search.
 
-        A record that another model embedded, or that is damaged, is replaced.
+        A record that another model embedded is embedded anew and keeps its fields; a damaged one is replaced.
         """
         with self._writing:
             ids = [enrolment.record.id for enrolment in enrolments]
-            present = self.known(ids)
+            stored_records = {record.id: record for _, record in self._store.find_in("id", ids)}
+            present = {id_: record for id_, record in stored_records.items() if record.model == self.model}
+            others = {id_: record for id_, record in stored_records.items() if record.model != self.model}
             results: list[Enrolled] = []
             fresh: list[Enrolment] = []
             for enrolment in enrolments:
@@ -105,9 +117,14 @@ class EmbeddedGallery:
                     raise GalleryError(f"the embedding of {record.id} is not finite")
                 stored = present.get(record.id)
                 if stored is None:
+                    if (old := others.get(record.id)) is not None:
+                        differing = tuple(old.fields.differing(record.fields))
+                        record = dataclasses.replace(record, fields=old.fields)
+                    else:
+                        differing = ()
                     present[record.id] = record
-                    fresh.append(enrolment)
-                    results.append(Enrolled(record.id, duplicate=False))
+                    fresh.append(dataclasses.replace(enrolment, record=record))
+                    results.append(Enrolled(record.id, duplicate=False, differing=differing))
                 else:
                     differing = tuple(stored.fields.differing(record.fields))
                     results.append(Enrolled(record.id, duplicate=True, differing=differing))
@@ -120,6 +137,7 @@ class EmbeddedGallery:
                     for enrolment in fresh:
                         writer.insert(enrolment.record)
                 self._index.remove(replaced)
+                self._damaged -= set(replaced)
                 self._count_stale()
             # Also without anything fresh: an enrolment may have failed between its commit and this.
             self._catch_up()
@@ -137,20 +155,24 @@ class EmbeddedGallery:
         A record without an identity is a group of its own.
         """
         seqs = None if where == Filter() else self._store.seqs(where)
+        num_groups: int | None = None
+        gone: set[int] = set()  # deleted, or damaged on disk, since they came into the index
         wanted = top_k
         while True:
             nearest = self._index.search(embedding, wanted, seqs)
-            records = dict(self._store.find_in("seq", nearest.seq.tolist()))
-            matches = [
-                Match(records[seq], distance)
-                for seq, distance in zip(nearest.seq.tolist(), nearest.distance.tolist(), strict=True)
-                if seq in records  # not deleted since
-            ]
+            distance = dict(zip(nearest.seq.tolist(), nearest.distance.tolist(), strict=True))
+            chosen = [seq for seq in distance if seq not in gone]
             if group_by == "identity":
-                matches = _nearest_of_each_identity(matches)
-            if len(matches) >= top_k or wanted >= nearest.searched:
-                return SearchResult(matches[:top_k], nearest.searched)
-            wanted *= 4
+                chosen = self._nearest_of_each_identity(chosen)
+                if len(chosen) < top_k and num_groups is None:
+                    num_groups = self._store.num_groups(where)
+            if len(chosen) < top_k and wanted < nearest.searched and len(chosen) != num_groups:
+                wanted *= 4
+                continue
+            records = dict(self._store.find_in("seq", chosen[:top_k]))
+            if records.keys() == set(chosen[:top_k]):
+                return SearchResult([Match(records[seq], distance[seq]) for seq in chosen[:top_k]], nearest.searched)
+            gone |= set(chosen[:top_k]) - records.keys()
 
     def get(self, id_: str) -> Record:
         """One record.
@@ -168,9 +190,14 @@ class EmbeddedGallery:
         """The bytes of the image file that the record was enrolled with.
 
         Raises:
-            GalleryError: the file is gone.
+            RecordNotFoundError: the record was deleted in the meantime.
+            GalleryError: the file is gone or damaged.
         """
-        return self._images.get(record.content)
+        try:
+            return self._images.get(record.content)
+        except GalleryError:
+            self.get(record.id)
+            raise
 
     def page(self, where: Filter, limit: int, cursor: str | None) -> Page:
         """At most `limit` records that pass the filter, in the order of enrolment, after the cursor.
@@ -224,7 +251,7 @@ class EmbeddedGallery:
         return Stats(
             total=self._store.count(Filter()),
             searchable=len(self._index),
-            damaged=self._store.num_of_model(self.model) - len(self._index),
+            damaged=len(self._damaged),
             num_images=self._store.num_distinct("content"),
             num_cameras=self._store.num_distinct("camera"),
             num_identities=self._store.num_distinct("identity"),
@@ -247,6 +274,7 @@ class EmbeddedGallery:
             with self._store.transaction() as writer:
                 writer.delete(seqs)
             self._index.remove(seqs)
+            self._damaged -= set(seqs)
             self._count_stale()
             self._images.discard(contents - self._store.contents_in("content", list(contents)))
             return len(seqs)
@@ -255,21 +283,23 @@ class EmbeddedGallery:
         """Brings every record of this model that the store has and the index lacks into the index."""
         condition = "fingerprint = ? AND precision = ? AND seq > ?"
         parameters = [self.model.fingerprint, self.model.precision, self._index.last_seq]
-        rows = self._store.find(condition, parameters, "ORDER BY seq")
+        rows = self._store.find(condition, parameters, "ORDER BY seq", self._damaged)
         while chunk := list(islice(rows, _LOAD_CHUNK)):
             embeddings = np.stack([record.embedding for _, record in chunk])
             self._index.add(embeddings, [seq for seq, _ in chunk], [record.id for _, record in chunk])
+
+    def _nearest_of_each_identity(self, seqs: list[int]) -> list[int]:
+        """Of seqs by rising distance, the first of each identity and all without one."""
+        identities = self._store.identities_in(seqs)
+        first: dict[tuple[str, object], int] = {}
+        for seq in seqs:
+            if seq in identities:  # not deleted since
+                identity = identities[seq]
+                first.setdefault(("seq", seq) if identity is None else ("identity", identity), seq)
+        return list(first.values())
 
     def _count_stale(self) -> None:
         # None stay none: only another model's process adds some.
         if self._num_stale != 0:
             own = self._store.num_of_model(self.model)
             self._num_stale = self._store.count(Filter()) - own
-
-
-def _nearest_of_each_identity(matches: list[Match]) -> list[Match]:
-    nearest: dict[tuple[str, str], Match] = {}
-    for match in matches:
-        identity = match.record.fields.identity
-        nearest.setdefault(("id", match.record.id) if identity is None else ("identity", identity), match)
-    return list(nearest.values())

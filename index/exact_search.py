@@ -62,18 +62,19 @@ class ExactSearch:
         if not np.isfinite(embeddings).all():
             raise ValueError("an embedding is not finite")
         with self._lock:
+            # All that may fail for want of memory comes before the first change.
+            grown = np.concatenate([self._seq, rising[1:]]), np.concatenate([self._id, np.array(ids, "S32")])
             self._index.add(np.ascontiguousarray(embeddings, np.float32))
-            self._seq = np.concatenate([self._seq, rising[1:]])
-            self._id = np.concatenate([self._id, np.array(ids, "S32")])
+            self._seq, self._id = grown
 
     def remove(self, seqs: list[int]) -> None:
         """Drops rows; a seq that is not there is fine. O(N): FAISS closes the gaps."""
         with self._lock:
             rows = self._rows(np.array(seqs, np.int64))
             if len(rows):
+                shrunk = np.delete(self._seq, rows), np.delete(self._id, rows)
                 self._index.remove_ids(faiss.IDSelectorBatch(rows))
-                self._seq = np.delete(self._seq, rows)
-                self._id = np.delete(self._id, rows)
+                self._seq, self._id = shrunk
 
     def search(self, query: NDArray[np.float32], top_k: int, seqs: NDArray[np.int64] | None = None) -> Neighbours:
         """The `top_k` rows nearest to a query (D,), among `seqs` (all rows if None).
@@ -105,17 +106,16 @@ class ExactSearch:
         self, query: NDArray[np.float32], size: int, rows: NDArray[np.int64] | None
     ) -> tuple[NDArray[np.int64], float]:
         """The `size` rows that FAISS puts first, and a distance that every other row has at least."""
-        everything = np.arange(len(self)) if rows is None else rows
-        if size == len(everything):
-            return everything, np.inf
-        parameters = None
-        if rows is not None:
-            bitmap = np.zeros(len(self), np.bool_)
-            bitmap[rows] = True
-            parameters = faiss.SearchParameters(sel=faiss.IDSelectorBitmap(np.packbits(bitmap, bitorder="little")))
-        squared, found = self._index.search(query[None], size, params=parameters)
-        if found.min() < 0:  # distances beyond float32: FAISS pads with -1
-            return everything, np.inf
+        num_rows = len(self) if rows is None else len(rows)
+        if size < num_rows:
+            parameters = None
+            if rows is not None:
+                bitmap = np.zeros(len(self), np.bool_)
+                bitmap[rows] = True
+                parameters = faiss.SearchParameters(sel=faiss.IDSelectorBitmap(np.packbits(bitmap, bitorder="little")))
+            squared, found = self._index.search(query[None], size, params=parameters)
+        if size == num_rows or found.min() < 0:  # FAISS pads with -1 for distances beyond float32
+            return np.arange(len(self)) if rows is None else rows, np.inf
         worst = float(squared[0, -1])
         least = worst * (1 - 2 * self._relative_error) - self._index.d * _UNDERFLOW
         return found[0].astype(np.int64), float(np.sqrt(max(least, 0.0)))

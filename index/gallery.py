@@ -96,6 +96,10 @@ class Gallery(Protocol):
     """Records that outlive the process, and exact search over those of one model. Safe to call from any thread."""
 
     @property
+    def num_searchable(self) -> int:
+        """Records that a search without conditions sees."""
+
+    @property
     def num_stale(self) -> int:
         """Records of other models: kept, not searched. Cheap enough for every request."""
 

@@ -75,6 +75,12 @@ class RecordStore:
         self._path = path
         self._idle: deque[sqlite3.Connection] = deque()
         self._closed = False
+        try:
+            self._open(path)
+        except sqlite3.DatabaseError as error:
+            raise GalleryError(f"{path} cannot be read as the gallery's records: {error}") from error
+
+    def _open(self, path: Path) -> None:
         with self._connection() as connection:
             version = connection.execute("PRAGMA user_version").fetchone()[0]
             if version == 0:
@@ -104,14 +110,21 @@ class RecordStore:
                     connection.execute("ROLLBACK")
                 raise
 
-    def find(self, where: str, parameters: Sequence[object], tail: str = "") -> Iterator[tuple[int, Record]]:
-        """(seq, record) of each row that the condition selects; damaged records are logged and left out."""
+    def find(
+        self, where: str, parameters: Sequence[object], tail: str = "", damaged: set[int] | None = None
+    ) -> Iterator[tuple[int, Record]]:
+        """(seq, record) of each row that the condition selects.
+
+        Damaged records are logged and left out; their seqs go into `damaged`, if given.
+        """
         sql = f"SELECT {_COLUMNS} FROM record JOIN embedding USING (seq) WHERE {where} {tail}"  # noqa: S608 (no values)
         for row in self._rows(sql, parameters):
             try:
                 yield row[0], _to_record(row)
             except DamagedRecordError as error:
                 _LOG.error("%s", error)
+                if damaged is not None:
+                    damaged.add(row[0])
 
     def find_in(self, column: str, values: Sequence[object]) -> Iterator[tuple[int, Record]]:
         """(seq, record) of each row whose column has one of the values, in no particular order."""
@@ -137,6 +150,16 @@ class RecordStore:
         condition, parameters = where.where()
         rows = self._rows(f"SELECT seq FROM record WHERE {condition}", parameters)  # noqa: S608 (no values)
         return np.fromiter((row[0] for row in rows), np.int64)
+
+    def identities_in(self, seqs: Sequence[int]) -> dict[int, str | None]:
+        """The identity of each of the rows, by seq."""
+        return {row[0]: row[1] for row in self._select_in("seq, identity", "seq", seqs)}
+
+    def num_groups(self, where: Filter) -> int:
+        """How many identities pass the filter, a record without one counting as its own."""
+        condition, parameters = where.where()
+        sql = f"SELECT count(DISTINCT identity) + count(*) - count(identity) FROM record WHERE {condition}"  # noqa: S608
+        return self._scalar(sql, parameters)
 
     def page(self, where: Filter, after: int, limit: int) -> list[int]:
         """The seq of the first `limit` records behind the seq `after` that pass the filter, rising."""

@@ -32,6 +32,10 @@ class Embedder:
         self.card = checkpoint.card
         self.device = torch.device(device)
         self.precision: Precision = precision
+        if self.device.type == "cuda" and precision == "float32":
+            # Else convolutions would silently run in TF32, with 10 bits of mantissa.
+            torch.backends.cudnn.allow_tf32 = False
+            torch.backends.cuda.matmul.allow_tf32 = False
         self._network = checkpoint.network.to(self.device).to(memory_format=torch.channels_last).eval()
 
     @property

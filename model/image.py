@@ -1,12 +1,18 @@
 """From the bytes of an image file to upright RGB pixels: one decoder for trainer, evaluator and service."""
 
 import io
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
+
+_LOG = logging.getLogger(__name__)
 
 FORMATS: Final = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
 """The formats that are read, with their media types; nothing else reaches a decoder."""
@@ -26,17 +32,40 @@ class ImageError(ValueError):
 
 
 class DecodedImage(NamedTuple):
-    """Pixels (H, W, 3) uint8 RGB, upright, and the media type of the file they came from."""
+    """Pixels (H, W, 3) uint8 RGB, upright and read-only, and the media type of the file they came from."""
 
     pixels: NDArray[np.uint8]
     media_type: str
 
 
+class _PixelBudget:
+    """Lets only so many pixels be decoded at the same time, by all threads together: 10 bytes of memory each."""
+
+    def __init__(self, pixels: int) -> None:
+        self._free = pixels
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def of(self, pixels: int) -> Iterator[None]:
+        with self._changed:
+            self._changed.wait_for(lambda: self._free >= pixels)
+            self._free -= pixels
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += pixels
+                self._changed.notify_all()
+
+
+_DECODING: Final = _PixelBudget(2 * MAX_PIXELS)
+
+
 def decode_image(data: bytes) -> DecodedImage:
     """Decodes a JPEG, PNG or WebP file.
 
-    CMYK, palette, grey, alpha and 16-bit images become the RGB image that a viewer shows; alpha is dropped. The EXIF
-    orientation is applied.
+    CMYK, palette, grey and 16-bit images become the RGB image that a viewer shows; alpha is dropped, and the colours
+    below it count. The EXIF orientation is applied.
 
     Raises:
         ImageError: empty, not one of `FORMATS`, animated, too large or too small, or its pixels are damaged.
@@ -47,8 +76,9 @@ def decode_image(data: bytes) -> DecodedImage:
         with Image.open(io.BytesIO(data), formats=list(FORMATS)) as image:
             _check_header(image)
             media_type = FORMATS["JPEG" if image.format == _MULTI_PICTURE_JPEG else str(image.format)]
-            image.load()
-            pixels = np.array(_to_rgb(_upright(image)))
+            with _DECODING.of(image.width * image.height):
+                image.load()
+                pixels = np.asarray(_to_rgb(_upright(image)))
     except UnidentifiedImageError:
         raise ImageError("the file is not a JPEG, PNG or WebP image") from None
     except Image.DecompressionBombError:
@@ -95,9 +125,10 @@ def _check_header(image: Image.Image) -> None:
 
 def _upright(image: Image.Image) -> Image.Image:
     try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # EXIF that cannot be read turns nothing; the pixels are good
-        return image
+        ImageOps.exif_transpose(image, in_place=True)
+    except Exception as error:  # EXIF that cannot be read turns nothing; the pixels are good
+        _LOG.debug("unreadable EXIF: %s", error)
+    return image
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -105,4 +136,4 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         # 16-bit grey; Pillow's own conversion clips at 255 instead of scaling.
         grey = np.asarray(image).astype(np.uint32)
         image = Image.fromarray((grey >> 8).astype(np.uint8))
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")

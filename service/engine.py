@@ -1,8 +1,6 @@
 """All that answers requests, loaded once: the model and its worker, the gallery, the decoders."""
 
 import logging
-import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Self
 
@@ -17,6 +15,7 @@ from model.aligned_view import aligned_view, padding_of
 from model.checkpoint import ModelCard, load_checkpoint
 from model.embedder import Embedder, pick_device
 from model.image import decode_image
+from service.pools import Pools
 from service.problems import NotReadyError
 from service.settings import Settings
 from service.worker import EmbeddingWorker
@@ -32,8 +31,7 @@ class Engine:
 
     Attributes:
         num_parameters: of the network.
-        query_decoders, enrol_decoders: the threads that decode, cut and encode images. Two pools, so that a query does
-            not wait behind all the files of an enrolment.
+        max_file_bytes: the largest image file.
     """
 
     card: ModelCard
@@ -43,8 +41,7 @@ class Engine:
     max_file_bytes: int
     worker: EmbeddingWorker
     gallery: Gallery
-    query_decoders: ThreadPoolExecutor
-    enrol_decoders: ThreadPoolExecutor
+    pools: Pools
 
     @classmethod
     def open(cls, settings: Settings) -> Self:
@@ -58,12 +55,11 @@ class Engine:
         num_parameters = sum(parameter.numel() for parameter in checkpoint.network.parameters())
         embedder = Embedder(checkpoint, pick_device(settings.device), settings.precision)
         model = ModelKey(card.fingerprint, settings.precision)
-        gallery = EmbeddedGallery(settings.data_dir, model, embedder.embedding_dim)
         # The first batch loads kernels and allocates; no request shall wait for that.
         size = card.preprocessing.size_px
         embedder.embed_prepared(np.zeros((1, size, size, 3), np.uint8))
+        gallery = EmbeddedGallery(settings.data_dir, model, embedder.embedding_dim)
         worker = EmbeddingWorker(embedder, capacity=settings.queue_capacity, max_batch=settings.max_batch)
-        pools = (ThreadPoolExecutor(os.cpu_count(), f"{name}-decoder") for name in ("query", "enrol"))
         engine = cls(
             card,
             model,
@@ -72,21 +68,20 @@ class Engine:
             settings.max_file_mb * 1_000_000,
             worker,
             gallery,
-            *pools,
+            Pools(),
         )
         for warning in engine.warnings():
             _LOG.warning("%s", warning)
         _LOG.info(
             "ready: model %.12s on %s in %s, %d records", model.fingerprint, engine.device, model.precision,
-            gallery.stats(0).searchable,
+            gallery.num_searchable,
         )  # fmt: skip
         return engine
 
     def close(self) -> None:
         """Finishes what is under way and releases the data folder."""
         self.worker.close()
-        self.query_decoders.shutdown()
-        self.enrol_decoders.shutdown()
+        self.pools.close()
         self.gallery.close()
 
     def warnings(self) -> list[str]:
@@ -112,7 +107,7 @@ class Engine:
         return aligned_view(prepared, theta, padding_of(self.card.config))
 
 
-def engine_of(request: Request) -> Engine:
+async def engine_of(request: Request) -> Engine:
     """The engine of the app that serves this request.
 
     Raises:

@@ -9,7 +9,6 @@ from fastapi import APIRouter, Depends, Form, Request, UploadFile
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
-from starlette.concurrency import run_in_threadpool
 
 from index.gallery import Enrolment
 from index.record import FieldsError, Record
@@ -19,6 +18,7 @@ from service.engine import Engine, engine_of
 from service.forms import METADATA, GalleryForm, Vehicle
 from service.intake import Crop, Intake, Rejected, take_in_file
 from service.problems import problem
+from service.strict_form import strict_form
 from service.worker import Admission
 
 router = APIRouter(tags=["gallery"])
@@ -28,7 +28,13 @@ _ALL_THERE: dict[int | str, dict[str, Any]] = {
 }
 
 
-@router.post("/gallery", status_code=201, response_model=GalleryAnswer, responses=_ALL_THERE)
+@router.post(
+    "/gallery",
+    status_code=201,
+    response_model=GalleryAnswer,
+    responses=_ALL_THERE,
+    dependencies=[Depends(strict_form(GalleryForm))],
+)
 async def enrol(
     request: Request,
     form: Annotated[GalleryForm, Form(media_type="multipart/form-data")],
@@ -39,16 +45,17 @@ async def enrol(
     The same content and box again is a duplicate: nothing changes, so a request can safely be sent twice.
     """
     per_file = _vehicles(form)
-    async with while_connected(request):
-        with engine.worker.admit(sum(map(len, per_file)), urgent=False) as admission:
+    with engine.worker.admit(sum(map(len, per_file)), urgent=False) as admission:
+        async with while_connected(request):
             files = zip(form.images, per_file, strict=True)
             settled = await asyncio.gather(*(_embed_file(engine, admission, *file) for file in files))
-    outcomes = [outcome for of_file in settled for outcome in of_file]
-    # One transaction for the whole request.
-    enrolments = [enrolment for _, enrolment in outcomes if enrolment is not None]
-    enrolled = iter(await run_in_threadpool(engine.gallery.enrol, enrolments))
+        outcomes = [outcome for of_file in settled for outcome in of_file]
+        # One transaction for the whole request, and no way back once it has begun.
+        enrolments = [enrolment for _, enrolment in outcomes if enrolment is not None]
+        loop = asyncio.get_running_loop()
+        enrolled = iter(await loop.run_in_executor(engine.pools.write, engine.gallery.enrol, enrolments))
     results = [
-        result if enrolment is None else _enrolled(result, (became := next(enrolled)).duplicate, became.differing)
+        result if enrolment is None else _told(result, (became := next(enrolled)).duplicate, became.differing)
         for result, enrolment in outcomes
     ]
     return _answer(results, engine.warnings())
@@ -79,7 +86,7 @@ async def _embed_file(
     engine: Engine, admission: Admission, upload: UploadFile, vehicles: list[Vehicle]
 ) -> list[_Outcome]:
     intake = await asyncio.get_running_loop().run_in_executor(
-        engine.enrol_decoders, take_in_file, engine, admission, upload.file, vehicles
+        engine.pools.decode_enrol, take_in_file, engine, admission, upload.file, vehicles
     )
     return [await _embed_vehicle(engine, upload.filename or "", intake, vehicle) for vehicle in intake.vehicles]
 
@@ -90,7 +97,7 @@ async def _embed_vehicle(engine: Engine, filename: str, intake: Intake, vehicle:
         return rejected, None
     result = EnrolmentResult(filename=filename, status="enrolled", id=vehicle.id, box=str(vehicle.box))
     if isinstance(vehicle.source, Record):
-        return _enrolled(result, True, vehicle.source.fields.differing(vehicle.fields)), None
+        return _told(result, True, vehicle.source.fields.differing(vehicle.fields)), None
     try:
         embedded = await asyncio.wrap_future(vehicle.source)
     except Exception as error:  # whatever the device does with this image, the others go on
@@ -111,11 +118,15 @@ async def _embed_vehicle(engine: Engine, filename: str, intake: Intake, vehicle:
     return result, Enrolment(record, intake.read)
 
 
-def _enrolled(result: EnrolmentResult, duplicate: bool, differing: Sequence[str]) -> EnrolmentResult:
-    if not duplicate:
+def _told(result: EnrolmentResult, duplicate: bool, differing: Sequence[str]) -> EnrolmentResult:
+    """The result with what the gallery had to say; `differing` fields are there for known content only."""
+    if not duplicate and not differing:
         return result
-    kept = f"; its own {', '.join(differing)} stayed as they were" if differing else ""
-    return result.model_copy(update={"status": "duplicate", "detail": f"already enrolled{kept}"})
+    status = "duplicate" if duplicate else "enrolled"
+    detail = "already enrolled" if duplicate else "embedded anew, it was of another model"
+    if differing:
+        detail += f"; its own {', '.join(differing)} stayed as they were"
+    return result.model_copy(update={"status": status, "detail": detail})
 
 
 def _answer(results: list[EnrolmentResult], warnings: list[str]) -> JSONResponse:

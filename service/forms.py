@@ -118,6 +118,22 @@ class ListParameters(Conditions):
     cursor: str | None = Field(None, max_length=100, description="next_cursor of the page before")
 
 
+class StatsParameters(BaseModel):
+    """``GET /gallery/stats``."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    limit: int = Field(1000, ge=0, le=10_000, description="at most so many cameras and identities")
+
+
+class DeleteParameters(BaseModel):
+    """``DELETE /gallery``: no other condition, so that none is overlooked."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    identity: Name
+
+
 class VehicleFields(BaseModel):
     """The user's fields of one vehicle, and the body of ``PATCH /gallery/{id}``, where null clears a field."""
 

@@ -37,6 +37,9 @@ class Problem(BaseModel):
 RESPONSES: dict[int | str, dict[str, Any]] = {
     status: {"description": description, "content": {MEDIA_TYPE: {"schema": Problem.model_json_schema()}}}
     for status, description in (
+        (400, "the body is not what its content type says"),
+        (404, "there is no such record"),
+        (413, "the body is too large"),
         (422, "the request cannot be used; `detail` says what to mend"),
         (429, "the queue is full; nothing was done, and `Retry-After` says when to send the request again"),
         (503, "still loading; `Retry-After` says when to try again"),
@@ -46,6 +49,8 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 
 class NotReadyError(Exception):
     """The model or the gallery is still loading."""
+
+    retry_after_s = 2
 
 
 # Exception -> (status, title). The first entry that an exception is an instance of counts. The title, in lower case
@@ -87,11 +92,7 @@ def install(app: FastAPI) -> None:
 
 def _known(_: Request, error: Exception) -> JSONResponse:
     status, title = next(entry for kind, entry in _PROBLEMS.items() if isinstance(error, kind))
-    headers = {}
-    if isinstance(error, QueueFullError):
-        headers["Retry-After"] = str(error.retry_after_s)
-    if isinstance(error, NotReadyError):
-        headers["Retry-After"] = "2"
+    headers = {"Retry-After": str(error.retry_after_s)} if isinstance(error, QueueFullError | NotReadyError) else {}
     if status == 500:
         _LOG.error("%s", error, exc_info=error)
     return problem(status, title, str(error), headers=headers)
@@ -110,6 +111,8 @@ def _sentence(entry: dict[str, Any]) -> str:
     if entry["type"] == "extra_forbidden":
         return f"{place}: there is no such field"
     message = entry["msg"].removeprefix("Value error, ")
+    if entry.get("input") is None:
+        return f"{place}: {message}"
     came = repr(entry.get("input"))
     return f"{place}: {message}; got {came if len(came) <= 80 else came[:77] + '...'}"
 
@@ -118,6 +121,8 @@ def _http(request: Request, error: HTTPException) -> JSONResponse:
     title = _TITLES.get(error.status_code) or HTTPStatus(error.status_code).phrase
     headers = dict(error.headers or {})
     detail = str(error.detail)
+    if detail == "There was an error parsing the body":
+        detail = "the body cannot be read: POST takes a multipart form, PATCH takes a JSON object"
     if error.status_code == 404:
         detail = f"there is nothing at {request.url.path}: GET /docs lists what there is"
     if error.status_code == 405:

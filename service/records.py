@@ -7,11 +7,14 @@ from fastapi import APIRouter, Body, Depends, Query, Response
 from model.image import encode_image
 from service.answers import Count, DeletedAnswer, ModelCount, PageAnswer, RecordAnswer, StatsAnswer
 from service.engine import Engine, engine_of
-from service.forms import ListParameters, Name, VehicleFields
+from service.forms import DeleteParameters, ListParameters, StatsParameters, VehicleFields
 
 router = APIRouter(prefix="/gallery", tags=["gallery"])
 
 Ready = Annotated[Engine, Depends(engine_of)]
+
+# A record's image and box never change, but it may be deleted: keep it for an hour. And never guess a type.
+_HEADERS = {"Cache-Control": "private, max-age=3600", "X-Content-Type-Options": "nosniff"}
 
 
 @router.get("")
@@ -23,9 +26,9 @@ def page(parameters: Annotated[ListParameters, Query()], engine: Ready) -> PageA
 
 
 @router.get("/stats")
-def stats(engine: Ready, limit: Annotated[int, Query(ge=0, le=10_000)] = 1000) -> StatsAnswer:
+def stats(parameters: Annotated[StatsParameters, Query()], engine: Ready) -> StatsAnswer:
     """Counts per camera, identity and model, the most frequent first, at most `limit` of each."""
-    counted = engine.gallery.stats(limit)
+    counted = engine.gallery.stats(parameters.limit)
     return StatsAnswer(
         total=counted.total,
         searchable=counted.searchable,
@@ -49,20 +52,20 @@ def record(id: str, engine: Ready) -> RecordAnswer:  # noqa: A002 (the contract'
 def image(id: str, engine: Ready) -> Response:  # noqa: A002
     """The record's image: the enrolled file, byte for byte, or what its box cuts out of it, as PNG.
 
-    Sent to `POST /query`, it gives the record itself at distance 0.
+    Sent to `POST /query`, it finds the record itself, at a distance of 0 but for float32's rounding.
     """
     found = engine.gallery.get(id)
     if found.whole_image:
-        return Response(engine.gallery.image(found), media_type=found.media_type)
-    return Response(encode_image(engine.crop_of(found), "PNG"), media_type="image/png")
+        return Response(engine.gallery.image(found), headers=_HEADERS, media_type=found.media_type)
+    return Response(encode_image(engine.crop_of(found), "PNG"), headers=_HEADERS, media_type="image/png")
 
 
 @router.get("/{id}/aligned", response_class=Response)
 def aligned(id: str, engine: Ready) -> Response:  # noqa: A002
-    """The record's aligned view, as JPEG."""
+    """The record's aligned view, as JPEG: its theta applied to its crop."""
     found = engine.gallery.get(id)
     view = engine.aligned_view(engine.card.preprocessing(engine.crop_of(found)), found.theta)
-    return Response(encode_image(view, "JPEG"), media_type="image/jpeg")
+    return Response(encode_image(view, "JPEG"), headers=_HEADERS, media_type="image/jpeg")
 
 
 @router.patch("/{id}")
@@ -78,6 +81,6 @@ def delete(id: str, engine: Ready) -> None:  # noqa: A002
 
 
 @router.delete("")
-def delete_identity(identity: Annotated[Name, Query()], engine: Ready) -> DeletedAnswer:
+def delete_identity(parameters: Annotated[DeleteParameters, Query()], engine: Ready) -> DeletedAnswer:
     """Forgets every record of an identity."""
-    return DeletedAnswer(deleted=engine.gallery.delete_identity(identity))
+    return DeletedAnswer(deleted=engine.gallery.delete_identity(parameters.identity))

@@ -24,7 +24,7 @@ class QueueFullError(Exception):
 
     def __init__(self, num_images: int, free: int, retry_after_s: int) -> None:
         super().__init__(
-            f"{num_images} vehicles came and the queue has room for {free}: "
+            f"{num_images} vehicles came and there is room for {free}: "
             f"nothing of the request was done; send it again in {retry_after_s} s"
         )
         self.retry_after_s = retry_after_s
@@ -47,11 +47,11 @@ class _Job(NamedTuple):
 
 
 class Admission:
-    """Room in the queue for one request's images; what is not used is given back when the block is left."""
+    """Room for one request's images, given back when the block is left."""
 
     def __init__(self, worker: "EmbeddingWorker", num_images: int, *, urgent: bool) -> None:
         self._worker = worker
-        self._unused = num_images
+        self._num_images = num_images
         self._urgent = urgent
         self._futures: list[Future[Embedded]] = []
         self._left = False
@@ -64,9 +64,8 @@ class Admission:
             if self._left:
                 job.future.cancel()
                 return job.future
-            if self._unused == 0:
+            if len(self._futures) == self._num_images:
                 raise RuntimeError("more images were submitted than admitted")
-            self._unused -= 1
             self._futures.append(job.future)
             self._worker._enqueue(job, urgent=self._urgent)
         return job.future
@@ -82,7 +81,7 @@ class Admission:
             self._left = True
             for future in self._futures:
                 future.cancel()
-            self._worker._release(self._unused)
+            self._worker._leave(self._num_images)
 
 
 class EmbeddingWorker:
@@ -91,8 +90,8 @@ class EmbeddingWorker:
     There is no fixed delay to gather a batch: while the device is busy the next one forms by itself. Queries go
     before enrolments, yet each batch keeps one place for the latter, so that neither ever starves.
 
-    The queue is counted in images from admission until they are embedded, so that `capacity` also bounds what is
-    being decoded. A request is admitted whole or refused whole.
+    Images count from their request's admission until its end, so that `capacity` also bounds what is being decoded
+    and what waits to be stored. A request is admitted whole or refused whole.
     """
 
     def __init__(self, embedder: Embedder, *, capacity: int, max_batch: int) -> None:
@@ -142,9 +141,12 @@ class EmbeddingWorker:
             (self._urgent if urgent else self._patient).append(job)
             self._changed.notify()
 
-    def _release(self, num_images: int) -> None:
+    def _leave(self, num_images: int) -> None:
         with self._changed:
             self._free += num_images
+            # What was cancelled must not fill the memory until the device is free.
+            self._urgent = deque(job for job in self._urgent if not job.future.cancelled())
+            self._patient = deque(job for job in self._patient if not job.future.cancelled())
 
     def _run(self) -> None:
         while True:
@@ -158,10 +160,9 @@ class EmbeddingWorker:
             batch = [job for job in taken if job.future.set_running_or_notify_cancel()]
             if batch:
                 self._embed(batch)
-            self._release(len(taken))
 
     def _take(self) -> list[_Job]:
-        num_urgent = min(len(self._urgent), self._max_batch - bool(self._patient and self._max_batch > 1))
+        num_urgent = min(len(self._urgent), self._max_batch - bool(self._patient))
         num_patient = min(len(self._patient), self._max_batch - num_urgent)
         return [self._urgent.popleft() for _ in range(num_urgent)] + [
             self._patient.popleft() for _ in range(num_patient)

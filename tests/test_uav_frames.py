@@ -12,11 +12,12 @@ def test_every_real_vehicle_finds_itself(uav_frames: list[LabelledBox], tmp_path
     # From the first labelled box on, and the one whose box overshoots its frame by a pixel.
     vehicles = read_vehicles(SHARED / "uav_frames", limit=24)
     vehicles += [v for v in read_vehicles(SHARED / "uav_frames") if v.path.name == "MOS74.jpg"]
+    assert any(str(vehicle.box) == "450,513,38,34" for vehicle in vehicles)
     checkpoint = tmp_path / "untrained.safetensors"
     initialize(checkpoint, SANetConfig("resnet18"))
 
     for row in measure(checkpoint, vehicles, tmp_path, "float32")["rows"]:
-        assert row["num_queries"] == len(vehicles) > 60
+        assert row["num_queries"] == len(vehicles) > 40
         assert row["own_rank1"] == len(vehicles)
         assert row["with_aligned_view_and_theta"] == len(vehicles)
         assert row["own_to_rank2"] < 1e-3

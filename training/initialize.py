@@ -63,7 +63,9 @@ def main() -> int:
         else:
             config = SANetConfig(args.backbone, args.stride, args.bn_eps, args.num_parts, args.transform)
         fingerprint = initialize(args.out, config, seed=args.seed, trunk_weights=args.trunk_weights)
-    except (CheckpointError, ConfigError, PretrainedError, OSError) as error:
+    except ConfigError as error:
+        parser.error(str(error))
+    except (CheckpointError, PretrainedError, OSError) as error:
         sys.stderr.write(f"training.initialize: {error}\n")
         return 1
     return _report(args.out, fingerprint, trained=False, as_json=args.json)

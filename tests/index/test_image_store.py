@@ -41,20 +41,35 @@ def test_the_same_content_is_written_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("owner", "name"), [(os, "fsync"), (Path, "replace")], ids=["before sync", "before rename"])
-def test_a_crash_leaves_only_an_unfinished_file_that_is_swept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: object, name: str
-) -> None:
+def test_a_failure_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: object, name: str) -> None:
     store = ImageStore(tmp_path)
     with monkeypatch.context() as patch:
         patch.setattr(owner, name, disk_is_full)
         with pytest.raises(OSError, match="no space"):
             store.put([(CONTENTS[0], DATA[0])])
-    (left,) = files(tmp_path)
-    assert left.endswith(".tmp")
+    assert files(tmp_path) == set()
     with pytest.raises(GalleryError, match="missing"):
         store.get(CONTENTS[0])
-    assert store.sweep({CONTENTS[0]}) == 1
-    assert files(tmp_path) == set()
+
+
+def test_an_unfinished_file_that_a_crash_left_is_swept(tmp_path: Path) -> None:
+    store = ImageStore(tmp_path)
+    store.put([(CONTENTS[1], DATA[1])])
+    unfinished = tmp_path / CONTENTS[0][:2] / f"{CONTENTS[0]}.tmp"
+    unfinished.parent.mkdir(exist_ok=True)
+    unfinished.write_bytes(DATA[0][:3])
+    assert store.contents() == {CONTENTS[1]}
+    assert store.sweep(set(CONTENTS)) == 1
+    assert files(tmp_path) == {f"{CONTENTS[1][:2]}/{CONTENTS[1]}"}
+
+
+def test_what_is_not_ours_is_never_swept(tmp_path: Path) -> None:
+    foreign = [tmp_path / "train" / "car.jpg", tmp_path / "ab" / "cd" / "e.jpg", tmp_path / "ff" / CONTENTS[0]]
+    for path in foreign:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"precious")
+    assert ImageStore(tmp_path).sweep(set()) == 0
+    assert all(path.exists() for path in foreign)
 
 
 def test_after_a_failure_the_same_image_can_be_put(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,7 +159,8 @@ def test_each_folder_is_synced_once_per_batch(tmp_path: Path, events: list[Event
         [("sync", "."), ("sync", "ab")],
         [("sync", "ab"), ("sync", ".")],
     )
-    assert [name for event, name in events if event == "rename"] == [f"ab/{content}" for content in contents[:2]]
+    renamed = {name for event, name in events if event == "rename"}
+    assert renamed == {f"ab/{content}" for content in contents[:2]}
     events.clear()
     store.put([(contents[2], data[2])])
     assert events[:2] == [("sync", f"ab/{contents[2]}.tmp"), ("rename", f"ab/{contents[2]}")]

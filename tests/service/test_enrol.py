@@ -99,6 +99,7 @@ def test_the_whole_image_and_its_box_are_the_same_vehicle(client: TestClient) ->
 @pytest.mark.parametrize(
     ("metadata", "said"),
     [
+        ("", "metadata: it is empty"),
         ("{", "metadata: Invalid JSON"),
         ("{}", "metadata: Input should be a valid array"),
         ("[]", "metadata has 0 objects for 1 files"),

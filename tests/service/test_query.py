@@ -162,11 +162,17 @@ def test_time_is_told_part_by_part(client: TestClient) -> None:
         ({"near": "91,0,5"}, "near: near needs -90 <= lat <= 90"),
         ({"near": "nan,0,5"}, "near: near needs -90 <= lat <= 90"),
         ({"group_by": "camera"}, "group_by: Input should be 'identity'"),
-        ({"camera": ""}, "camera.0: String should have at least 1 character"),
+        ({"camera": "c" * 201}, "camera.0: String should have at most 200 characters"),
+        *[
+            ({name: ""}, f"{name}: it is empty: leave the field out, or give it a value")
+            for name in ("box", "top_k", "camera", "tag", "identity", "captured_after", "near", "group_by")
+        ],
+        ({"top_k": ["1", "5"]}, "top_k: it is there more than once"),
+        ({"box": ["0,0,9,9", "1,1,9,9"]}, "box: it is there more than once"),
         ({"surprise": "1"}, "surprise: there is no such field"),
     ],
 )
-def test_a_wrong_field_is_named(client: TestClient, form: dict[str, str], said: str) -> None:
+def test_a_wrong_field_is_named(client: TestClient, form: dict[str, Any], said: str) -> None:
     response = client.post("/query", files={"image": ("1.png", png(1))}, data=form)
     assert response.status_code == 422
     assert response.headers["content-type"] == "application/problem+json"
@@ -177,6 +183,18 @@ def test_a_query_needs_an_image(client: TestClient) -> None:
     response = client.post("/query", data={"top_k": "1"})
     assert response.status_code == 422
     assert response.json()["detail"] == "image: this field is required"
+
+
+def test_a_query_string_is_not_overlooked(client: TestClient) -> None:
+    response = client.post("/query?top_k=1", files={"image": png(1)})
+    assert response.status_code == 422
+    assert response.json()["detail"] == "top_k: send it as a form field"
+
+
+def test_two_images_are_not_one_query(client: TestClient) -> None:
+    response = client.post("/query", files=[("image", png(1)), ("image", png(2))])
+    assert response.status_code == 422
+    assert response.json()["detail"] == "image: it is there more than once: give it one value"
 
 
 def test_queries_are_not_stored(client: TestClient, tmp_path: Path) -> None:

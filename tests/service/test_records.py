@@ -169,4 +169,6 @@ def test_the_whole_gallery_is_not_deleted_by_omission(client: TestClient) -> Non
     enrol(client, 1)
     assert client.delete("/gallery").status_code == 422
     assert client.delete("/gallery?identity=").status_code == 422
+    refused = client.delete("/gallery?identity=a&camera=n")
+    assert (refused.status_code, refused.json()["detail"]) == (422, "camera: there is no such field")
     assert client.get("/gallery").json()["total"] == 1

@@ -110,9 +110,6 @@ def test_if_absent_leaves_a_file_alone(monkeypatch: pytest.MonkeyPatch, tmp_path
         (("--backbone", "resnet34", "--trunk-weights", "WEIGHTS"), "lacks layer1.2"),
         (("--backbone", "resnet18", "--trunk-weights", "absent.pth"), "cannot read the weights absent.pth"),
         (("--backbone", "resnet18", "--trunk-weights", "NO_SUCH_NAME"), "'NO_SUCH_NAME' is neither"),
-        (("--backbone", "resnet18", "--stride", "1x1"), "needs bottleneck blocks"),
-        (("--backbone", "resnet18", "--num-parts", "17"), "num_parts must lie between 1 and 16"),
-        (("--backbone", "resnet18", "--bn-eps", "nan"), "bn_eps must lie between 0 and 1"),
     ],
 )
 def test_what_does_not_fit_is_one_line_and_exit_code_1(
@@ -158,3 +155,25 @@ def test_a_seed_that_torch_cannot_take_is_a_wrong_argument(monkeypatch: pytest.M
     with pytest.raises(SystemExit) as exit_:
         command(monkeypatch, "--out", tmp_path / "model", "--seed", 2**70)
     assert exit_.value.code == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("--backbone", "resnet18", "--stride", "1x1"), "needs bottleneck blocks"),
+        (("--num-parts", "17"), "num_parts must lie between 1 and 16"),
+        (("--bn-eps", "nan"), "bn_eps must lie between 0 and 1"),
+    ],
+)
+def test_a_network_that_does_not_exist_is_a_wrong_argument(
+    arguments: tuple[str, ...],
+    reason: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        command(monkeypatch, "--out", tmp_path / "model", *arguments)
+    assert exit_.value.code == 2
+    assert reason in capsys.readouterr().err
+    assert not (tmp_path / "model").exists()
