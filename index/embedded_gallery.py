@@ -26,7 +26,7 @@ from index.gallery import (
     Stats,
 )
 from index.image_store import ImageStore
-from index.record import ModelKey, Record
+from index.record import Fields, FieldsError, ModelKey, Record
 from index.record_store import RecordStore
 
 _LOG = logging.getLogger(__name__)
@@ -65,11 +65,7 @@ class EmbeddedGallery:
             ) from None
         try:
             self._images = ImageStore(data_dir / "images")
-            if not (data_dir / "gallery.sqlite").exists() and self._images.contents():
-                raise GalleryError(
-                    f"{data_dir} has images but no gallery.sqlite: restore that file, or move the folder images away"
-                )
-            self._store = RecordStore(data_dir / "gallery.sqlite")
+            self._store = RecordStore(data_dir / "gallery.sqlite", may_create=not self._images.contents())
             self._index = ExactSearch(embedding_dim)
             self._writing = threading.Lock()
             stray = self._images.sweep(self._store.contents())
@@ -111,8 +107,13 @@ class EmbeddedGallery:
             fresh: list[Enrolment] = []
             for enrolment in enrolments:
                 record = enrolment.record
-                if record.model != self.model or record.embedding.shape != (self._embedding_dim,):
+                if record.model != self.model:
                     raise GalleryError(f"this gallery holds embeddings of {self.model}, not of {record.model}")
+                if record.embedding.shape != (self._embedding_dim,) or record.embedding.dtype != np.float32:
+                    raise GalleryError(
+                        f"an embedding here is {self._embedding_dim} float32 numbers, not {record.embedding.shape} "
+                        f"{record.embedding.dtype}"
+                    )
                 if not np.isfinite(record.embedding).all():
                     raise GalleryError(f"the embedding of {record.id} is not finite")
                 stored = present.get(record.id)
@@ -224,8 +225,11 @@ class EmbeddedGallery:
 
         Raises:
             RecordNotFoundError: there is none with this id.
-            FieldsError: the fields would contradict each other.
+            FieldsError: an unknown field, or the fields would contradict each other.
         """
+        unknown = changes.keys() - {field.name for field in dataclasses.fields(Fields)}
+        if unknown:
+            raise FieldsError(f"there is no field {', '.join(sorted(unknown))}")
         with self._writing:
             record = self.get(id_)
             record = dataclasses.replace(record, fields=dataclasses.replace(record.fields, **changes))

@@ -56,12 +56,12 @@ class ExactSearch:
         """
         if not seqs:
             return
-        rising = np.array([self.last_seq, *seqs], np.int64)
-        if not (np.diff(rising) > 0).all():
-            raise ValueError(f"seqs must rise, got {rising.tolist()[:10]}")
         if not np.isfinite(embeddings).all():
             raise ValueError("an embedding is not finite")
         with self._lock:
+            rising = np.array([self.last_seq, *seqs], np.int64)
+            if not (np.diff(rising) > 0).all():
+                raise ValueError(f"seqs must rise, got {rising.tolist()[:10]}")
             # All that may fail for want of memory comes before the first change.
             grown = np.concatenate([self._seq, rising[1:]]), np.concatenate([self._id, np.array(ids, "S32")])
             self._index.add(np.ascontiguousarray(embeddings, np.float32))
@@ -80,10 +80,12 @@ class ExactSearch:
         """The `top_k` rows nearest to a query (D,), among `seqs` (all rows if None).
 
         Raises:
-            ValueError: the query is not finite.
+            ValueError: the query is not finite or of another size, or `top_k` below 1.
         """
-        if not np.isfinite(query).all():
-            raise ValueError("the query's embedding is not finite")
+        if query.shape != (self._index.d,) or not np.isfinite(query).all():
+            raise ValueError(f"the query is not finite, or not {self._index.d} numbers")
+        if top_k < 1:
+            raise ValueError(f"top_k must be 1 or more, got {top_k}")
         query = np.ascontiguousarray(query, np.float32)
         with self._lock:
             rows = None if seqs is None else self._rows(seqs)

@@ -34,10 +34,10 @@ class ImageStore:
         remaining = iter(images)
         folders: set[Path] = set()
         with ThreadPoolExecutor(_WRITERS) as pool:
-            while some := list(islice(remaining, _WRITERS)):
-                for content, _ in some:
+            while some := dict(islice(remaining, _WRITERS)):
+                for content in some:
                     self._path(content).parent.mkdir(exist_ok=True)
-                folders |= set(pool.map(self._write, some))
+                folders |= set(pool.map(self._write, some.items()))
             # Also for what was there already: whoever wrote it may have failed before this.
             list(pool.map(_sync_folder, folders | ({self._root} if folders else set())))
 

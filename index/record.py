@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 
@@ -39,11 +40,15 @@ class Fields:
             raise FieldsError("latitude and longitude come together: give both or none")
         for name in ("latitude", "longitude"):
             if (value := getattr(self, name)) is not None:
+                if not math.isfinite(value):
+                    raise FieldsError(f"{name} must be a finite number, got {value}")
                 # The one way to write a number that the store gives back: 50 and -0.0 are 50.0 and 0.0.
                 object.__setattr__(self, name, float(value) + 0.0)
         object.__setattr__(self, "tags", tuple(sorted(set(self.tags))))
-        if any("\0" in text for text in (self.identity or "", self.camera or "", *self.tags)):
-            raise FieldsError("identity, camera and tags cannot hold the character NUL")
+        for text in (self.identity or "", self.camera or "", *self.tags):
+            # SQLite's JSON ends at a NUL, and a half of a surrogate pair is no character.
+            if "\0" in text or (not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text)):
+                raise FieldsError("identity, camera and tags cannot hold NUL or lone surrogates")
 
     def differing(self, other: "Fields") -> list[str]:
         """The names of the fields whose values differ, in the order of the class."""

@@ -1,101 +1,75 @@
-"""The truth about every record: one SQLite file, and the table layout that it keeps."""
+"""The truth about every record: one SQLite file."""
 
-import json
 import logging
 import sqlite3
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
-from datetime import UTC, datetime, timedelta
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
 import haversine
 import numpy as np
 
-from index.filters import Filter, microseconds
+from index.filters import Filter
 from index.gallery import GalleryError
-from index.record import Fields, ModelKey, Record
-from model.box import Box
+from index.record import ModelKey, Record
+from index.record_table import (
+    COLUMNS,
+    SCHEMA,
+    SCHEMA_VERSION,
+    DamagedRecordError,
+    fields_to_row,
+    record_from_row,
+    record_to_row,
+)
 
 _LOG = logging.getLogger(__name__)
 
-_SCHEMA_VERSION: Final = 1
-
-# Embeddings have their own table: a filter then scans 200 bytes a record instead of 10 kB.
-_SCHEMA: Final = f"""
-BEGIN;
-CREATE TABLE record (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT,  -- order of enrolment, never used twice
-    id TEXT NOT NULL UNIQUE,
-    content TEXT NOT NULL,
-    media_type TEXT NOT NULL,
-    box TEXT NOT NULL,
-    whole_image INTEGER NOT NULL,
-    identity TEXT,
-    camera TEXT,
-    captured_at INTEGER,  -- microseconds since 1970, UTC
-    latitude REAL,
-    longitude REAL,
-    tags TEXT NOT NULL,  -- JSON array
-    fingerprint TEXT NOT NULL,
-    precision TEXT NOT NULL,
-    enrolled_at INTEGER NOT NULL,
-    checksum BLOB NOT NULL
-) STRICT;
-CREATE INDEX record_content ON record (content);
-CREATE INDEX record_identity ON record (identity);
-CREATE INDEX record_camera ON record (camera);
-CREATE INDEX record_captured_at ON record (captured_at);
-CREATE INDEX record_model ON record (fingerprint, precision);
-CREATE TABLE embedding (
-    seq INTEGER PRIMARY KEY REFERENCES record (seq) ON DELETE CASCADE,
-    embedding BLOB NOT NULL,  -- float32, little endian
-    theta BLOB NOT NULL
-) STRICT;
-PRAGMA user_version = {_SCHEMA_VERSION};
-COMMIT;
-"""
-
-_COLUMNS: Final = """seq, id, content, media_type, box, whole_image, identity, camera, captured_at, latitude, longitude,
-tags, fingerprint, precision, enrolled_at, checksum, embedding, theta"""
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 # Below SQLite's limit of parameters in one statement.
 _IN_CHUNK: Final = 10_000
 
 
-class DamagedRecordError(GalleryError):
-    """A stored record does not have its checksum: the disk changed it."""
-
-
 class RecordStore:
-    """Records in SQLite (WAL, every commit synced). Safe to use from any thread: each call borrows a connection."""
+    """Records in SQLite (WAL, every commit synced). Safe to use from any thread: each call borrows a connection.
 
-    def __init__(self, path: Path) -> None:
+    With `may_create` off, a file without the table is an error: there have been records, and they are lost.
+    """
+
+    def __init__(self, path: Path, *, may_create: bool = True) -> None:
         self._path = path
         self._idle: deque[sqlite3.Connection] = deque()
         self._closed = False
         try:
-            self._open(path)
+            self._open(path, may_create)
+        except GalleryError:
+            self.close()
+            raise
         except sqlite3.DatabaseError as error:
+            self.close()
             raise GalleryError(f"{path} cannot be read as the gallery's records: {error}") from error
 
-    def _open(self, path: Path) -> None:
+    def _open(self, path: Path, may_create: bool) -> None:
         with self._connection() as connection:
             version = connection.execute("PRAGMA user_version").fetchone()[0]
-            if version == 0:
-                connection.executescript(_SCHEMA)
-            elif version != _SCHEMA_VERSION:
+            if version == 0 and not may_create:
                 raise GalleryError(
-                    f"{path} has the layout {version}, this program reads {_SCHEMA_VERSION}: "
+                    f"there are images, but no records in {path}: restore that file, or move the folder images away"
+                )
+            if version == 0:
+                connection.executescript(SCHEMA)
+            elif version != SCHEMA_VERSION:
+                raise GalleryError(
+                    f"{path} has the layout {version}, this program reads {SCHEMA_VERSION}: "
                     "use the program that wrote it"
                 )
 
     def close(self) -> None:
         """Closes every connection as soon as it is not in use; the store cannot be used afterwards."""
         self._closed = True
-        while self._idle:
-            self._idle.pop().close()
+        with suppress(IndexError):  # another thread may be closing the last of them
+            while True:
+                self._idle.pop().close()
 
     @contextmanager
     def transaction(self) -> Iterator["Writer"]:
@@ -117,10 +91,10 @@ class RecordStore:
 
         Damaged records are logged and left out; their seqs go into `damaged`, if given.
         """
-        sql = f"SELECT {_COLUMNS} FROM record JOIN embedding USING (seq) WHERE {where} {tail}"  # noqa: S608 (no values)
+        sql = f"SELECT {COLUMNS} FROM record JOIN embedding USING (seq) WHERE {where} {tail}"  # noqa: S608 (no values)
         for row in self._rows(sql, parameters):
             try:
-                yield row[0], _to_record(row)
+                yield row[0], record_from_row(row)
             except DamagedRecordError as error:
                 _LOG.error("%s", error)
                 if damaged is not None:
@@ -137,8 +111,8 @@ class RecordStore:
         Raises:
             DamagedRecordError: it is there, and not as it was written.
         """
-        sql = f"SELECT {_COLUMNS} FROM record JOIN embedding USING (seq) WHERE id = ?"  # noqa: S608 (no values)
-        return next((_to_record(row) for row in self._rows(sql, [id_])), None)
+        sql = f"SELECT {COLUMNS} FROM record JOIN embedding USING (seq) WHERE id = ?"  # noqa: S608 (no values)
+        return next((record_from_row(row) for row in self._rows(sql, [id_])), None)
 
     def count(self, where: Filter) -> int:
         """How many records pass the filter."""
@@ -243,8 +217,8 @@ class Writer:
 
     def insert(self, record: Record) -> None:
         """Adds a record, with the next seq."""
-        names = [name.strip() for name in _COLUMNS.split(",")][1:-2]
-        values = [*_described(record), record.checksum()]
+        names = [name.strip() for name in COLUMNS.split(",")][1:-2]
+        values = [*record_to_row(record), record.checksum()]
         sql = f"INSERT INTO record ({','.join(names)}) VALUES ({','.join('?' * len(names))})"  # noqa: S608 (no values)
         seq = self._connection.execute(sql, values).lastrowid
         self._connection.execute(
@@ -258,51 +232,12 @@ class Writer:
         self._connection.execute(
             """UPDATE record SET identity = ?, camera = ?, captured_at = ?, latitude = ?, longitude = ?, tags = ?,
             checksum = ? WHERE id = ?""",
-            [*_described_fields(fields), record.checksum(), record.id],
+            [*fields_to_row(fields), record.checksum(), record.id],
         )
 
     def delete(self, seqs: Sequence[int]) -> None:
         """Removes the records with these seqs, and their embeddings."""
         self._connection.executemany("DELETE FROM record WHERE seq = ?", [(seq,) for seq in seqs])
-
-
-def _described(record: Record) -> list[object]:
-    return [
-        record.id, record.content, record.media_type, str(record.box), int(record.whole_image),
-        *_described_fields(record.fields), record.model.fingerprint, record.model.precision,
-        microseconds(record.enrolled_at),
-    ]  # fmt: skip
-
-
-def _described_fields(fields: Fields) -> list[object]:
-    captured_at = None if fields.captured_at is None else microseconds(fields.captured_at)
-    tags = json.dumps(fields.tags, ensure_ascii=False)
-    return [fields.identity, fields.camera, captured_at, fields.latitude, fields.longitude, tags]
-
-
-def _to_record(row: tuple[Any, ...]) -> Record:
-    (_, id_, content, media_type, box, whole_image, identity, camera, captured_at, latitude, longitude, tags,
-     fingerprint, precision, enrolled_at, checksum, embedding, theta) = row  # fmt: skip
-
-    try:
-        record = Record(
-            id=id_,
-            content=content,
-            media_type=media_type,
-            box=Box.parse(box),
-            whole_image=bool(whole_image),
-            fields=Fields(identity, camera, _time(captured_at), latitude, longitude, tuple(json.loads(tags))),
-            embedding=np.frombuffer(embedding, "<f4"),
-            theta=np.frombuffer(theta, "<f4").reshape(2, 3),
-            model=ModelKey(fingerprint, precision),
-            enrolled_at=_EPOCH + timedelta(microseconds=enrolled_at),
-        )
-        intact = record.checksum() == checksum
-    except (ValueError, TypeError, OverflowError) as error:
-        raise DamagedRecordError(f"the record {id_} is damaged and cannot be read: {error}") from error
-    if not intact:
-        raise DamagedRecordError(f"the record {id_} is damaged: its checksum differs; delete it and enrol it again")
-    return record
 
 
 def _chunks(values: Sequence[object]) -> Iterator[Sequence[object]]:
@@ -312,10 +247,6 @@ def _chunks(values: Sequence[object]) -> Iterator[Sequence[object]]:
 
 def _marks(values: Sequence[object]) -> str:
     return ",".join("?" * len(values))
-
-
-def _time(value: int | None) -> datetime | None:
-    return None if value is None else _EPOCH + timedelta(microseconds=value)
 
 
 def _distance_m(latitude_a: float, longitude_a: float, latitude_b: float, longitude_b: float) -> float | None:

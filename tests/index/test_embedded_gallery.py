@@ -19,7 +19,8 @@ from index.filters import Filter
 from index.gallery import CursorError, Enrolled, Enrolment, GalleryError, RecordNotFoundError, SearchResult, Stats
 from index.image_store import ImageStore
 from index.record import FieldsError, ModelKey, Record
-from index.record_store import DamagedRecordError, Writer
+from index.record_store import Writer
+from index.record_table import DamagedRecordError
 from model.box import Box
 from tests.index.records import DIM, MODEL, OTHER_MODELS, enrolment, image, record, tamper, values, vector
 
@@ -270,7 +271,7 @@ def test_an_enrolment_on_a_full_disk_stores_nothing_and_the_next_one_works(full:
 def test_an_embedding_of_another_model_or_size_is_refused_and_nothing_is_stored(
     gallery: EmbeddedGallery, folder: Path, wrong: Enrolment
 ) -> None:
-    with pytest.raises(GalleryError, match="this gallery holds embeddings of"):
+    with pytest.raises(GalleryError, match=r"this gallery holds embeddings of|an embedding here is"):
         gallery.enrol([enrolment(1), wrong])
     assert_is_empty(gallery)
     assert image_files(folder) == set()
@@ -774,8 +775,17 @@ def test_images_without_their_records_are_not_swept_but_refused(folder: Path) ->
         gallery.enrol([enrolment(1)])
     for path in folder.glob("gallery.sqlite*"):
         path.unlink()
-    with pytest.raises(GalleryError, match=r"has images but no gallery\.sqlite: restore"):
+    with pytest.raises(GalleryError, match=r"there are images, but no records in .*gallery\.sqlite: restore"):
         opened(folder)
+    assert image_files(folder) == {record(1).content}
+
+
+def test_images_beside_an_empty_file_of_records_are_not_swept_but_refused(folder: Path) -> None:
+    with closing(opened(folder)) as gallery:
+        gallery.enrol([enrolment(1)])
+    (folder / "gallery.sqlite").write_bytes(b"")
+    with pytest.raises(GalleryError):
+        opened(folder).close()
     assert image_files(folder) == {record(1).content}
 
 

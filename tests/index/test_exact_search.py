@@ -233,7 +233,7 @@ def test_everything_can_be_removed_and_added_again() -> None:
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_a_query_that_is_not_finite_is_refused(value: float) -> None:
     query = np.array([0, value], np.float32)
-    with pytest.raises(ValueError, match="query's embedding is not finite"):
+    with pytest.raises(ValueError, match="query is not finite"):
         filled(random(3, 2, 1)).search(query, 1)
 
 
@@ -288,7 +288,9 @@ def test_every_answer_during_changes_is_valid() -> None:
             np.testing.assert_allclose(found.distance, naive(rows, query, top_k, found_seqs)[1], rtol=1e-12)
             kept = [seq for seq in found_seqs if seq <= 2 * num]
             assert kept == expected[0][: len(kept)]
-            nearer = [seq for seq, distance in zip(*expected, strict=True) if distance < found.distance[-1]]
+            # Passing rows repeat lasting ones: a twin at the last place may come first by its id.
+            last = found.distance[-1] * (1 - 1e-12)
+            nearer = [seq for seq, distance in zip(*expected, strict=True) if distance < last]
             assert set(nearer) <= set(kept)
             assert found.searched in ((num,) if everything is not None else (num, num + 20))
             answers += 1
@@ -326,3 +328,11 @@ def test_any_small_gallery_is_searched_exactly(data: st.DataObject, dim: int, nu
     assert found.seq.tolist() == expected
     assert found.distance.tolist() == [math.sqrt(squared[seq]) for seq in expected]
     assert found.searched == len(candidates)
+
+
+def test_a_query_of_another_size_or_for_nothing_is_refused() -> None:
+    search = filled(random(3, 2, 1))
+    with pytest.raises(ValueError, match="not 2 numbers"):
+        search.search(np.zeros(3, np.float32), 1)
+    with pytest.raises(ValueError, match="top_k must be 1 or more, got 0"):
+        search.search(np.zeros(2, np.float32), 0)

@@ -40,6 +40,13 @@ def test_the_same_content_is_written_once(tmp_path: Path) -> None:
     assert {name: (tmp_path / name).stat().st_ino for name in files(tmp_path)} == before
 
 
+def test_the_same_content_many_times_in_one_batch_is_no_error(tmp_path: Path) -> None:
+    data = b"x" * 3_000_000
+    for i in range(10):
+        ImageStore(tmp_path / str(i)).put([(content_hash(data), data)] * 8)
+        assert ImageStore(tmp_path / str(i)).get(content_hash(data)) == data
+
+
 @pytest.mark.parametrize(("owner", "name"), [(os, "fsync"), (Path, "replace")], ids=["before sync", "before rename"])
 def test_a_failure_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: object, name: str) -> None:
     store = ImageStore(tmp_path)

@@ -1,4 +1,5 @@
 import hashlib
+import math
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
@@ -128,3 +129,17 @@ def test_the_checksum_does_not_depend_on_how_the_same_values_are_written() -> No
         embedding=np.repeat(FULL.embedding, 2)[::2],
     )
     assert same.checksum() == FULL.checksum()
+
+
+@pytest.mark.parametrize("fields", [{"latitude": math.nan, "longitude": 0.0}, {"latitude": 0.0, "longitude": math.inf}])
+def test_a_place_that_is_nowhere_is_refused(fields: dict[str, Any]) -> None:
+    with pytest.raises(FieldsError, match="must be a finite number"):
+        Fields(**fields)
+
+
+@pytest.mark.parametrize("text", ["\0", "a\0b", "\ud800", "é\udfff"])
+def test_what_is_no_text_is_refused(text: str) -> None:
+    each: list[dict[str, Any]] = [{"identity": text}, {"camera": text}, {"tags": (text,)}]
+    for fields in each:
+        with pytest.raises(FieldsError, match="cannot hold NUL or lone surrogates"):
+            Fields(**fields)

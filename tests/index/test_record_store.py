@@ -14,7 +14,8 @@ import pytest
 from index.filters import Filter, Near
 from index.gallery import GalleryError
 from index.record import Record
-from index.record_store import DamagedRecordError, RecordStore
+from index.record_store import RecordStore
+from index.record_table import DamagedRecordError
 from model.box import Box
 from tests.index.records import MODEL, OTHER_MODELS, record, tamper, values
 
@@ -148,6 +149,9 @@ def test_damage_to_any_column_is_found(
         assert [seq for seq, _ in store.find_in("seq", [1, 2, 3])] == [1, 3]
     assert [message for message in caplog.messages if id_ in message and "damaged" in message] == caplog.messages
     assert len(caplog.messages) == 2
+    seqs: set[int] = set()
+    assert [seq for seq, _ in store.find("1", [], "ORDER BY seq", seqs)] == [1, 3]
+    assert seqs == {2}
     with pytest.raises(DamagedRecordError, match=f"{id_} is damaged"):
         store.get(id_)
     assert store.seqs_in("seq", [2]) == [2]
@@ -348,6 +352,15 @@ def test_tallies_are_counts_the_most_frequent_first(store: RecordStore) -> None:
     assert store.tally("camera", 100) == expected == [(None, 4), ("a", 2), ("b", 2), ("c", 1), ("d", 1)]
     assert store.tally("camera", 2) == expected[:2]
     assert store.num_distinct("camera") == 4
+
+
+def test_groups_are_identities_and_each_record_without_one(store: RecordStore) -> None:
+    identities = ["b", None, "a", "b", None, ""]
+    insert(store, *(record(seed, identity=one, camera=str(seed % 2)) for seed, one in enumerate(identities)))
+    assert store.identities_in([2, 3, 4, 6, 99]) == {2: None, 3: "a", 4: "b", 6: ""}
+    assert store.num_groups(Filter()) == 5
+    assert store.num_groups(Filter(cameras=("0",))) == 3
+    assert store.num_groups(Filter(cameras=("nowhere",))) == 0
 
 
 def test_records_are_counted_per_fingerprint_and_precision(store: RecordStore) -> None:
