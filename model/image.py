@@ -26,6 +26,9 @@ MAX_PIXELS: Final = 100_000_000
 
 MIN_SIDE_PX: Final = 4
 
+# Pillow's own alarm, so that it agrees with ours: it warns above this, and raises above twice as much.
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+
 
 class ImageError(ValueError):
     """Bytes that are no image we read; the message says what came and what to send instead."""
@@ -83,7 +86,7 @@ def decode_image(data: bytes) -> DecodedImage:
         raise ImageError("the file is not a JPEG, PNG or WebP image") from None
     except Image.DecompressionBombError:
         raise ImageError(f"the image has more than {MAX_PIXELS:,} pixels: send a smaller one or cut it") from None
-    except ImageError:
+    except (ImageError, MemoryError):
         raise
     # Pillow's decoders raise whatever the broken byte leads to (OSError, SyntaxError, struct.error, ...).
     except Exception as error:

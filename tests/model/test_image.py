@@ -226,22 +226,37 @@ def test_the_largest_image_is_the_last_that_is_read(monkeypatch: pytest.MonkeyPa
         decode_image(png(0, 61, 40))
 
 
-@settings(max_examples=250, deadline=None, derandomize=True, database=None)
-@given(
-    st.sampled_from(sorted(MEDIA_TYPES)),
-    st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=8),
-)
-def test_flipped_bytes_never_raise_anything_else(image_format: str, flips: list[tuple[float, int]]) -> None:
+FLIPS = st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=8)
+
+
+def decode_damaged(image_format: str, flips: list[tuple[float, int]], kept: float) -> None:
     data = bytearray(file_of(Image.fromarray(picture(10, 24, 16)), image_format))
     for position, value in flips:
         data[int(position * len(data))] = value
     try:
-        pixels = decode_image(bytes(data)).pixels
+        pixels = decode_image(bytes(data[: 1 + int(kept * len(data))])).pixels
     except ImageError:
         return
     assert pixels.dtype == np.uint8
     assert pixels.ndim == 3
     assert pixels.shape[2] == 3
+
+
+@settings(max_examples=250, deadline=None, derandomize=True, database=None)
+@given(st.sampled_from(sorted(MEDIA_TYPES)), FLIPS, st.floats(0.3, 1))
+def test_flipped_and_missing_bytes_never_raise_anything_else(
+    image_format: str, flips: list[tuple[float, int]], kept: float
+) -> None:
+    decode_damaged(image_format, flips, kept)
+
+
+@pytest.mark.trial
+@settings(max_examples=100_000, deadline=None, database=None)
+@given(st.sampled_from(sorted(MEDIA_TYPES)), FLIPS, st.floats(0.3, 1))
+def test_flipped_and_missing_bytes_never_raise_anything_else_in_a_long_run(
+    image_format: str, flips: list[tuple[float, int]], kept: float
+) -> None:
+    decode_damaged(image_format, flips, kept)
 
 
 def test_whatever_a_decoder_raises_the_image_is_damaged() -> None:
