@@ -251,7 +251,7 @@ def test_flipped_and_missing_bytes_never_raise_anything_else(
 
 
 @pytest.mark.trial
-@settings(max_examples=100_000, deadline=None, database=None)
+@settings(max_examples=50_000, deadline=None, database=None)
 @given(st.sampled_from(sorted(MEDIA_TYPES)), FLIPS, st.floats(0.3, 1))
 def test_flipped_and_missing_bytes_never_raise_anything_else_in_a_long_run(
     image_format: str, flips: list[tuple[float, int]], kept: float
