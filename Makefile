@@ -51,9 +51,11 @@ format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# Real frames are not part of the project: name the folder and, if there are any, a trunk's weights.
+# Real frames are not part of the project: FRAMES names a folder of them, TRUNK the weights of a ResNet-50 v1.
+FRAMES ?= ../shared/uav_frames
+TRUNK ?= ../shared/weights/resnet50_imagenet_conv1_layer1-3.pth
 bench: setup
-	$(BIN)/python -m benchmarks.uav_frames --frames ../shared/uav_frames --trunk-weights ../shared/weights/resnet50_imagenet_conv1_layer1-3.pth --stride 1x1 --bn-eps 1.001e-5
+	$(BIN)/python -m benchmarks.uav_frames --frames $(FRAMES) --trunk-weights $(TRUNK) --stride 1x1 --bn-eps 1.001e-5
 
 image-test: setup
 	$(BIN)/python deploy/image_test.py
