@@ -41,6 +41,11 @@ class BackboneConfig:
         if not 0 < self.bn_eps < 1:
             raise ConfigError(f"bn_eps must lie between 0 and 1, got {self.bn_eps}")
 
+    @property
+    def layer4_width(self) -> int:
+        """Channels of layer4's output: 512 for resnet18/34, 2048 for resnet50/101."""
+        return 512 if self.backbone in ("resnet18", "resnet34") else 2048
+
 
 @dataclass(frozen=True)
 class SANetConfig(BackboneConfig):
@@ -78,7 +83,7 @@ class BaselineConfig(BackboneConfig):
     @property
     def embedding_dim(self) -> int:
         """Numbers in one embedding: layer4's channels."""
-        return 512 if self.backbone in ("resnet18", "resnet34") else 2048
+        return self.layer4_width
 
 
 NetworkConfig = SANetConfig | BaselineConfig

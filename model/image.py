@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from model.box import MIN_SIDE_PX
+
 _LOG = logging.getLogger(__name__)
 
 FORMATS: Final = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
@@ -24,7 +26,6 @@ _MULTI_PICTURE_JPEG: Final = "MPO"
 MAX_PIXELS: Final = 100_000_000
 """Largest image, judged by its header before its pixels are allocated (300 MB of RGB); a 4K frame has 8 million."""
 
-MIN_SIDE_PX: Final = 4
 
 # Pillow's own alarm, so that it agrees with ours: it warns above this, and raises above twice as much.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS

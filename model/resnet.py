@@ -41,7 +41,7 @@ def trunk_width(config: BackboneConfig) -> int:
 
 def layer4_width(config: BackboneConfig) -> int:
     """Channels of layer4's output: 512 for resnet18/34, 2048 for resnet50/101."""
-    return 512 if config.backbone in ("resnet18", "resnet34") else 2048
+    return config.layer4_width
 
 
 def _build_resnet(config: BackboneConfig) -> torchvision.models.ResNet:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self
 
 from fastapi import UploadFile
 from pydantic import (
@@ -24,8 +24,6 @@ MAX_FILES = 256
 MAX_BOXES = 1024
 
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)")
-
-Model = TypeVar("Model", bound=BaseModel)
 
 
 def _time(value: Any) -> Any:

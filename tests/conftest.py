@@ -1,7 +1,5 @@
 """What several tests need: a small seeded model, pictures, and the real frames where they are."""
 
-import csv
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +7,6 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from model.box import Box
 from model.build import build_network
 from model.checkpoint import save_checkpoint
 from model.config import SANetConfig
@@ -77,31 +74,13 @@ def png(seed: int, width: int = 60, height: int = 40) -> bytes:
     return encode_image(picture(seed, width, height), "PNG")
 
 
-@dataclass(frozen=True)
-class LabelledBox:
-    """One row of the real frames' manifest."""
-
-    path: Path
-    identity: str
-    role: str
-    box: Box
-    stationary: bool
-
-
 @pytest.fixture(scope="session")
-def uav_frames() -> list[LabelledBox]:
-    """The labelled boxes of the real drone frames; the test is skipped where they are not."""
+def uav_frames() -> Path:
+    """The folder of the real drone frames; the test is skipped where it is not."""
     folder = SHARED / "uav_frames"
     if not folder.is_dir():
         pytest.skip("the real drone frames are not here")
-    with (folder / "manifest.csv").open(newline="") as file:
-        return [
-            LabelledBox(
-                folder / row["path"], row["identity"], row["role"], Box.parse(row["box"]), row["stationary"] == "1"
-            )
-            for row in csv.DictReader(file)
-            if row["identity"]
-        ]
+    return folder
 
 
 @pytest.fixture(scope="session")

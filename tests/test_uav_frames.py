@@ -4,14 +4,13 @@ from pathlib import Path
 
 from benchmarks.uav_frames import measure, read_vehicles
 from model.config import SANetConfig
-from tests.conftest import SHARED, LabelledBox
 from training.initialize import initialize
 
 
-def test_every_real_vehicle_finds_itself(uav_frames: list[LabelledBox], tmp_path: Path) -> None:
+def test_every_real_vehicle_finds_itself(uav_frames: Path, tmp_path: Path) -> None:
     # From the first labelled box on, and the one whose box overshoots its frame by a pixel.
-    vehicles = read_vehicles(SHARED / "uav_frames", limit=24)
-    vehicles += [v for v in read_vehicles(SHARED / "uav_frames") if v.path.name == "MOS74.jpg"]
+    vehicles = read_vehicles(uav_frames, limit=24)
+    vehicles += [v for v in read_vehicles(uav_frames) if v.path.name == "MOS74.jpg"]
     assert any(str(vehicle.box) == "450,513,38,34" for vehicle in vehicles)
     checkpoint = tmp_path / "untrained.safetensors"
     initialize(checkpoint, SANetConfig("resnet18"))
