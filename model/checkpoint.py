@@ -7,8 +7,6 @@ which may be written later. Nothing is ever unpickled.
 
 import hashlib
 import json
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +19,7 @@ from torch import Tensor
 from model.build import Network, build_network, build_normalization
 from model.config import NetworkConfig, config_from_dict, config_to_dict
 from model.preprocessing import Preprocessing
+from model.whole_file import whole_file
 
 FORMAT: Final = "sanet-checkpoint-1"
 
@@ -181,15 +180,5 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.name, suffix=".tmp", delete=False) as file:
-        temporary = Path(file.name)
-    try:
+    with whole_file(path) as temporary:
         safetensors.torch.save_file(tensors, temporary, metadata)
-        temporary.chmod(0o644)
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from model.build import Network
 from model.checkpoint import Checkpoint
 
 Precision = Literal["float32", "bf16"]
@@ -66,16 +67,26 @@ class Embedder:
         Raises:
             EmbeddingError: a number in an embedding is not finite.
         """
-        # NHWC memory seen as NCHW is torch's channels_last: no copy.
-        batch = torch.from_numpy(np.require(images, requirements="W")).permute(0, 3, 1, 2).to(self.device)
-        bf16 = self.precision == "bf16"
-        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
-            output = self._network(batch)
-        embeddings = Embeddings(output.embedding.float().cpu().numpy(), output.theta.float().cpu().numpy())
-        # Both: with border padding a theta of NaN gives a finite embedding.
-        if not all(np.isfinite(array).all() for array in embeddings):
-            raise EmbeddingError("the network's output is not finite: the checkpoint or the numeric path is at fault")
-        return embeddings
+        return embed_prepared(self._network, images, self.device, self.precision)
+
+
+def embed_prepared(
+    network: Network, images: NDArray[np.uint8], device: torch.device, precision: Precision
+) -> Embeddings:
+    """One batch of preprocessed images (N, S, S, 3) uint8 through a network in evaluation mode, on its device.
+
+    Raises:
+        EmbeddingError: a number in an embedding is not finite.
+    """
+    # NHWC memory seen as NCHW is torch's channels_last: no copy.
+    batch = torch.from_numpy(np.require(images, requirements="W")).permute(0, 3, 1, 2).to(device)
+    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+        output = network(batch)
+    embeddings = Embeddings(output.embedding.float().cpu().numpy(), output.theta.float().cpu().numpy())
+    # Both: with border padding a theta of NaN gives a finite embedding.
+    if not all(np.isfinite(array).all() for array in embeddings):
+        raise EmbeddingError("the network's output is not finite: the checkpoint or the numeric path is at fault")
+    return embeddings
 
 
 def pick_device(name: str) -> str:

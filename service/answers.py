@@ -201,3 +201,37 @@ class ModelAnswer(BaseModel):
     evaluation: dict[str, Any] | None
     calibration: dict[str, Any] | None
     warnings: list[str]
+
+
+class HeldoutAnswer(BaseModel):
+    """How far the evaluation on the held-out set is."""
+
+    state: Literal["absent", "running", "done", "failed"]
+    num_done: int = Field(description="images embedded so far")
+    num_total: int
+    error: str | None
+
+
+class MetricsAnswer(BaseModel):
+    """``GET /metrics`` as JSON. Before the first evaluation it has `heldout` alone. Ratios lie in 0..1."""
+
+    heldout: HeldoutAnswer
+    dataset: str
+    dataset_fingerprint: str
+    split: str
+    camera_rule: str
+    cmc: dict[str, float] = Field(description="by rank")
+    map: float
+    minp: float
+    intervals: dict[str, tuple[float, float]] = Field(description="95 % bootstrap intervals over the queries")
+    num_queries: int
+    num_unmatched: int
+    num_gallery: int
+    num_distractors: int
+    num_junk: int
+    evaluated_at: datetime
+    warnings: list[str]
+    cmc_curve: list[float] = Field(description="CMC at ranks 1, 2, ... until it is 1")
+    model: str = Field(description="fingerprint of the model that was scored")
+    precision: str
+    device: str

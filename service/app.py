@@ -11,7 +11,7 @@ from fastapi_offline import FastAPIOffline
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service import enrol, problems, query, records, status
+from service import enrol, metrics, problems, query, records, status
 from service.body_limit import BodyLimit
 from service.engine import Engine
 from service.settings import Settings
@@ -48,7 +48,7 @@ def create_app(settings: Settings, on_failure: Callable[[Exception], None]) -> F
     )
     app.state.engine = None
     problems.install(app)
-    for module in (query, enrol, records, status):
+    for module in (query, enrol, records, status, metrics):
         app.include_router(module.router)
     app.add_middleware(BodyLimit, limit=partial(_largest_body, settings))
     app.add_middleware(_NameTheModel, state=app.state)

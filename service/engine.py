@@ -10,11 +10,14 @@ from numpy.typing import NDArray
 
 from index.embedded_gallery import EmbeddedGallery
 from index.gallery import Gallery
+from index.manifest import read_manifest
 from index.record import ModelKey, Record
+from index.task import plan_task
 from model.aligned_view import aligned_view, padding_of
 from model.checkpoint import ModelCard, load_checkpoint
 from model.embedder import Embedder, pick_device
 from model.image import decode_image
+from service.heldout import HeldoutEvaluation
 from service.pools import Pools
 from service.problems import NotReadyError
 from service.settings import Settings
@@ -42,14 +45,17 @@ class Engine:
     worker: EmbeddingWorker
     gallery: Gallery
     pools: Pools
+    heldout: HeldoutEvaluation
 
     @classmethod
     def open(cls, settings: Settings) -> Self:
         """Loads and warms the model, and opens the gallery.
 
         Raises:
-            CheckpointError, GalleryError, ValueError, OSError: with one line that says what is wrong.
+            ManifestError, ProtocolError, CheckpointError, GalleryError, ValueError, OSError: with one line that says
+                what is wrong.
         """
+        task = None if settings.heldout is None else plan_task(read_manifest(settings.heldout))
         checkpoint = load_checkpoint(settings.checkpoint)
         card = checkpoint.card
         num_parameters = sum(parameter.numel() for parameter in checkpoint.network.parameters())
@@ -69,6 +75,7 @@ class Engine:
             worker,
             gallery,
             Pools(),
+            HeldoutEvaluation(task, card.preprocessing, worker, model, str(embedder.device)),
         )
         for warning in engine.warnings():
             _LOG.warning("%s", warning)
@@ -81,6 +88,7 @@ class Engine:
     def close(self) -> None:
         """Finishes what is under way and releases the data folder."""
         self.worker.close()
+        self.heldout.close()
         self.pools.close()
         self.gallery.close()
 

@@ -22,6 +22,7 @@ class Settings(BaseSettings):
 
     checkpoint: Path = Field(description="the .safetensors checkpoint that embeds")
     data_dir: Path = Field(Path(".data"), description="the folder of the gallery; created if it is not there")
+    heldout: Path | None = Field(None, description="a manifest on which GET /metrics scores the model")
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N")
     precision: Literal["float32", "bf16"] = Field("float32", description="the numeric path of the network")
     host: str = Field("127.0.0.1", description="the address to listen on")

@@ -12,11 +12,12 @@ from typing import Final, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from model.embedder import Embedder
+from model.embedder import Embedder, Embeddings
 
 _LOG = logging.getLogger(__name__)
 
 _MAX_RETRY_AFTER_S: Final = 60
+_BACKGROUND_SHARE: Final = 10
 
 
 class QueueFullError(Exception):
@@ -39,6 +40,11 @@ class Embedded(NamedTuple):
 
     embedding: NDArray[np.float32]
     theta: NDArray[np.float32]
+
+
+class _Batch(NamedTuple):
+    images: NDArray[np.uint8]
+    future: Future[Embeddings]
 
 
 class _Job(NamedTuple):
@@ -90,6 +96,8 @@ class EmbeddingWorker:
     There is no fixed delay to gather a batch: while the device is busy the next one forms by itself. Queries go
     before enrolments, yet each batch keeps one place for the latter, so that neither ever starves.
 
+    Whole batches of the service's own go last, and take every `_BACKGROUND_SHARE`-th turn at least.
+
     Images count from their request's admission until its end, so that `capacity` also bounds what is being decoded
     and what waits to be stored. A request is admitted whole or refused whole.
     """
@@ -101,6 +109,8 @@ class EmbeddingWorker:
         self._free = capacity
         self._urgent: deque[_Job] = deque()
         self._patient: deque[_Job] = deque()
+        self._background: deque[_Batch] = deque()
+        self._since_background = 0
         self._changed = threading.Condition()
         self._closing = False
         self._seconds_per_image = 0.1  # until the first batch was timed
@@ -125,6 +135,20 @@ class EmbeddingWorker:
                 raise QueueFullError(num_images, self._free, min(max(seconds, 1), _MAX_RETRY_AFTER_S))
             self._free -= num_images
         return Admission(self, num_images, urgent=urgent)
+
+    def embed_batch(self, images: NDArray[np.uint8]) -> Future[Embeddings]:
+        """Queues a whole batch (N, S, S, 3) uint8 that is embedded as it is, so that its numbers can be repeated.
+
+        It takes no place of the queue; for the service's own work, one batch after the other.
+        """
+        batch = _Batch(images, Future())
+        with self._changed:
+            if self._closing:
+                batch.future.cancel()
+            else:
+                self._background.append(batch)
+                self._changed.notify()
+        return batch.future
 
     def close(self) -> None:
         """Finishes the batch under way, cancels what waits, and ends the thread."""
@@ -151,12 +175,19 @@ class EmbeddingWorker:
     def _run(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._urgent or self._patient or self._closing)
+                self._changed.wait_for(lambda: self._urgent or self._patient or self._background or self._closing)
                 if self._closing:
                     for job in [*self._urgent, *self._patient]:
                         job.future.cancel()
+                    for waiting in self._background:
+                        waiting.future.cancel()
                     return
                 taken = self._take()
+                turn = not taken or self._since_background >= _BACKGROUND_SHARE
+                background = self._background.popleft() if self._background and turn else None
+                self._since_background = 0 if background else self._since_background + 1
+            if background is not None and background.future.set_running_or_notify_cancel():
+                self._embed_background(background)
             batch = [job for job in taken if job.future.set_running_or_notify_cancel()]
             if batch:
                 self._embed(batch)
@@ -167,6 +198,12 @@ class EmbeddingWorker:
         return [self._urgent.popleft() for _ in range(num_urgent)] + [
             self._patient.popleft() for _ in range(num_patient)
         ]
+
+    def _embed_background(self, batch: _Batch) -> None:
+        try:
+            batch.future.set_result(self._embedder.embed_prepared(batch.images))
+        except Exception as error:
+            batch.future.set_exception(error)
 
     def _embed(self, batch: list[_Job]) -> None:
         start = time.perf_counter()

@@ -1,0 +1,181 @@
+"""How fast a training step is beside the machine's fastest matrix product, and whether the loader keeps up.
+
+    python -m benchmarks.training [--data DIR_OR_MANIFEST] [--precision bf16] [--quick] [--json]
+
+The floor of a step is its floating point operations (counted by torch, forward and backward) at the rate of a large
+matrix product of the same precision, measured in the same process, between the steps. `peak_share` is the share of that
+rate that the step reaches. The step is all that takes time on the device: augmentation, forward, loss, backward, Adam;
+nothing is frozen. `loader_ratio` is what the loader alone delivers, reading, decoding and resizing every image anew,
+beside what SANet's step consumes. Without --data the images are written beforehand: JPEG crops of 40 to 120 pixels.
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+from tqdm import tqdm
+
+from model.embedder import pick_device
+from model.image import encode_image
+from training.crops import Crops
+from training.data import training_data
+from training.datasets.opening import open_data
+from training.learner import Phase, build_learner
+from training.memory import reuse_memory
+from training.recipe import RECIPES, Recipe, TrainingPrecision
+
+_NUM_LABELS = 1797  # UAV-VeID's training identities
+_DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def measure_step(recipe: Recipe, device: torch.device, num_rounds: int, bar: "tqdm[Any]") -> dict[str, Any]:
+    """One recipe's step against the matrix product; medians over the rounds."""
+    learner = build_learner(recipe, _NUM_LABELS, 0, device)
+    phase = Phase(learner, frozen=False)
+    num_images = recipe.num_identities * recipe.num_images
+    rng = np.random.default_rng(0)
+    shape = (num_images, recipe.size_px, recipe.size_px, 3)
+    images = torch.from_numpy(rng.integers(0, 256, shape, np.uint8)).permute(0, 3, 1, 2)
+    labels = torch.arange(recipe.num_identities).repeat_interleave(recipe.num_images)
+
+    def step() -> None:
+        phase.step(images, labels, recipe.learning_rate, rng)
+
+    with FlopCounterMode(display=False) as counter:
+        step()
+    flop = counter.get_total_flops()
+    multiply, flop_of_product = matrix_product(_DTYPES[recipe.precision], device)
+    multiply()
+    rounds = []
+    for _ in range(num_rounds):
+        # Neighbours in time: on a busy machine both are slow together.
+        rounds.append((seconds(multiply, device), seconds(step, device), seconds(multiply, device)))
+        bar.update()
+    peak = [flop_of_product / min(before, after) for before, _, after in rounds]
+    achieved = [flop / duration for _, duration, _ in rounds]
+    return {
+        "network": recipe.architecture,
+        "backbone": recipe.backbone,
+        "size_px": recipe.size_px,
+        "batch": num_images,
+        "precision": recipe.precision,
+        "images_per_s": num_images / statistics.median(duration for _, duration, _ in rounds),
+        "gflop_per_image": flop / num_images / 1e9,
+        "peak_gflop_per_s": statistics.median(peak) / 1e9,
+        "peak_share": statistics.median(a / p for a, p in zip(achieved, peak, strict=True)),
+    }
+
+
+def matrix_product(dtype: torch.dtype, device: torch.device) -> tuple[Callable[[], object], int]:
+    """A product large enough to run at the machine's rate, and its operations."""
+    side = 16384 if device.type == "cuda" else 4096
+    a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
+    return lambda: a @ b, 2 * side**3
+
+
+def seconds(work: Callable[[], object], device: torch.device) -> float:
+    """How long it takes until the device is done."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    start = time.perf_counter()
+    work()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - start
+
+
+def measure_loader(data: Path, recipe: Recipe, num_batches: int) -> dict[str, Any]:
+    """Images per second of the loader alone, without its cache and from it."""
+    manifest = open_data(data)
+    entries = training_data(manifest, "none").entries
+    size = recipe.num_identities * recipe.num_images
+    order = np.random.default_rng(0).permutation(np.resize(np.arange(len(entries)), size * num_batches))
+    batches = order.reshape(num_batches, size)
+    row: dict[str, Any] = {"loader": manifest.protocol.dataset, "num_images": len(entries), "size_px": recipe.size_px}
+    for name, cache_gb in (("cold", 0.0), ("cached", 64.0)):
+        crops = Crops(manifest, entries, recipe.preprocessing(), cache_gb)
+        if cache_gb:
+            for _ in crops.batches(batches):
+                pass
+        start = time.perf_counter()
+        for _ in crops.batches(batches):
+            pass
+        row[f"{name}_images_per_s"] = order.size / (time.perf_counter() - start)
+    return row
+
+
+def write_crops(folder: Path, num_identities: int = 64, num_images: int = 8) -> None:
+    """A folder per identity, of JPEG crops as small as a drone sees vehicles."""
+    rng = np.random.default_rng(0)
+    for identity in range(num_identities):
+        (folder / f"{identity:04}").mkdir(parents=True)
+        for number in range(num_images):
+            width, height = rng.integers(40, 121, 2)
+            pixels = rng.integers(0, 256, (height, width, 3), np.uint8)
+            (folder / f"{identity:04}" / f"{number}.jpg").write_bytes(encode_image(pixels, "JPEG"))
+
+
+def measure(args: argparse.Namespace) -> dict[str, Any]:
+    """Both networks and the loader; JSON values."""
+    reuse_memory()
+    device = torch.device(pick_device(args.device))
+    precision = args.precision
+    num_rounds, num_batches = (2, 4) if args.quick else (args.rounds, 32)
+    changes: dict[str, Any] = {"trunk_weights": "none", "precision": precision}
+    if args.batch:
+        changes["num_identities"] = args.batch // RECIPES["sanet_paper"]().num_images
+    recipes = [dataclasses.replace(RECIPES[name](), **changes) for name in ("sanet_paper", "baseline_paper")]
+    with tqdm(total=len(recipes) * num_rounds, unit="round", disable=None) as bar:
+        rows = [measure_step(recipe, device, num_rounds, bar) for recipe in recipes]
+    with tempfile.TemporaryDirectory() as folder:
+        data = args.data or Path(folder) / "random-crops"
+        if args.data is None:
+            write_crops(data)
+        loader = measure_loader(data, recipes[0], num_batches)
+    sanet = rows[0]
+    headline = {
+        "images_per_s": sanet["images_per_s"],
+        "peak_share": sanet["peak_share"],
+        "loader_ratio": loader["cold_images_per_s"] / sanet["images_per_s"],
+    }
+    machine = {
+        "processor": platform.machine(),
+        "num_cores": os.cpu_count(),
+        "num_threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "torch": torch.__version__,
+    }
+    return {"headline": headline, "rows": [*rows, loader], "machine": machine}
+
+
+def main() -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.training", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, help="whose images the loader reads; a manifest or a folder per identity")
+    parser.add_argument("--precision", choices=get_args(TrainingPrecision), default="bf16")
+    parser.add_argument("--batch", type=int, help="images in a batch (default the paper's 32)")
+    parser.add_argument("--rounds", type=int, default=10, help="steps that are timed")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument("--quick", action="store_true", help="under a minute")
+    parser.add_argument("--json", action="store_true", help="print one JSON object, as the last line")
+    args = parser.parse_args()
+    print(json.dumps(measure(args), indent=None if args.json else 2))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,162 @@
+"""The question of an evaluation: who is looked for among whom, by which rule, and what can be wrong with that."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from index.manifest import Entry, Manifest
+from index.protocol import CameraRule, ProtocolError
+
+
+@dataclass(frozen=True)
+class Task:
+    """A question that can be answered: who is looked for, among whom, by which rule.
+
+    Attributes:
+        manifest: where the images lie.
+        dataset: its name.
+        queries: each with a true match in the gallery.
+        gallery: each with an identity, but for distractors.
+        num_unmatched: queries left out because no gallery image can be their match.
+        num_junk: junk images left out.
+        warnings: what a reader of the figures has to know.
+    """
+
+    manifest: Manifest
+    dataset: str
+    split: str
+    camera_rule: CameraRule
+    queries: tuple[Entry, ...]
+    gallery: tuple[Entry, ...]
+    num_unmatched: int
+    num_junk: int
+    warnings: tuple[str, ...]
+
+
+def plan_task(manifest: Manifest, split: str | None = None, camera_rule: CameraRule | None = None) -> Task:
+    """Picks queries and gallery and checks them, before anything is embedded.
+
+    Args:
+        manifest: with its protocol.
+        split: by default the only one that has queries, or ``test``.
+        camera_rule: by default the manifest's.
+
+    Raises:
+        ProtocolError: the figures would be wrong or meaningless; the message says why and what to do.
+    """
+    warnings: list[str] = []
+    if all(entry.role is None for entry in manifest.entries):
+        manifest = replace(manifest, entries=tuple(one_gallery_image(manifest.entries)))
+        warnings.append("no image has a role: the first of each identity is its gallery image, the others are queries")
+    split = _pick_split(manifest) if split is None else split
+    rule = manifest.protocol.camera_rule if camera_rule is None else camera_rule
+    # Junk and distractors without a split belong to each.
+    used = manifest.keep(
+        lambda entry: entry.split in (split, "") if entry.role in ("junk", "distractor") else entry.split == split
+    )
+    queries = used.keep(lambda entry: entry.role == "query").entries
+    gallery = used.keep(lambda entry: entry.role in ("gallery", "distractor")).entries
+    if not queries or not any(entry.role == "gallery" for entry in gallery):
+        raise ProtocolError(
+            f"the split {split!r} has {len(queries)} query and {len(gallery)} gallery images: both are needed; its "
+            f"roles are {_counts(manifest.keep(lambda entry: entry.split == split).count('role'))}"
+        )
+    _require_identities(queries, gallery)
+    warnings += _check_cameras(queries, gallery, rule, manifest.protocol.dataset)
+    warnings += _check_roles(queries, gallery, manifest.protocol.gallery_per_identity)
+    matched = _with_match(queries, gallery, rule)
+    if not matched:
+        identities = len({entry.identity for entry in queries} & {entry.identity for entry in gallery})
+        raise ProtocolError(
+            f"no query has a true match in the gallery: query and gallery share {identities} identities"
+            + (", and the rule same_camera removes each of their pairs: use the camera rule none" if identities else "")
+        )
+    if num_unmatched := len(queries) - len(matched):
+        warnings.append(
+            f"{num_unmatched} of {len(queries)} queries have no true match in the gallery (their identity is not "
+            "there, or only in images that the camera rule removes): they are left out, as the field does"
+        )
+    num_junk = sum(entry.role == "junk" for entry in used.entries)
+    dataset = manifest.protocol.dataset
+    return Task(manifest, dataset, split, rule, matched, gallery, num_unmatched, num_junk, tuple(warnings))
+
+
+def one_gallery_image(entries: Iterable[Entry]) -> list[Entry]:
+    """Gives roles, identity by identity: the first image by path is the gallery's, the others are queries.
+
+    That is UAV-VeID's protocol. An identity of one image has no query, it only makes the gallery larger.
+    """
+    seen: set[str] = set()
+    given = []
+    for entry in sorted(filter(lambda entry: entry.identity, entries), key=lambda entry: (entry.path, str(entry.box))):
+        given.append(replace(entry, role="query" if entry.identity in seen else "gallery"))
+        seen.add(entry.identity)
+    return given
+
+
+def _pick_split(manifest: Manifest) -> str:
+    splits = {entry.split for entry in manifest.entries if entry.role == "query"}
+    if not splits:
+        raise ProtocolError(
+            f"no line of the manifest has the role query, its roles are {_counts(manifest.count('role'))}: give each "
+            "image that is looked for the role query and each that may be found the role gallery"
+        )
+    if len(splits) > 1 and "test" not in splits:
+        raise ProtocolError(f"there are queries in the splits {', '.join(sorted(splits))}: choose one with --split")
+    return "test" if len(splits) > 1 else splits.pop()
+
+
+def _require_identities(queries: Sequence[Entry], gallery: Sequence[Entry]) -> None:
+    for entry in (*queries, *gallery):
+        if not entry.identity and entry.role != "distractor":
+            raise ProtocolError(
+                f"{entry.path} has the role {entry.role} and no identity: give it one, or the role junk or distractor"
+            )
+
+
+def _check_cameras(queries: Sequence[Entry], gallery: Sequence[Entry], rule: CameraRule, dataset: str) -> list[str]:
+    known = [bool(entry.camera) for entry in (*queries, *gallery) if entry.role != "distractor"]
+    if rule == "none":
+        if all(known) and len({entry.camera for entry in queries}) > 1:
+            return [
+                "the images have cameras, and the camera rule none counts a view by the query's own camera as a match"
+            ]
+        return []
+    if not all(known):
+        raise ProtocolError(
+            f"the rule same_camera removes what the query's own camera saw, but {known.count(False)} of {len(known)} "
+            f"images of {dataset} have no camera. Without cameras it would remove true matches, or all: use the camera "
+            "rule none, or give every image its camera"
+        )
+    return []
+
+
+def _check_roles(queries: Sequence[Entry], gallery: Sequence[Entry], gallery_per_identity: int | None) -> list[str]:
+    of_query = Counter(entry.identity for entry in queries)
+    of_gallery = Counter(entry.identity for entry in gallery if entry.role == "gallery")
+    if gallery_per_identity is not None and set(of_gallery.values()) != {gallery_per_identity}:
+        swapped = set(of_query.values()) == {gallery_per_identity}
+        raise ProtocolError(
+            f"the protocol wants {gallery_per_identity} gallery image of each identity, and there are "
+            f"{min(of_gallery.values())} to {max(of_gallery.values())}"
+            + (": the queries have just that, so query and gallery are likely swapped" if swapped else "")
+        )
+    if max(of_query.values()) == 1 and max(of_gallery.values()) > 1 and gallery_per_identity is None:
+        return [
+            "every identity has one query and some have several gallery images. The other way round (UAV-VeID, "
+            "VehicleID: one gallery image, the rest queries) the figures would be others: say which way yours are"
+        ]
+    return []
+
+
+def _with_match(queries: Sequence[Entry], gallery: Sequence[Entry], rule: CameraRule) -> tuple[Entry, ...]:
+    cameras: dict[str, set[str]] = {}
+    for entry in gallery:
+        if entry.role == "gallery":
+            cameras.setdefault(entry.identity, set()).add(entry.camera)
+    removed = ({entry.camera} if rule == "same_camera" else set[str]() for entry in queries)
+    return tuple(e for e, own in zip(queries, removed, strict=True) if cameras.get(e.identity, set()) - own)
+
+
+def _counts(counter: Counter[str]) -> str:
+    return ", ".join(f"{value or 'none'} {number}" for value, number in counter.most_common()) or "none"

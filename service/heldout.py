@@ -1,0 +1,85 @@
+"""How good the service is: its model scored on the held-out manifest, in the background, once after the start."""
+
+import logging
+import threading
+from concurrent.futures import CancelledError
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index.evaluation import evaluate
+from index.record import ModelKey
+from index.task import Task
+from model.embedder import Embeddings
+from model.preprocessing import Preprocessing
+from service.worker import EmbeddingWorker
+
+_LOG = logging.getLogger(__name__)
+
+State = Literal["absent", "running", "done", "failed"]
+
+
+@dataclass(frozen=True)
+class HeldoutStatus:
+    """Where the evaluation stands.
+
+    Attributes:
+        state: ``absent`` if the service has no held-out set.
+        num_done, num_total: images embedded, and all of them.
+        error: why it failed.
+        result: what ``training.evaluate --json`` prints, once it is done.
+    """
+
+    state: State
+    num_done: int = 0
+    num_total: int = 0
+    error: str | None = None
+    result: dict[str, Any] | None = None
+
+
+class HeldoutEvaluation:
+    """Runs beside the requests: its batches go to the worker when nothing else waits, or now and then if always."""
+
+    def __init__(
+        self, task: Task | None, preprocessing: Preprocessing, worker: EmbeddingWorker, model: ModelKey, device: str
+    ) -> None:
+        self._worker, self._model, self._device = worker, model, device
+        self._num_done = 0
+        self.status = HeldoutStatus("absent")
+        self._thread: threading.Thread | None = None
+        if task is not None:
+            self.status = HeldoutStatus("running", 0, len(task.queries) + len(task.gallery))
+            self._thread = threading.Thread(target=self._run, args=(task, preprocessing), name="heldout", daemon=True)
+            self._thread.start()
+
+    def close(self) -> None:
+        """Waits for the thread; the worker must have been closed before, which ends it soon."""
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self, task: Task, preprocessing: Preprocessing) -> None:
+        total = self.status.num_total
+        try:
+            evaluation = evaluate(task, preprocessing, self._embed, self._count)
+        except CancelledError:
+            return
+        except Exception as error:  # whatever it was, the service answers queries without it
+            _LOG.error("the evaluation on the held-out set failed: %s", error)
+            self.status = HeldoutStatus("failed", self._num_done, total, str(error))
+            return
+        result = evaluation.to_dict() | {
+            "model": self._model.fingerprint,
+            "precision": self._model.precision,
+            "device": self._device,
+        }
+        self.status = HeldoutStatus("done", total, total, None, result)
+        _LOG.info("held-out set %s: CMC-1 %.4f, mAP %.4f", task.dataset, evaluation.cmc(1), evaluation.map)
+
+    def _embed(self, images: NDArray[np.uint8]) -> Embeddings:
+        return self._worker.embed_batch(images).result()
+
+    def _count(self, num: int) -> None:
+        self._num_done += num
+        self.status = HeldoutStatus("running", self._num_done, self.status.num_total)

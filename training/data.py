@@ -1,0 +1,95 @@
+"""What a run learns from, and who is kept aside to pick its best epoch."""
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+
+from index.manifest import Entry, Manifest, ManifestError
+from index.task import Task, one_gallery_image, plan_task
+from training.recipe import Validation
+
+# Identities kept aside where the data has no split val: one in ten, but never so few that the figure is a dice roll.
+_HELD_OUT_SHARE: Final = 0.1
+_FEWEST_HELD_OUT: Final = 10
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What a run learns from and what it is judged by.
+
+    Attributes:
+        entries, labels: the training images and their identities' class indices, in the order of the sorted identities.
+        validation: the task that picks the best epoch; None if there is none.
+        fingerprint: SHA-256 over the training lines and the validation's.
+    """
+
+    manifest: Manifest
+    entries: tuple[Entry, ...]
+    labels: tuple[int, ...]
+    validation: Task | None
+    fingerprint: str
+
+    @property
+    def num_labels(self) -> int:
+        """Identities to learn."""
+        return max(self.labels) + 1
+
+
+def training_data(manifest: Manifest, validation: Validation) -> TrainingData:
+    """The training images (role train; all with an identity, if no image has a role), and the validation asked for.
+
+    Raises:
+        ManifestError: nothing to train on, or no such validation.
+        ProtocolError: the validation's images cannot answer its question.
+    """
+    has_roles = any(entry.role is not None for entry in manifest.entries)
+    entries = [e for e in manifest.entries if e.identity and e.role == ("train" if has_roles else None)]
+    if not entries:
+        roles = ", ".join(f"{role or 'none'} {number}" for role, number in manifest.count("role").items())
+        raise ManifestError(f"no image to train on: none has the role train and an identity; the roles are {roles}")
+    if validation == "auto":
+        num_identities = len({entry.identity for entry in entries})
+        enough = num_identities * _HELD_OUT_SHARE >= _FEWEST_HELD_OUT
+        validation = "val" if _has_val(manifest) else "held_out" if enough else "none"
+    task = None
+    if validation == "val":
+        if not _has_val(manifest):
+            raise ManifestError("the data has no queries in a split val: choose another validation, or auto")
+        task = plan_task(manifest, "val")
+    elif validation == "train":
+        task = plan_task(replace(manifest, entries=tuple(one_gallery_image(entries))))
+    elif validation == "held_out":
+        held_out = _held_out(entries)
+        kept_aside = one_gallery_image(entry for entry in entries if entry.identity in held_out)
+        task = plan_task(replace(manifest, entries=tuple(kept_aside)))
+        entries = [entry for entry in entries if entry.identity not in held_out]
+    labels = {identity: label for label, identity in enumerate(sorted({entry.identity for entry in entries}))}
+    return TrainingData(
+        manifest,
+        tuple(entries),
+        tuple(labels[entry.identity] for entry in entries),
+        task,
+        _fingerprint(entries, task),
+    )
+
+
+def _has_val(manifest: Manifest) -> bool:
+    return any(entry.split == "val" and entry.role == "query" for entry in manifest.entries)
+
+
+def _held_out(entries: list[Entry]) -> frozenset[str]:
+    """The same identities whatever the run's seed, so that runs can be compared."""
+    identities = sorted({entry.identity for entry in entries})
+    number = max(round(_HELD_OUT_SHARE * len(identities)), 2)
+    if number + 2 > len(identities):
+        raise ManifestError(f"{len(identities)} identities are too few to hold some out: validate on train or none")
+    return frozenset(np.random.default_rng(0).permutation(identities)[:number].tolist())
+
+
+def _fingerprint(entries: list[Entry], task: Task | None) -> str:
+    evaluated = () if task is None else task.queries + task.gallery
+    lines = [[e.path, e.identity, str(e.box), e.role, e.camera] for e in (*entries, *evaluated)]
+    return hashlib.sha256(json.dumps([len(entries), lines]).encode()).hexdigest()

@@ -1,0 +1,128 @@
+"""Scores a checkpoint by the field's protocols: CMC, mAP, mINP, with intervals.
+
+    python -m training.evaluate --checkpoint FILE --data DIR_OR_MANIFEST [--split S] [--where stationary=0] [--json]
+    python -m training.evaluate --claim R1=0.965,mAP=0.919 --data DIR_OR_MANIFEST
+
+Roles, cameras, junk and distractors come from the manifest, the camera rule from its JSON sidecar. What cannot be
+answered is refused, and what a reader has to know stands in the warnings. --claim needs no checkpoint: it says whether
+somebody's figures can be of this data's protocol at all.
+"""
+
+import argparse
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any, get_args
+
+from tqdm import tqdm
+
+from index.evaluation import DEFAULT_RANKS, check_figures, evaluate
+from index.manifest import ManifestError
+from index.protocol import CameraRule, ProtocolError
+from index.task import Task, plan_task
+from model.box import BoxError
+from model.checkpoint import CheckpointError, annotate_checkpoint, load_checkpoint
+from model.embedder import Embedder, EmbeddingError, Precision, pick_device
+from model.image import ImageError
+from training.datasets.opening import DATASETS, open_data
+
+
+def main() -> int:
+    """The command: 0 with figures, 1 if there can be none, 2 for wrong arguments."""
+    parser = _parser()
+    args = parser.parse_args()
+    try:
+        manifest = open_data(args.data, args.dataset).where(args.where)
+        task = plan_task(manifest, args.split, args.camera_rule)
+        if args.claim is not None:
+            return _judge(args.claim, task)
+        if args.checkpoint is None:
+            parser.error("--checkpoint is required, unless a claim is judged")
+        result = _evaluate(args, task)
+    except ValueError as error:
+        if isinstance(error, ManifestError | ProtocolError | CheckpointError | ImageError | BoxError):
+            return _fail(error)
+        parser.error(str(error))
+    except (EmbeddingError, OSError) as error:
+        return _fail(error)
+    sys.stdout.write(json.dumps(result) + "\n" if args.json else _table(result, args.ranks))
+    return 0
+
+
+def _evaluate(args: argparse.Namespace, task: Task) -> dict[str, Any]:
+    checkpoint = load_checkpoint(args.checkpoint)
+    embedder = Embedder(checkpoint, pick_device(args.device), args.precision)
+    with tqdm(total=len(task.queries) + len(task.gallery), unit="img", disable=args.quiet) as bar:
+        evaluation = evaluate(task, checkpoint.card.preprocessing, embedder.embed_prepared, bar.update)
+    result = evaluation.to_dict(args.ranks) | {
+        "model": checkpoint.card.fingerprint,
+        "precision": args.precision,
+        "device": str(embedder.device),
+    }
+    if args.annotate:
+        annotate_checkpoint(args.checkpoint, evaluation=result)
+    return result
+
+
+def _judge(claim: dict[str, float], task: Task) -> int:
+    of_gallery = Counter(entry.identity for entry in task.gallery if entry.role == "gallery")
+    most = max(of_gallery[entry.identity] for entry in task.queries)
+    check_figures(claim["r1"], claim["map"], claim.get("minp"), max_matches=most)
+    sys.stdout.write(f"possible: at most {most} true matches per query\n")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m training.evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--checkpoint", type=Path, help="the .safetensors checkpoint")
+    parser.add_argument("--data", type=Path, required=True, help="a manifest, or a folder")
+    parser.add_argument("--dataset", choices=["auto", *DATASETS], default="auto", help="what lies in --data")
+    parser.add_argument("--split", help="by default the only one that has queries, or test")
+    parser.add_argument(
+        "--where", action="append", default=[], metavar="COLUMN=VALUE", help="only lines that say so; repeatable"
+    )
+    parser.add_argument("--camera-rule", choices=get_args(CameraRule), help="instead of the data's own")
+    parser.add_argument("--ranks", type=_ranks, default=DEFAULT_RANKS, help="of the CMC, such as 1,5,10")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument("--precision", choices=get_args(Precision), default="float32")
+    parser.add_argument("--annotate", action="store_true", help="write the result into the checkpoint's metadata")
+    parser.add_argument("--claim", type=_claim, metavar="R1=..,mAP=..[,mINP=..]", help="judge figures, in 0..1")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    parser.add_argument("--json", action="store_true", help="print one JSON object, as the last line")
+    return parser
+
+
+def _ranks(text: str) -> tuple[int, ...]:
+    ranks = tuple(int(rank) for rank in text.split(","))
+    if min(ranks) < 1:
+        raise argparse.ArgumentTypeError(f"ranks start at 1, got {text}")
+    return ranks
+
+
+def _claim(text: str) -> dict[str, float]:
+    claim = {name.strip().lower(): float(value) for name, _, value in (part.partition("=") for part in text.split(","))}
+    if not {"r1", "map"} <= claim.keys() <= {"r1", "map", "minp"} or not all(0 <= v <= 1 for v in claim.values()):
+        raise argparse.ArgumentTypeError(f"a claim is R1=..,mAP=.. and perhaps mINP=.., each in 0..1; got {text!r}")
+    return claim
+
+
+def _table(result: dict[str, Any], ranks: tuple[int, ...]) -> str:
+    intervals = {name: f"  [{low:.2%}, {high:.2%}]" for name, (low, high) in result["intervals"].items()}
+    rows = [(f"CMC-{rank}", result["cmc"][str(rank)], intervals.get(f"cmc{rank}", "")) for rank in ranks]
+    rows += [("mAP", result["map"], intervals["map"]), ("mINP", result["minp"], "")]
+    lines = [f"{result['dataset']}: {result['num_queries']} queries, {result['num_gallery']} gallery images"]
+    lines += [f"{name:8}{value:8.2%}{interval}" for name, value, interval in rows]
+    lines += [f"note: {warning}" for warning in result["warnings"]]
+    return "\n".join(lines) + "\n"
+
+
+def _fail(error: Exception) -> int:
+    sys.stderr.write(f"training.evaluate: {error}\n")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,130 @@
+"""Recipes: everything that decides what a training run computes. A recipe is a named function that returns one."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Final, Literal, get_args
+
+from model.config import Backbone, BaselineConfig, ConfigError, NetworkConfig, Padding, SANetConfig, Stride, Transform
+from model.preprocessing import Preprocessing, PreprocessingError
+
+Architecture = Literal["sanet", "baseline"]
+TrainingPrecision = Literal["float32", "bf16", "fp16"]
+Validation = Literal["auto", "val", "held_out", "train", "none"]
+
+
+class RecipeError(ValueError):
+    """A recipe that cannot be trained; the message names the field."""
+
+
+def _field(default: Any, help_text: str) -> Any:
+    return dataclasses.field(default=default, metadata={"help": help_text})
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One training run, but for its data and its seed. The defaults are the paper's, where the paper has them.
+
+    What the paper leaves open is marked (ours).
+    """
+
+    architecture: Architecture = _field("sanet", "the network: SANet or the paper's baseline")
+    backbone: Backbone = _field("resnet50", "the ResNet it is made of")
+    stride: Stride = _field("3x3", 'where a bottleneck halves the map; "1x1" for ResNet-v1 weights')
+    bn_eps: float = _field(1e-5, "BatchNorm epsilon of the weights (Keras 1.001e-5)")
+    num_parts: int = _field(2, "M, parts per spatial branch (paper: 2, 4, 6)")
+    transform: Transform = _field("affine", "the family of theta")
+    padding: Padding = _field("zeros", "what the alignment reads outside the map")
+    size_px: int = _field(256, "side of the network's square input")
+    trunk_weights: str = _field("IMAGENET1K_V2", "torchvision's name of weights, a .pth/.safetensors file, or none")
+
+    epochs: int = _field(80, "passes over the training images (ours)")
+    max_steps_per_epoch: int = _field(0, "ends an epoch early; 0 does not")
+    num_identities: int = _field(8, "p, identities in a batch")
+    num_images: int = _field(4, "k, images of each identity in a batch")
+    frozen_epochs: int = _field(10, "first epochs in which what was loaded stays as it is, its BatchNorm too")
+    warmup_epochs: int = _field(0, "epochs over which the learning rate rises from 0 (ours)")
+    learning_rate: float = _field(5e-4, "of Adam, at its highest; it falls to 0 as a cosine")
+    alignment_factor: float = _field(0.05, "the self-alignment module's share of the learning rate")
+    weight_decay: float = _field(5e-4, "of Adam, on weights but not on biases and BatchNorm (ours)")
+    clip_norm: float = _field(0.0, "largest norm of all gradients together; 0 does not clip (ours)")
+
+    margin: float = _field(0.3, "of the triplet losses")
+    id_weight: float = _field(1.0, "of the ID losses in the total")
+    triplet_weight: float = _field(1.0, "of the triplet losses in the total")
+    label_smoothing: float = _field(0.0, "of the ID losses (ours)")
+
+    flip_p: float = _field(0.0, "probability of a left-right flip; it swaps what left and right parts see (ours)")
+    jitter_p: float = _field(0.5, "probability of colour jitter")
+    brightness: float = _field(0.15, "colour jitter: factor within 1 ± this (ours)")
+    contrast: float = _field(0.15, "colour jitter: factor within 1 ± this (ours)")
+    saturation: float = _field(0.1, "colour jitter: factor within 1 ± this (ours)")
+    hue: float = _field(0.1, "colour jitter: turn of the hue within ± this, in turns (ours)")
+    erasing_p: float = _field(0.5, "probability of random erasing")
+
+    precision: TrainingPrecision = _field("float32", "of the matrix products; weights stay float32")
+    validation: Validation = _field(
+        "auto",
+        "what picks the best epoch: the data's split val; identities held_out of the training images; the train images "
+        "themselves, which tells nothing about new vehicles; auto: val, else held_out, if there are enough identities",
+    )
+    validate_every: int = _field(5, "epochs between two validations")
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value, kind = getattr(self, field.name), field.type
+            choices = get_args(kind)
+            if choices and value not in choices:
+                raise RecipeError(f"{field.name} must be one of {', '.join(choices)}; got {value!r}")
+            if kind in (int, float) and not (type(value) in (int, kind) and 0 <= value < float("inf")):
+                raise RecipeError(f"{field.name} must be a number of 0 or more, got {value!r}")
+        for name in ("epochs", "num_identities", "num_images", "validate_every"):
+            if getattr(self, name) < 1:
+                raise RecipeError(f"{name} must be 1 or more, got {getattr(self, name)}")
+        if self.num_identities < 2:
+            raise RecipeError("num_identities must be 2 or more: a triplet needs a negative")
+        for name in ("flip_p", "jitter_p", "erasing_p", "label_smoothing", "brightness", "contrast", "saturation"):
+            if getattr(self, name) > 1:
+                raise RecipeError(f"{name} must lie between 0 and 1, got {getattr(self, name)}")
+        try:
+            self.network_config()
+            self.preprocessing()
+        except (ConfigError, PreprocessingError) as error:
+            raise RecipeError(str(error)) from None
+
+    def network_config(self) -> NetworkConfig:
+        """The shape of the network that it trains."""
+        if self.architecture == "baseline":
+            return BaselineConfig(self.backbone, self.stride, self.bn_eps)
+        return SANetConfig(self.backbone, self.stride, self.bn_eps, self.num_parts, self.transform, self.padding)
+
+    def preprocessing(self) -> Preprocessing:
+        """Of the network that it trains."""
+        return Preprocessing(self.size_px)
+
+
+def sanet_paper() -> Recipe:
+    """The paper's SANet (Sec. IV-A)."""
+    return Recipe()
+
+
+def baseline_paper() -> Recipe:
+    """The paper's baseline: ResNet-50, ID and triplet loss; the same budget."""
+    return Recipe(architecture="baseline")
+
+
+def debug() -> Recipe:
+    """Not the paper's: every part of the trainer in a minute or two on two cores, from scratch."""
+    return Recipe(
+        backbone="resnet18",
+        size_px=64,
+        trunk_weights="none",
+        epochs=20,
+        max_steps_per_epoch=10,
+        warmup_epochs=1,
+        learning_rate=1e-3,
+        validate_every=5,
+    )
+
+
+RECIPES: Final = {recipe.__name__: recipe for recipe in (sanet_paper, baseline_paper, debug)}
+"""By the name that ``--recipe`` takes."""

@@ -1,0 +1,90 @@
+"""What a run needs to go on after it was stopped, in one safetensors file: nothing is ever unpickled."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import safetensors.torch
+import torch
+from safetensors import safe_open
+from torch import Tensor, nn
+
+from model.whole_file import whole_file
+
+_FORMAT: Final = "sanet-run-1"
+
+
+class RunStateError(ValueError):
+    """A state that cannot be read or belongs to another run."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is. Random numbers need no keeping: they follow from the seed, the epoch and the step.
+
+    Attributes:
+        steps_per_epoch: the same in every epoch.
+        epoch, step_in_epoch: of the next step.
+        best: the best validation so far: ``epoch``, ``cmc1`` and ``map``; None before the first.
+        loss_scale: state of the fp16 gradient scaler.
+    """
+
+    steps_per_epoch: int
+    epoch: int = 0
+    step_in_epoch: int = 0
+    best: dict[str, float] | None = None
+    loss_scale: dict[str, Any] | None = None
+
+    @property
+    def steps_done(self) -> int:
+        """Of all epochs together."""
+        return self.epoch * self.steps_per_epoch + self.step_in_epoch
+
+
+def save_run_state(
+    path: Path, network: nn.Module, objective: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress
+) -> None:
+    """Writes weights, buffers, Adam's moments and the progress, whole or not at all."""
+    tensors = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
+    tensors |= {f"objective.{name}": tensor for name, tensor in objective.state_dict().items()}
+    for index, moments in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in moments.items()}
+    on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with whole_file(path) as temporary:
+        safetensors.torch.save_file(on_cpu, temporary, {"format": _FORMAT, "progress": json.dumps(asdict(progress))})
+
+
+def load_run_state(path: Path, network: nn.Module, objective: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
+    """Puts everything back, strictly, and says where to go on.
+
+    Raises:
+        RunStateError: missing, damaged, or of another network.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+        if metadata.get("format") != _FORMAT:
+            raise RunStateError(f"{path} is no state of a run: expected the format {_FORMAT!r}")
+        progress = Progress(**json.loads(metadata["progress"]))
+        tensors = safetensors.torch.load_file(path)
+        network.load_state_dict(_below(tensors, "network."))
+        objective.load_state_dict(_below(tensors, "objective."))
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in _below(tensors, "optimizer.").items():
+            index, moment = name.split(".")
+            state.setdefault(int(index), {})[moment] = tensor
+        groups = optimizer.state_dict()["param_groups"]
+        optimizer.load_state_dict({"state": state, "param_groups": groups})
+    except FileNotFoundError:
+        raise RunStateError(f"there is no state to go on from at {path}") from None
+    except RunStateError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300]
+        raise RunStateError(f"the state {path} cannot be used: {reason}") from error
+    return progress
+
+
+def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,177 @@
+"""Trains SANet, or the paper's baseline, and writes a checkpoint that the service can serve.
+
+    python -m training.train --recipe sanet_paper --data DIR_OR_MANIFEST --out RUN [--seed S] [--<field> VALUE ...]
+    python -m training.train --data DIR_OR_MANIFEST --out RUN --resume
+    torchrun --nproc-per-node 4 -m training.train ...
+
+RUN gets run.json (recipe, versions, seed, git state), log.jsonl and tensorboard/, best.safetensors (of the best
+validation; without one, of the last step), last.safetensors and state.safetensors (what --resume goes on from). Ctrl-C
+finishes the step under way and saves.
+"""
+
+import argparse
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from typing import Any, get_args
+
+import torch
+
+from index.manifest import ManifestError
+from index.protocol import ProtocolError
+from model.box import BoxError
+from model.embedder import EmbeddingError, pick_device
+from model.image import ImageError
+from model.pretrained import PretrainedError
+from training import distributed
+from training.data import TrainingData, training_data
+from training.datasets.opening import open_data
+from training.loop import Habits, Run, StoppedError, TrainingError, train
+from training.memory import reuse_memory
+from training.recipe import RECIPES, Recipe, RecipeError
+from training.run_folder import RunFolder, RunFolderError
+from training.run_state import Progress, RunStateError
+from training.sampler import SamplerError
+
+_FAILURES = (
+    ManifestError, ProtocolError, RunFolderError, RunStateError, SamplerError, PretrainedError, TrainingError,
+    ImageError, BoxError, EmbeddingError, OSError,
+)  # fmt: skip
+
+
+def main() -> int:
+    """The command: 0 when trained, 1 if it failed or was stopped, 2 for wrong arguments."""
+    parser = _parser()
+    args = parser.parse_args()
+    reuse_memory()
+    fields = [field.name for field in dataclasses.fields(Recipe)]
+    given = {name: value for name in fields if (value := getattr(args, name)) is not None}
+    folder = RunFolder(args.out)
+    facts: dict[str, Any] = {"seed": args.seed or 0, "recipe_name": args.recipe}
+    try:
+        if args.resume:
+            recipe, facts = folder.read()
+            _require_unchanged(parser, recipe, facts, given, args)
+        elif args.recipe is None:
+            parser.error("--recipe is required, unless a run is resumed")
+        else:
+            recipe = dataclasses.replace(RECIPES[args.recipe](), **given)
+        device = _device(args.device)
+        distributed.join(device)
+        if recipe.num_identities % distributed.world_size():
+            raise RecipeError(
+                f"num_identities {recipe.num_identities} cannot be shared by {distributed.world_size()} processes"
+            )
+        manifest = open_data(args.data)
+        data = training_data(manifest, recipe.validation)
+        if facts.get("data_fingerprint") not in (None, data.fingerprint):
+            raise RunFolderError(f"{args.data} is not the data of the run in {args.out}: its lines differ")
+        origin = {
+            "data": manifest.protocol.dataset,
+            "data_fingerprint": data.fingerprint,
+            "recipe_name": facts["recipe_name"],
+        }
+        if distributed.rank() == 0:
+            _announce(data)
+        habits = Habits(args.log_every, args.save_every, args.cache_gb, show_progress=not args.quiet)
+        progress = train(Run(recipe, data, folder, facts["seed"], device, origin, habits), resume=args.resume)
+    except StoppedError:
+        return _fail(f"stopped; the same command with --resume goes on from {folder.state}")
+    except RecipeError as error:
+        parser.error(str(error))
+    except _FAILURES as error:
+        return _fail(str(error))
+    finally:
+        distributed.leave()
+    if distributed.rank() == 0:
+        _report(folder, progress, as_json=args.json)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m training.train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--recipe", choices=sorted(RECIPES), help="what to train; every field of it is a flag below")
+    parser.add_argument("--data", type=Path, required=True, help="a manifest, or a folder per identity")
+    parser.add_argument("--out", type=Path, required=True, help="the folder of the run")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    parser.add_argument("--seed", type=int, help="of weights, batches and augmentation (default 0)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument("--log-every", type=int, default=Habits.log_every, help="steps between two lines of the log")
+    parser.add_argument(
+        "--save-every", type=float, default=Habits.save_every_s, metavar="SECONDS",
+        help="between two saved states; 0 saves after every epoch instead",
+    )  # fmt: skip
+    parser.add_argument("--cache-gb", type=float, default=Habits.cache_gb, help="memory for prepared images")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    parser.add_argument("--json", action="store_true", help="print the result as one JSON object, as the last line")
+    group = parser.add_argument_group("recipe", "fields that differ from the recipe's; in brackets sanet_paper's")
+    for field in dataclasses.fields(Recipe):
+        choices = get_args(field.type) or None
+        group.add_argument(
+            f"--{field.name.replace('_', '-')}",
+            dest=field.name,
+            type=str if choices else field.type,
+            choices=choices,
+            help=f"{field.metadata['help'].replace('%', '%%')} [{field.default}]",
+        )
+    return parser
+
+
+def _require_unchanged(
+    parser: argparse.ArgumentParser,
+    recipe: Recipe,
+    facts: dict[str, Any],
+    given: dict[str, Any],
+    args: argparse.Namespace,
+) -> None:
+    """A resumed run keeps what it was started with."""
+    changed = [name for name, value in given.items() if getattr(recipe, name) != value]
+    changed += ["recipe"] if args.recipe not in (None, facts["recipe_name"]) else []
+    changed += ["seed"] if args.seed not in (None, facts["seed"]) else []
+    if changed:
+        parser.error(f"a resumed run keeps its {', '.join(changed)}: leave the flag out, or start another run")
+
+
+def _device(name: str) -> torch.device:
+    """Each process of a machine gets a GPU of its own, unless one is named.
+
+    Raises:
+        RecipeError: there is no such device.
+    """
+    try:
+        picked = pick_device(name)
+        if picked == "cuda":
+            picked = f"cuda:{distributed.local_rank()}"
+            torch.cuda.set_device(picked)
+        return torch.device(picked)
+    except (ValueError, RuntimeError) as error:
+        raise RecipeError(f"--device {name}: {error}") from None
+
+
+def _announce(data: TrainingData) -> None:
+    task = data.validation
+    validation = (
+        "no validation: the last step counts as the best"
+        if task is None
+        else f"validation: {len(task.queries)} queries, {len(task.gallery)} gallery images"
+    )
+    sys.stderr.write(f"{len(data.entries)} images of {data.num_labels} identities; {validation}\n")
+
+
+def _report(folder: RunFolder, progress: Progress, *, as_json: bool) -> None:
+    best = progress.best
+    result = {"checkpoint": str(folder.best), "num_steps": progress.steps_done, "best": best}
+    found = "" if best is None else f", validation CMC-1 {best['cmc1']:.1%} after epoch {best['epoch'] + 1:.0f}"
+    sys.stdout.write((json.dumps(result) if as_json else f"{folder.best}: {progress.steps_done} steps{found}") + "\n")
+
+
+def _fail(reason: str) -> int:
+    sys.stderr.write(f"training.train: {reason}\n")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

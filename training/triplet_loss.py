@@ -1,0 +1,32 @@
+"""The batch-hard triplet loss (Hermans et al. 2017), Euclidean."""
+
+import torch
+from torch import Tensor
+
+
+def batch_hard_triplet_loss(features: Tensor, labels: Tensor, margin: float) -> Tensor:
+    """Mean over the anchors of [margin + farthest positive − nearest negative]₊ (paper, eq. 4).
+
+    Computed in float32 at least, whatever the autocast, from differences: the form ‖a‖² + ‖b‖² − 2ab would lose the
+    small distances that decide.
+
+    Args:
+        features: (N, D).
+        labels: (N,) whole numbers.
+        margin: in units of distance.
+
+    Returns:
+        A scalar. An anchor without a positive or without a negative does not count; 0 if none counts.
+    """
+    with torch.autocast(features.device.type, enabled=False):
+        features = features if features.dtype == torch.float64 else features.float()
+        # Its gradient at distance 0, where a root has none, is 0.
+        distances = torch.cdist(features, features, compute_mode="donot_use_mm_for_euclid_dist")
+        same = labels[:, None] == labels
+        itself = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
+        positive = (distances.masked_fill(~same | itself, -torch.inf)).amax(dim=1)
+        negative = (distances.masked_fill(same, torch.inf)).amin(dim=1)
+        counts = (same & ~itself).any(dim=1) & (~same).any(dim=1)
+        if not counts.any():
+            return features.sum() * 0
+        return (margin + positive - negative)[counts].clamp(min=0).mean()
