@@ -2,11 +2,14 @@
 
     python -m benchmarks.training [--data DIR_OR_MANIFEST] [--precision bf16] [--quick] [--json]
 
-The floor of a step is its floating point operations (counted by torch, forward and backward) at the rate of a large
-matrix product of the same precision, measured in the same process, between the steps. `peak_share` is the share of that
-rate that the step reaches. The step is all that takes time on the device: augmentation, forward, loss, backward, Adam;
-nothing is frozen. `loader_ratio` is what the loader alone delivers, reading, decoding and resizing every image anew,
-beside what SANet's step consumes. Without --data the images are written beforehand: JPEG crops of 40 to 120 pixels.
+The arithmetic's floor is a step's floating point operations (counted by torch, forward and backward) at the rate of a
+large matrix product of the same precision, measured in the same process, between the steps; `peak_share` is that floor
+beside the step. What is no product (BatchNorm, ReLU, sums, Adam) waits for the memory: its floor is the bytes it reads
+and writes at the rate of a large copy; `floor_share` is both floors together beside the step. The step is all that
+takes time on the device: augmentation, forward, loss, backward, Adam; nothing is frozen.
+
+`loader_ratio` is what the loader alone delivers, reading, decoding and resizing every image anew, beside what SANet's
+step consumes. Without --data the images are written beforehand: JPEG crops of 40 to 120 pixels.
 """
 
 import argparse
@@ -27,6 +30,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
+from benchmarks.memory_traffic import MemoryTraffic, copy
 from model.embedder import pick_device
 from model.image import encode_image
 from training.crops import Crops
@@ -55,26 +59,34 @@ def measure_step(recipe: Recipe, device: torch.device, num_rounds: int, bar: "tq
 
     with FlopCounterMode(display=False) as counter:
         step()
+    with MemoryTraffic() as traffic:
+        step()
     flop = counter.get_total_flops()
     multiply, flop_of_product = matrix_product(_DTYPES[recipe.precision], device)
-    multiply()
+    move, bytes_of_copy = copy(device)
     rounds = []
-    for _ in range(num_rounds):
-        # Neighbours in time: on a busy machine both are slow together.
-        rounds.append((seconds(multiply, device), seconds(step, device), seconds(multiply, device)))
+    for _ in range(num_rounds + 1):
+        # Neighbours in time: on a busy machine all are slow together.
+        rounds.append([seconds(work, device) for work in (multiply, move, step, move, multiply)])
         bar.update()
-    peak = [flop_of_product / min(before, after) for before, _, after in rounds]
-    achieved = [flop / duration for _, duration, _ in rounds]
+    # The first round warms up.
+    products, copies, steps, copies_after, products_after = zip(*rounds[1:], strict=True)
+    peak = [flop_of_product / min(pair) for pair in zip(products, products_after, strict=True)]
+    bandwidth = [bytes_of_copy / min(pair) for pair in zip(copies, copies_after, strict=True)]
+    floors = [flop / p + traffic.num_bytes / b for p, b in zip(peak, bandwidth, strict=True)]
     return {
         "network": recipe.architecture,
         "backbone": recipe.backbone,
         "size_px": recipe.size_px,
         "batch": num_images,
         "precision": recipe.precision,
-        "images_per_s": num_images / statistics.median(duration for _, duration, _ in rounds),
+        "images_per_s": num_images / statistics.median(steps),
         "gflop_per_image": flop / num_images / 1e9,
         "peak_gflop_per_s": statistics.median(peak) / 1e9,
-        "peak_share": statistics.median(a / p for a, p in zip(achieved, peak, strict=True)),
+        "peak_share": statistics.median(flop / p / s for p, s in zip(peak, steps, strict=True)),
+        "gb_per_image": traffic.num_bytes / num_images / 1e9,
+        "copy_gb_per_s": statistics.median(bandwidth) / 1e9,
+        "floor_share": statistics.median(floor / s for floor, s in zip(floors, steps, strict=True)),
     }
 
 
@@ -137,7 +149,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     if args.batch:
         changes["num_identities"] = args.batch // RECIPES["sanet_paper"]().num_images
     recipes = [dataclasses.replace(RECIPES[name](), **changes) for name in ("sanet_paper", "baseline_paper")]
-    with tqdm(total=len(recipes) * num_rounds, unit="round", disable=None) as bar:
+    with tqdm(total=len(recipes) * (num_rounds + 1), unit="round", disable=None) as bar:
         rows = [measure_step(recipe, device, num_rounds, bar) for recipe in recipes]
     with tempfile.TemporaryDirectory() as folder:
         data = args.data or Path(folder) / "random-crops"
