@@ -15,7 +15,7 @@ from index.manifest import Entry, Manifest
 from index.prefetch import prefetch
 from model.box import BoxError
 from model.embedder import Embeddings
-from model.image import ImageError, decode_image
+from model.image import ImageError, decode_image, read_image
 from model.preprocessing import Preprocessing
 
 BATCH_SIZE: Final = 8
@@ -95,6 +95,15 @@ def prepare_entries(manifest: Manifest, entries: Sequence[Entry], preprocessing:
     with ThreadPoolExecutor(os.cpu_count(), "prepare") as pool:
         for prepared in prefetch(pool, prepare, positions.values(), ahead=2 * (os.cpu_count() or 1)):
             yield from prepared
+
+
+def read_entry(manifest: Manifest, entry: Entry) -> NDArray[np.uint8]:
+    """One entry's vehicle (h, w, 3), read from its file.
+
+    Raises:
+        ImageError, BoxError, OSError: it cannot be used.
+    """
+    return cut_entry(entry, read_image(manifest.path_of(entry)))
 
 
 def cut_entry(entry: Entry, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -3,6 +3,7 @@
 The trainer's ``evaluate`` and the service's ``/metrics`` both call this, so that their figures agree to the last digit.
 """
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
@@ -15,7 +16,8 @@ from numpy.typing import NDArray
 
 from index.bulk_embedding import EmbedBatch, EmbeddedEntries, embed_entries
 from index.protocol import ProtocolError
-from index.ranking_metrics import NO_MATCH, QueryScores, cmc_curve, score_queries
+from index.ranking_metrics import NO_MATCH, QueryScores, cmc_curve, score_distances, score_queries
+from index.reranking import Refinement, expand_queries, rerank
 from index.task import Task
 from model.preprocessing import Preprocessing
 
@@ -29,12 +31,14 @@ class Evaluation:
     """The figures of one model on one task. All ratios lie in 0..1.
 
     Attributes:
+        refinement: what was done besides ranking by distance.
         cmc_curve: (R,), CMC at ranks 1, 2, ...; it ends where it reaches 1.
         intervals: 95 % bootstrap intervals over the queries, (low, high) of ``cmc1`` and ``map``.
         dataset_fingerprint: SHA-256 over every line that was used and the bytes of its image, and the camera rule.
     """
 
     task: Task
+    refinement: Refinement | None
     cmc_curve: NDArray[np.float64]
     map: float
     minp: float
@@ -60,6 +64,8 @@ class Evaluation:
             "map": self.map,
             "minp": self.minp,
             "intervals": {name: list(interval) for name, interval in self.intervals.items()},
+            "refinement": None if self.refinement is None else dataclasses.asdict(self.refinement),
+            "num_draws": 1 + len(self.task.further_draws),
             "num_queries": len(self.task.queries),
             "num_unmatched": self.task.num_unmatched,
             "num_gallery": len(self.task.gallery),
@@ -76,66 +82,67 @@ def evaluate(
     preprocessing: Preprocessing,
     embed_batch: EmbedBatch,
     progress: Callable[[int], object] = lambda _: None,
+    refinement: Refinement | None = None,
 ) -> Evaluation:
-    """Embeds the task's images and scores them.
+    """Embeds the task's images and scores them; with a refinement, by the refined ranking.
 
     Raises:
         ImageError, BoxError, OSError: an image cannot be used.
     """
-    embedded = embed_entries(task.manifest, task.queries + task.gallery, preprocessing, embed_batch, progress)
-    return evaluate_embedded(task, embedded)
+    embedded = embed_entries(task.manifest, task.entries, preprocessing, embed_batch, progress)
+    return evaluate_embedded(task, embedded, refinement)
 
 
-def evaluate_embedded(task: Task, embedded: EmbeddedEntries) -> Evaluation:
-    """Scores embeddings (Q + G, D) that are there already: the task's queries, then its gallery."""
-    num_queries = len(task.queries)
-    identity_labels = _numbered(entry.identity for entry in task.queries)
-    labels = np.array(
-        [
-            NO_MATCH if entry.role == "distractor" else identity_labels.get(entry.identity, NO_MATCH)
-            for entry in task.queries + task.gallery
-        ]
-    )
-    seen_by = None
-    if task.camera_rule == "same_camera":
-        camera_numbers = _numbered(entry.camera for entry in task.queries + task.gallery)
-        seen_by = np.array([camera_numbers[entry.camera] for entry in task.queries + task.gallery])
-    scores = score_queries(
-        embedded.embedding[:num_queries],
-        embedded.embedding[num_queries:],
-        labels[:num_queries],
-        labels[num_queries:],
-        None if seen_by is None else seen_by[:num_queries],
-        None if seen_by is None else seen_by[num_queries:],
-    )
-    map_, minp = float(scores.average_precision.mean()), float(scores.inverse_negative_penalty.mean())
-    curve = cmc_curve(scores.first_rank)
-    check_figures(float(curve[0]), map_, minp, max_matches=int(scores.num_matches.max()))
+def evaluate_embedded(task: Task, embedded: EmbeddedEntries, refinement: Refinement | None = None) -> Evaluation:
+    """Scores embeddings that are there already, of the task's `entries`.
+
+    Where images are drawn by chance, the queries of all draws count alike: the figures are the mean over the draws.
+    """
+    draws = (task, *task.further_draws)
+    scores = [_score(draw, _rows_of(draw, task), embedded.embedding, refinement) for draw in draws]
+    pooled = QueryScores(*(np.concatenate(values) for values in zip(*scores, strict=True)))
+    images = np.concatenate([_rows_of(draw, task)[: len(draw.queries)] for draw in draws])
+    map_, minp = float(pooled.average_precision.mean()), float(pooled.inverse_negative_penalty.mean())
+    curve = cmc_curve(pooled.first_rank)
+    check_figures(float(curve[0]), map_, minp, max_matches=int(pooled.num_matches.max()))
     return Evaluation(
         task=task,
+        refinement=refinement,
         cmc_curve=curve,
         map=map_,
         minp=minp,
-        intervals=bootstrap_intervals(scores),
+        intervals=bootstrap_intervals(pooled, images=images),
         dataset_fingerprint=_fingerprint(task, embedded.content),
         evaluated_at=datetime.now(UTC),
         warnings=(*task.warnings, *_shared_images(task, embedded.content)),
     )
 
 
-def bootstrap_intervals(scores: QueryScores, seed: int = 0) -> dict[str, tuple[float, float]]:
-    """95 % percentile intervals of CMC-1 and mAP: the queries drawn anew, with replacement, `NUM_RESAMPLES` times."""
+def bootstrap_intervals(
+    scores: QueryScores, seed: int = 0, images: NDArray[np.int64] | None = None
+) -> dict[str, tuple[float, float]]:
+    """95 % percentile intervals of CMC-1 and mAP: the queries drawn anew, with replacement, `NUM_RESAMPLES` times.
+
+    Where `images` (Q,) says that several queries are one image, in several draws, they are taken or left together.
+    """
+    images = np.arange(len(scores.first_rank)) if images is None else images
+    _, image_of_query, counts = np.unique(images, return_inverse=True, return_counts=True)
+    figures = {"cmc1": scores.first_rank == 1, "map": scores.average_precision}
+    sums = np.stack([np.bincount(image_of_query, values) for values in figures.values()], axis=1)
     rng = np.random.default_rng(seed)
-    values = np.stack([scores.first_rank == 1, scores.average_precision], axis=1).astype(np.float64)
-    means = np.stack([values[rng.integers(len(values), size=len(values))].mean(axis=0) for _ in range(NUM_RESAMPLES)])
+    means = np.empty((NUM_RESAMPLES, len(figures)))
+    for mean in means:
+        chosen = rng.integers(len(counts), size=len(counts))
+        mean[:] = sums[chosen].sum(axis=0) / counts[chosen].sum()
     low, high = np.percentile(means, [2.5, 97.5], axis=0)
-    return {name: (float(low[i]), float(high[i])) for i, name in enumerate(("cmc1", "map"))}
+    return {name: (float(low[i]), float(high[i])) for i, name in enumerate(figures)}
 
 
 def check_figures(cmc1: float, map_: float, minp: float | None = None, *, max_matches: int) -> None:
     """Refuses figures that no ranking can have, whoever computed them.
 
-    With one true match per query at rank r, AP = INP = 1/r, so mAP = mINP ≥ CMC-1. With any number, INP ≤ AP.
+    With one true match per query at rank r, AP = INP = 1/r, so mAP = mINP ≥ CMC-1. With M matches, the last
+    of them at rank r, INP = M/r and AP ≥ (1/M) Σ i/(r − M + i) ≥ (M + 1)/(2r): INP ≤ 2M/(M + 1) AP.
 
     Raises:
         ProtocolError: they contradict each other; the usual reason is that query and gallery were swapped.
@@ -146,14 +153,47 @@ def check_figures(cmc1: float, map_: float, minp: float | None = None, *, max_ma
             f"CMC-1 {cmc1:.4f} above mAP {map_:.4f} is impossible where every query has one true match: there AP is "
             "1/rank, so mAP is at least CMC-1. These figures are of another protocol: were query and gallery swapped?"
         )
-    if minp is not None and (minp > map_ + rounding or (max_matches == 1 and abs(minp - map_) > rounding)):
+    highest_minp = 2 * max_matches / (max_matches + 1) * map_
+    if minp is not None and (minp > highest_minp + rounding or (max_matches == 1 and minp < map_ - rounding)):
         raise ProtocolError(
-            f"mINP {minp:.4f} does not go with mAP {map_:.4f}: it is at most mAP, and equal to it with one match"
+            f"mINP {minp:.4f} does not go with mAP {map_:.4f}: with at most {max_matches} true matches per query it "
+            + (f"is at most {highest_minp:.4f}" if max_matches > 1 else "is the same")
         )
 
 
+def _rows_of(draw: Task, task: Task) -> NDArray[np.int64]:
+    """Where a draw's queries and gallery stand among the task's entries."""
+    rows = {entry.key: row for row, entry in enumerate(task.entries)}
+    return np.array([rows[entry.key] for entry in draw.queries + draw.gallery])
+
+
+def _score(
+    task: Task, rows: NDArray[np.int64], embeddings: NDArray[np.float32], refinement: Refinement | None
+) -> QueryScores:
+    num_queries = len(task.queries)
+    identity_labels = _numbered(entry.identity for entry in task.queries)
+    labels = np.array(
+        [
+            NO_MATCH if entry.role == "distractor" else identity_labels.get(entry.identity, NO_MATCH)
+            for entry in task.queries + task.gallery
+        ]
+    )
+    cameras: tuple[NDArray[np.int64] | None, NDArray[np.int64] | None] = (None, None)
+    if task.camera_rule == "same_camera":
+        camera_numbers = _numbered(entry.camera for entry in task.queries + task.gallery)
+        seen_by = np.array([camera_numbers[entry.camera] for entry in task.queries + task.gallery])
+        cameras = seen_by[:num_queries], seen_by[num_queries:]
+    queries, gallery = embeddings[rows[:num_queries]], embeddings[rows[num_queries:]]
+    if refinement is not None and refinement.num_expand:
+        queries = expand_queries(queries, gallery, refinement.num_expand)
+    if refinement is None or refinement.reranking is None:
+        return score_queries(queries, gallery, labels[:num_queries], labels[num_queries:], *cameras)
+    blocks = rerank(queries, gallery, refinement.reranking)
+    return score_distances(blocks, labels[:num_queries], labels[num_queries:], *cameras)
+
+
 def _shared_images(task: Task, content: Sequence[str]) -> list[str]:
-    keys = [(sha256, str(entry.box)) for sha256, entry in zip(content, task.queries + task.gallery, strict=True)]
+    keys = [(sha256, str(entry.box)) for sha256, entry in zip(content, task.queries + task.gallery, strict=False)]
     gallery = set(keys[len(task.queries) :])
     shared = sum(key in gallery for key in keys[: len(task.queries)])
     if not shared:
@@ -168,7 +208,9 @@ def _numbered(names: Iterable[str]) -> dict[str, int]:
 
 def _fingerprint(task: Task, content: Sequence[str]) -> str:
     digest = hashlib.sha256(json.dumps([task.camera_rule]).encode())
-    for entry, sha256 in zip(task.queries + task.gallery, content, strict=True):
-        fields = [entry.role, entry.identity, entry.camera, str(entry.box), sha256]
-        digest.update(json.dumps(fields, ensure_ascii=True).encode())
+    content_of = {entry.key: sha256 for entry, sha256 in zip(task.entries, content, strict=True)}
+    for draw in (task, *task.further_draws):
+        for entry in draw.queries + draw.gallery:
+            fields = [entry.role, entry.identity, entry.camera, str(entry.box), content_of[entry.key]]
+            digest.update(json.dumps(fields, ensure_ascii=True).encode())
     return digest.hexdigest()

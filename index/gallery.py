@@ -47,10 +47,15 @@ class Enrolled:
 
 @dataclass(frozen=True)
 class Match:
-    """A record found, and its Euclidean distance (not squared) from the query."""
+    """A record found, and its Euclidean distance (not squared) from the query.
+
+    Attributes:
+        ranked_by: what it was ranked by, if not by its distance; lower is better.
+    """
 
     record: Record
     distance: float
+    ranked_by: float | None = None
 
 
 @dataclass(frozen=True)

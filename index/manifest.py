@@ -41,6 +41,11 @@ class Entry:
     box: Box | None = None
     further: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def key(self) -> tuple[str, Box | None]:
+        """What makes it this vehicle in this image, whatever a protocol uses it for."""
+        return self.path, self.box
+
     def column(self, name: str) -> str:
         """The text in any column, empty where there is none."""
         if name not in _COLUMNS:
@@ -83,20 +88,22 @@ class Manifest:
                 raise ManifestError(
                     f"a condition is column=value, the column one of {', '.join(sorted(columns))}; got {condition!r}"
                 )
-            kept = kept.keep(lambda entry, column=column, value=value: entry.column(column) == value)  # type: ignore[misc]
+            before = kept
+            kept = replace(before, entries=tuple(e for e in before.entries if e.column(column) == value))
             if not kept.entries:
-                values = ", ".join(map(repr, sorted(self.count(column))[:10]))
+                values = ", ".join(map(repr, sorted(before.count(column))[:10]))
                 raise ManifestError(f"no line fulfils {condition!r}: {column} has the values {values}")
         return kept
 
 
 def read_manifest(path: Path) -> Manifest:
-    """Reads a manifest, and the ``.json`` of the same name if there is one.
+    """Reads a manifest, or a folder's ``manifest.csv``, and the ``.json`` of the same name if there is one.
 
     Raises:
         ManifestError: missing, not a CSV with ``path`` and ``identity``, or a line that cannot be used.
         ProtocolError: the sidecar cannot be used.
     """
+    path = path / "manifest.csv" if path.is_dir() else path
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, strict=True)
@@ -114,7 +121,7 @@ def read_manifest(path: Path) -> Manifest:
     if not entries:
         raise ManifestError(f"the manifest {path} has no line below its header")
     sidecar = path.with_suffix(".json")
-    protocol = Protocol.read(sidecar) if sidecar.exists() else Protocol()
+    protocol = Protocol.read(sidecar) if sidecar.is_file() else Protocol()
     if not protocol.dataset:
         name = path.resolve().parent.name if path.stem == "manifest" else path.stem
         protocol = replace(protocol, dataset=name)
@@ -126,12 +133,15 @@ def write_manifest(path: Path, entries: Iterable[Entry], protocol: Protocol) -> 
     entries = list(entries)
     further = sorted(set[str]().union(*(entry.further for entry in entries)))
     columns = [*_COLUMNS, *further]
+    rows = [[entry.column(column) for column in columns] for entry in entries]
+    # A lone carriage return would end a line for who reads it, and only quoting everything quotes it.
+    with_return = any("\r" in text for row in rows for text in row)
     with whole_file(path.with_suffix(".json")) as temporary:
         temporary.write_text(protocol.to_json(), "utf-8")
     with whole_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
+        writer = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL if with_return else csv.QUOTE_MINIMAL)
         writer.writerow(columns)
-        writer.writerows([entry.column(column) for column in columns] for entry in entries)
+        writer.writerows(rows)
 
 
 def _entry(row: dict[str, str], place: str) -> Entry:

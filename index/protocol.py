@@ -23,12 +23,17 @@ class Protocol:
             the query's own camera (Market-1501, VeRi-776); ``"none"`` leaves nothing out (UAV-VeID, VehicleID).
         gallery_per_identity: how many gallery images each identity has, where the protocol fixes it (UAV-VeID: 1).
         info: whatever else its maker wants to keep, such as a generator's settings. Nothing here reads it.
+        num_draws: where chance picks an image of each identity, how often it was drawn; the figures are the mean of the
+            draws. The manifest's column ``draws`` says in which draws (0, 1, ...) an image is the one; 0 for no chance.
+        drawn_role: what the drawn images are; the others are the other.
     """
 
     dataset: str = ""
     camera_rule: CameraRule = "none"
     gallery_per_identity: int | None = None
     info: dict[str, Any] = dataclasses.field(default_factory=dict)
+    num_draws: int = 0
+    drawn_role: Literal["query", "gallery"] = "gallery"
 
     def __post_init__(self) -> None:
         if not isinstance(self.dataset, str):
@@ -40,6 +45,10 @@ class Protocol:
         number = self.gallery_per_identity
         if number is not None and (type(number) is not int or number < 1):
             raise ProtocolError(f"gallery_per_identity must be a whole number above 0 or null, got {number!r}")
+        if type(self.num_draws) is not int or self.num_draws < 0:
+            raise ProtocolError(f"num_draws must be a whole number of 0 or more, got {self.num_draws!r}")
+        if self.drawn_role not in ("query", "gallery"):
+            raise ProtocolError(f"drawn_role must be query or gallery, got {self.drawn_role!r}")
         if not isinstance(self.info, dict):
             raise ProtocolError(f"info must be an object, got {self.info!r}")
 
@@ -51,7 +60,7 @@ class Protocol:
             ProtocolError: it is no JSON object, or has a key or value that no protocol has.
         """
         try:
-            fields = json.loads(path.read_text("utf-8"))
+            fields = json.loads(path.read_text("utf-8-sig"))
         except ValueError as error:
             raise ProtocolError(f"{path} is not JSON: {error}") from None
         names = [field.name for field in dataclasses.fields(cls)]

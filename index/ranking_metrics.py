@@ -1,5 +1,6 @@
 """CMC, mAP and mINP from embeddings, exactly, in blocks: never a whole query × gallery matrix."""
 
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -39,53 +40,72 @@ def score_queries(
     query_cameras: NDArray[np.int64] | None = None,
     gallery_cameras: NDArray[np.int64] | None = None,
 ) -> QueryScores:
-    """Ranks the gallery (G, D) for every query (Q, D) by Euclidean distance.
+    """Ranks the gallery (G, D) for every query (Q, D) by Euclidean distance; labels and cameras as `score_distances`.
+
+    Raises:
+        ValueError: a number is not finite, or only one of the cameras is given.
+    """
+    if not (np.isfinite(queries).all() and np.isfinite(gallery).all()):
+        raise ValueError("an embedding is not finite")
+    blocks = (squared_distances(queries[i : i + _QUERY_BLOCK], gallery) for i in range(0, len(queries), _QUERY_BLOCK))
+    return score_distances(blocks, query_labels, gallery_labels, query_cameras, gallery_cameras)
+
+
+def score_distances(
+    blocks: Iterable[NDArray[np.float32]],
+    query_labels: NDArray[np.int64],
+    gallery_labels: NDArray[np.int64],
+    query_cameras: NDArray[np.int64] | None = None,
+    gallery_cameras: NDArray[np.int64] | None = None,
+) -> QueryScores:
+    """Scores distances, or whatever else is lower the better, that come as blocks of rows, together (Q, G).
 
     Of equally distant images the wrong ones come first, so that a network that maps everything onto one point scores
-    nothing, in whatever order the files lie. Distances are computed in float64 and compared in float32.
+    nothing, in whatever order the files lie.
 
     Labels (Q,) and (G,) say who is who; `NO_MATCH` is nobody's true match. Where cameras are given, gallery images with
     the query's label *and* camera are left out of its ranking.
 
     Raises:
-        ValueError: a number is not finite, or only one of the cameras is given.
+        ValueError: only one of the cameras is given, or there are not as many rows as queries.
     """
     if (query_cameras is None) != (gallery_cameras is None):
         raise ValueError("query_cameras and gallery_cameras come together")
-    if not (np.isfinite(queries).all() and np.isfinite(gallery).all()):
-        raise ValueError("an embedding is not finite")
-    num = len(queries)
+    num = len(query_labels)
     scores = QueryScores(np.zeros(num, np.int64), np.zeros(num, np.int64), np.zeros(num), np.zeros(num))
-    for start in range(0, num, _QUERY_BLOCK):
-        squared = squared_distances(queries[start : start + _QUERY_BLOCK], gallery)
-        for query, distances in enumerate(squared, start):
-            same = gallery_labels == query_labels[query]
-            if query_labels[query] == NO_MATCH:
-                same[:] = False
-            true = same
-            if query_cameras is not None and gallery_cameras is not None:
-                true = same & (gallery_cameras != query_cameras[query])
-            if not true.any():
-                continue
-            matches = np.sort(distances[true])
-            wrong = np.sort(distances[~same])
-            # The rank of the n-th true match: those up to it, and every wrong one that is not farther.
-            counts = np.arange(1, len(matches) + 1)
-            ranks = counts + np.searchsorted(wrong, matches, side="right")
-            scores.num_matches[query] = len(matches)
-            scores.first_rank[query] = ranks[0]
-            scores.average_precision[query] = (counts / ranks).mean()
-            scores.inverse_negative_penalty[query] = len(matches) / ranks[-1]
+    rows = (row for block in blocks for row in block)
+    for query, distances in zip(range(num), rows, strict=True):
+        same = gallery_labels == query_labels[query]
+        if query_labels[query] == NO_MATCH:
+            same[:] = False
+        true = same
+        if query_cameras is not None and gallery_cameras is not None:
+            true = same & (gallery_cameras != query_cameras[query])
+        if not true.any():
+            continue
+        matches = np.sort(distances[true])
+        wrong = np.sort(distances[~same])
+        # The rank of the n-th true match: those up to it, and every wrong one that is not farther.
+        counts = np.arange(1, len(matches) + 1)
+        ranks = counts + np.searchsorted(wrong, matches, side="right")
+        scores.num_matches[query] = len(matches)
+        scores.first_rank[query] = ranks[0]
+        scores.average_precision[query] = (counts / ranks).mean()
+        scores.inverse_negative_penalty[query] = len(matches) / ranks[-1]
     return scores
 
 
 def squared_distances(queries: NDArray[np.float32], gallery: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(Q, D) and (G, D) -> (Q, G): ‖q‖² + ‖g‖² − 2 q·g in float64, 0 where only rounding is left."""
-    wide = queries.astype(np.float64)
+    """(Q, D) and (G, D) -> (Q, G): ‖q‖² + ‖g‖² − 2 q·g in float64, 0 where only rounding is left.
+
+    Both are taken from the gallery's mean: far from the origin the norms would drown the differences.
+    """
+    centre = gallery.mean(axis=0, dtype=np.float64) if len(gallery) else np.float64(0)
+    wide = queries - centre
     query_norms = np.einsum("nd,nd->n", wide, wide)[:, None]
     squared = np.empty((len(queries), len(gallery)), np.float32)
     for start in range(0, len(gallery), _GALLERY_BLOCK):
-        block = gallery[start : start + _GALLERY_BLOCK].astype(np.float64)
+        block = gallery[start : start + _GALLERY_BLOCK] - centre
         norms = query_norms + np.einsum("nd,nd->n", block, block)
         exact = norms - 2 * (wide @ block.T)
         exact[exact < _ROUNDING * norms] = 0

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from index.manifest import Entry, Manifest
+from index.manifest import Entry, Manifest, Role
 from index.protocol import CameraRule, ProtocolError
 
 
@@ -20,6 +20,7 @@ class Task:
         num_unmatched: queries left out because no gallery image can be their match.
         num_junk: junk images left out.
         warnings: what a reader of the figures has to know.
+        further_draws: the same question with other images drawn by chance; the figures are the mean over all.
     """
 
     manifest: Manifest
@@ -31,6 +32,15 @@ class Task:
     num_unmatched: int
     num_junk: int
     warnings: tuple[str, ...]
+    further_draws: tuple["Task", ...] = ()
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """All images: the queries, the gallery, and what only further draws use."""
+        entries = self.queries + self.gallery
+        seen = {entry.key for entry in entries}
+        further = (entry for draw in self.further_draws for entry in draw.queries + draw.gallery)
+        return entries + tuple({entry.key: entry for entry in further if entry.key not in seen}.values())
 
 
 def plan_task(manifest: Manifest, split: str | None = None, camera_rule: CameraRule | None = None) -> Task:
@@ -44,6 +54,11 @@ def plan_task(manifest: Manifest, split: str | None = None, camera_rule: CameraR
     Raises:
         ProtocolError: the figures would be wrong or meaningless; the message says why and what to do.
     """
+    if manifest.protocol.num_draws and any(entry.further.get("draws") for entry in manifest.entries):
+        first, *others = (
+            plan_task(_drawn(manifest, draw), split, camera_rule) for draw in range(manifest.protocol.num_draws)
+        )
+        return replace(first, further_draws=tuple(others))
     warnings: list[str] = []
     if all(entry.role is None for entry in manifest.entries):
         manifest = replace(manifest, entries=tuple(one_gallery_image(manifest.entries)))
@@ -66,7 +81,8 @@ def plan_task(manifest: Manifest, split: str | None = None, camera_rule: CameraR
     warnings += _check_roles(queries, gallery, manifest.protocol.gallery_per_identity)
     matched = _with_match(queries, gallery, rule)
     if not matched:
-        identities = len({entry.identity for entry in queries} & {entry.identity for entry in gallery})
+        found = {entry.identity for entry in gallery if entry.role == "gallery"}
+        identities = len({entry.identity for entry in queries} & found)
         raise ProtocolError(
             f"no query has a true match in the gallery: query and gallery share {identities} identities"
             + (", and the rule same_camera removes each of their pairs: use the camera rule none" if identities else "")
@@ -82,16 +98,30 @@ def plan_task(manifest: Manifest, split: str | None = None, camera_rule: CameraR
 
 
 def one_gallery_image(entries: Iterable[Entry]) -> list[Entry]:
-    """Gives roles, identity by identity: the first image by path is the gallery's, the others are queries.
+    """Gives roles, identity by identity in each split: the first image by path is the gallery's, the others queries.
 
     That is UAV-VeID's protocol. An identity of one image has no query, it only makes the gallery larger.
     """
-    seen: set[str] = set()
+    seen: set[tuple[str, str]] = set()
     given = []
     for entry in sorted(filter(lambda entry: entry.identity, entries), key=lambda entry: (entry.path, str(entry.box))):
-        given.append(replace(entry, role="query" if entry.identity in seen else "gallery"))
-        seen.add(entry.identity)
+        place = entry.split, entry.identity
+        given.append(replace(entry, role="query" if place in seen else "gallery"))
+        seen.add(place)
     return given
+
+
+def _drawn(manifest: Manifest, draw: int) -> Manifest:
+    """The manifest with the roles of one draw: an image without a role gets the drawn one or the other."""
+    drawn = manifest.protocol.drawn_role
+    other: Role = "query" if drawn == "gallery" else "gallery"
+    entries = (
+        replace(entry, role=drawn if str(draw) in entry.further.get("draws", "").split() else other, further={})
+        if entry.role is None and entry.identity
+        else replace(entry, further={})
+        for entry in manifest.entries
+    )
+    return replace(manifest, entries=tuple(entries))
 
 
 def _pick_split(manifest: Manifest) -> str:

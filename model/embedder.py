@@ -93,10 +93,13 @@ def pick_device(name: str) -> str:
     """``"auto"`` is the first GPU that torch can use, else the CPU; any other name is taken as it is.
 
     Raises:
-        ValueError: a GPU was asked for by name and there is none.
+        ValueError: a GPU was asked for by name and there is none, or no device is called so.
     """
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise ValueError(f"the device {name!r} was asked for, and torch finds no GPU here: use cpu or auto")
-    return name
+    try:
+        return str(torch.device(name))
+    except RuntimeError:
+        raise ValueError(f"there is no device {name!r}: use auto, cpu, cuda or cuda:N") from None

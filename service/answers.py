@@ -73,6 +73,7 @@ class MatchAnswer(BaseModel):
     rank: int
     id: str
     distance: float = Field(description="Euclidean, not squared")
+    ranked_by: float | None = Field(description="what it was ranked by, if not by its distance: rerank and expand")
     probability: float | None = Field(description="that it is the same vehicle; null while uncalibrated")
     identity: str | None
     camera: str | None
@@ -88,6 +89,7 @@ class MatchAnswer(BaseModel):
             rank=rank,
             id=record.id,
             distance=match.distance,
+            ranked_by=match.ranked_by,
             probability=None,
             identity=record.fields.identity,
             camera=record.fields.camera,
@@ -224,6 +226,8 @@ class MetricsAnswer(BaseModel):
     map: float
     minp: float
     intervals: dict[str, tuple[float, float]] = Field(description="95 % bootstrap intervals over the queries")
+    refinement: dict[str, Any] | None = Field(description="always null here: plain distances")
+    num_draws: int = Field(description="where chance picks images, over how many draws the figures are the mean")
     num_queries: int
     num_unmatched: int
     num_gallery: int

@@ -18,6 +18,7 @@ from pydantic import (
 
 from index.filters import Filter, Near
 from index.record import Fields
+from index.reranking import Refinement, Reranking
 from model.box import Box
 
 MAX_FILES = 256
@@ -94,6 +95,22 @@ class QueryForm(Conditions):
     box: BoxText | None = Field(None, description="the vehicle in the image; without it the whole image is the crop")
     top_k: int = Field(10, ge=1, le=1000, description="how many matches")
     group_by: Literal["identity"] | None = Field(None, description="the nearest record of each identity only")
+    rerank: Literal["k_reciprocal"] | None = Field(
+        None, description="re-ranks the 200 nearest records (or top_k, if more) by the neighbours they share"
+    )
+    expand: int = Field(0, ge=0, le=50, description="searches with the mean of the query and this many nearest records")
+
+    @model_validator(mode="after")
+    def _group_or_refine(self) -> Self:
+        if self.group_by and (self.rerank or self.expand):
+            raise ValueError("group_by goes with plain distances only: leave out rerank and expand, or group_by")
+        return self
+
+    def to_refinement(self) -> Refinement | None:
+        """What is done besides ranking by distance; None for nothing."""
+        if not (self.rerank or self.expand):
+            return None
+        return Refinement(self.expand, Reranking() if self.rerank else None)
 
 
 class GalleryForm(BaseModel):

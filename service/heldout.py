@@ -50,7 +50,7 @@ class HeldoutEvaluation:
         self.status = HeldoutStatus("absent")
         self._thread: threading.Thread | None = None
         if task is not None:
-            self.status = HeldoutStatus("running", 0, len(task.queries) + len(task.gallery))
+            self.status = HeldoutStatus("running", 0, len(task.entries))
             self._thread = threading.Thread(target=self._run, args=(task, preprocessing), name="heldout", daemon=True)
             self._thread.start()
 

@@ -45,7 +45,10 @@ async def metrics(engine: Annotated[Engine, Depends(engine_of)], accept: Annotat
         return JSONResponse(body, headers=headers)
     registry = CollectorRegistry()
     registry.register(_Evaluation(engine))
-    encode, content_type = choose_encoder(accept)
+    try:
+        encode, content_type = choose_encoder(accept)
+    except (TypeError, ValueError):  # a version that is none
+        encode, content_type = choose_encoder("")
     return Response(encode(registry), headers=headers, media_type=content_type)
 
 
@@ -57,8 +60,15 @@ def _prefers_json(accept: str) -> bool:
         quality = next((part.removeprefix("q=") for part in parameters if part.startswith("q=")), "1")
         if media_type == _JSON or media_type.startswith(("text/", "application/openmetrics")):
             kind = "json" if media_type == _JSON else "text"
-            wanted[kind] = max(wanted[kind], float(quality) if quality.replace(".", "", 1).isdigit() else 0.0)
+            wanted[kind] = max(wanted[kind], _quality(quality))
     return wanted["json"] > 0 and wanted["json"] >= wanted["text"]
+
+
+def _quality(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return 0.0
 
 
 class _Evaluation(Collector):

@@ -11,6 +11,8 @@ import numpy as np
 from fastapi import APIRouter, Depends, Form, Request
 from numpy.typing import NDArray
 
+from index.gallery import SearchResult
+from index.refined_search import refined_search
 from model.image import encode_image
 from model.theta import turn_of
 from service.answers import MatchAnswer, QueryAnswer, QueryImage, Timing
@@ -41,8 +43,7 @@ async def query(
             times.append(time.perf_counter())
             # The picture is drawn while the gallery searches.
             view = loop.run_in_executor(engine.pools.decode_query, _view, engine, prepared, embedded.theta)
-            search = partial(engine.gallery.search, embedded.embedding, form.top_k, form.to_filter(), form.group_by)
-            result = await loop.run_in_executor(engine.pools.search, search)
+            result = await loop.run_in_executor(engine.pools.search, _search, engine, embedded.embedding, form)
             times.append(time.perf_counter())
             aligned_view = await view
     turn = turn_of(embedded.theta)
@@ -64,6 +65,13 @@ async def query(
         ),
         warnings=engine.warnings(),
     )
+
+
+def _search(engine: Engine, embedding: NDArray[np.float32], form: QueryForm) -> SearchResult:
+    refinement = form.to_refinement()
+    if refinement is None:
+        return engine.gallery.search(embedding, form.top_k, form.to_filter(), form.group_by)
+    return refined_search(engine.gallery, embedding, form.top_k, form.to_filter(), refinement)
 
 
 def _view(engine: Engine, prepared: NDArray[np.uint8], theta: NDArray[np.float32]) -> str:

@@ -185,7 +185,7 @@ class EmbeddingWorker:
                 taken = self._take()
                 turn = not taken or self._since_background >= _BACKGROUND_SHARE
                 background = self._background.popleft() if self._background and turn else None
-                self._since_background = 0 if background else self._since_background + 1
+                self._since_background = self._since_background + 1 if self._background and not background else 0
             if background is not None and background.future.set_running_or_notify_cancel():
                 self._embed_background(background)
             batch = [job for job in taken if job.future.set_running_or_notify_cancel()]

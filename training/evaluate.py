@@ -18,14 +18,18 @@ from typing import Any, get_args
 from tqdm import tqdm
 
 from index.evaluation import DEFAULT_RANKS, check_figures, evaluate
-from index.manifest import ManifestError
+from index.manifest import Manifest, ManifestError
 from index.protocol import CameraRule, ProtocolError
+from index.reranking import Refinement, Reranking
 from index.task import Task, plan_task
 from model.box import BoxError
 from model.checkpoint import CheckpointError, annotate_checkpoint, load_checkpoint
 from model.embedder import Embedder, EmbeddingError, Precision, pick_device
 from model.image import ImageError
-from training.datasets.opening import DATASETS, open_data
+from training.arguments import seed
+from training.datasets.dataset import Choices, VruRoles
+from training.datasets.opening import KINDS, open_data
+from training.submission import write_submission
 
 
 def main() -> int:
@@ -33,7 +37,9 @@ def main() -> int:
     parser = _parser()
     args = parser.parse_args()
     try:
-        manifest = open_data(args.data, args.dataset).where(args.where)
+        manifest = open_data(args.data, args.dataset, Choices(args.seed, args.vru_roles)).where(args.where)
+        if args.submission is not None:
+            return _submit(parser, args, manifest)
         task = plan_task(manifest, args.split, args.camera_rule)
         if args.claim is not None:
             return _judge(args.claim, task)
@@ -53,8 +59,10 @@ def main() -> int:
 def _evaluate(args: argparse.Namespace, task: Task) -> dict[str, Any]:
     checkpoint = load_checkpoint(args.checkpoint)
     embedder = Embedder(checkpoint, pick_device(args.device), args.precision)
-    with tqdm(total=len(task.queries) + len(task.gallery), unit="img", disable=args.quiet) as bar:
-        evaluation = evaluate(task, checkpoint.card.preprocessing, embedder.embed_prepared, bar.update)
+    with tqdm(total=len(task.entries), unit="img", disable=args.quiet) as bar:
+        evaluation = evaluate(
+            task, checkpoint.card.preprocessing, embedder.embed_prepared, bar.update, _refinement(args)
+        )
     result = evaluation.to_dict(args.ranks) | {
         "model": checkpoint.card.fingerprint,
         "precision": args.precision,
@@ -63,6 +71,24 @@ def _evaluate(args: argparse.Namespace, task: Task) -> dict[str, Any]:
     if args.annotate:
         annotate_checkpoint(args.checkpoint, evaluation=result)
     return result
+
+
+def _refinement(args: argparse.Namespace) -> Refinement | None:
+    reranking = Reranking(args.rerank_k1, args.rerank_k2, args.rerank_weight) if args.rerank else None
+    return Refinement(args.expand, reranking) if args.rerank or args.expand else None
+
+
+def _submit(parser: argparse.ArgumentParser, args: argparse.Namespace, manifest: Manifest) -> int:
+    if args.checkpoint is None:
+        parser.error("--checkpoint is required for a submission")
+    checkpoint = load_checkpoint(args.checkpoint)
+    embedder = Embedder(checkpoint, pick_device(args.device), args.precision)
+    embed_batch = embedder.embed_prepared
+    num = write_submission(
+        args.submission, manifest, args.split or "test", checkpoint.card.preprocessing, embed_batch, _refinement(args)
+    )
+    sys.stdout.write(f"{args.submission}: {num} ranked lists\n")
+    return 0
 
 
 def _judge(claim: dict[str, float], task: Task) -> int:
@@ -79,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--checkpoint", type=Path, help="the .safetensors checkpoint")
     parser.add_argument("--data", type=Path, required=True, help="a manifest, or a folder")
-    parser.add_argument("--dataset", choices=["auto", *DATASETS], default="auto", help="what lies in --data")
+    parser.add_argument("--dataset", choices=["auto", *KINDS], default="auto", help="what lies in --data")
     parser.add_argument("--split", help="by default the only one that has queries, or test")
     parser.add_argument(
         "--where", action="append", default=[], metavar="COLUMN=VALUE", help="only lines that say so; repeatable"
@@ -89,6 +115,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--precision", choices=get_args(Precision), default="float32")
     parser.add_argument("--annotate", action="store_true", help="write the result into the checkpoint's metadata")
+    parser.add_argument("--rerank", action="store_true", help="re-rank by k-reciprocal neighbours")
+    for name, kind, text in (("k1", int, "neighbours"), ("k2", int, "averaged"), ("weight", float, "of the distance")):
+        default = getattr(Reranking, name)
+        parser.add_argument(f"--rerank-{name}", type=kind, default=default, help=f"{text} (default {default})")
+    parser.add_argument("--expand", type=int, default=0, metavar="N", help="query expansion by the N nearest")
+    parser.add_argument("--seed", type=seed, default=0, help="of random splits, where the data set has some")
+    parser.add_argument("--vru-roles", choices=get_args(VruRoles), default="official", help="VRU's held-out image")
+    parser.add_argument("--submission", type=Path, help="instead of scoring, write VRAI's ranked lists to this file")
     parser.add_argument("--claim", type=_claim, metavar="R1=..,mAP=..[,mINP=..]", help="judge figures, in 0..1")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     parser.add_argument("--json", action="store_true", help="print one JSON object, as the last line")

@@ -19,6 +19,7 @@ from model.checkpoint import CheckpointError, read_card, save_checkpoint
 from model.config import Backbone, BaselineConfig, ConfigError, NetworkConfig, SANetConfig, Stride, Transform
 from model.preprocessing import Preprocessing
 from model.pretrained import PretrainedError, load_pretrained
+from training.arguments import seed
 
 
 def initialize(out: Path, config: NetworkConfig, *, seed: int = 0, trunk_weights: str | None = None) -> str:
@@ -42,7 +43,7 @@ def main() -> int:
     """The command; exit code 2 for wrong arguments, 1 where the weights do not fit."""
     parser = argparse.ArgumentParser(prog="python -m training.initialize", description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="the .safetensors file to write")
-    parser.add_argument("--seed", type=_seed, default=0, help="of the fresh weights (default 0)")
+    parser.add_argument("--seed", type=seed, default=0, help="of the fresh weights (default 0)")
     parser.add_argument("--architecture", choices=["sanet", "baseline"], default="sanet")
     parser.add_argument("--backbone", choices=get_args(Backbone), default="resnet50")
     parser.add_argument("--num-parts", type=int, default=2, help="M, parts per spatial branch (paper: 2, 4, 6)")
@@ -76,13 +77,6 @@ def _report(out: Path, fingerprint: str, trained: bool, *, as_json: bool) -> int
     text = f"{out}: {'trained' if trained else 'untrained'}, model {fingerprint}"
     sys.stdout.write((json.dumps(result) if as_json else text) + "\n")
     return 0
-
-
-def _seed(text: str) -> int:
-    seed = int(text)
-    if not 0 <= seed < 2**63:
-        raise argparse.ArgumentTypeError(f"a seed lies between 0 and 2**63 - 1, got {text}")
-    return seed
 
 
 if __name__ == "__main__":

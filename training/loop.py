@@ -103,7 +103,7 @@ def train(run: Run, *, resume: bool = False) -> Progress:
     if writes:
         if not resume:
             run.folder.create(recipe, run.facts())
-        run.folder.open_log(progress.steps_done)
+        run.folder.open_log(progress.steps_done, in_epoch=progress.step_in_epoch > 0)
     images_per_step = recipe.num_identities * recipe.num_images
     bar = tqdm(
         total=recipe.epochs * steps_per_epoch * images_per_step,
@@ -112,6 +112,7 @@ def train(run: Run, *, resume: bool = False) -> Progress:
         disable=not (writes and run.habits.show_progress),
     )
     phase: Phase | None = None
+    timer = _SaveTimer(run.habits.save_every_s)
     with stop_signal() as stop_asked, bar:
         while progress.epoch < recipe.epochs:
             bar.set_description(f"epoch {progress.epoch + 1}/{recipe.epochs}")
@@ -120,7 +121,7 @@ def train(run: Run, *, resume: bool = False) -> Progress:
                 phase = None
                 gc.collect()  # the old phase's gradient hooks go before the new one's come
                 phase = Phase(learner, frozen=frozen)
-            progress = _train_epoch(run, learner, phase, sampler, crops, progress, bar, stop_asked)
+            progress = _train_epoch(run, learner, phase, sampler, crops, progress, bar, timer, stop_asked)
             if writes and _is_due(recipe, progress.epoch):
                 progress = _validate(run, learner, progress)
             if writes and (not run.habits.save_every_s or progress.epoch == recipe.epochs):
@@ -140,6 +141,7 @@ def _train_epoch(
     crops: Crops,
     progress: Progress,
     bar: "tqdm[Any]",
+    timer: "_SaveTimer",
     stop_asked: Callable[[], bool],
 ) -> Progress:
     """The steps of an epoch that are left; the progress at the start of the next."""
@@ -150,7 +152,6 @@ def _train_epoch(
         -1, recipe.num_identities * recipe.num_images
     )
     batches = batches[:, distributed.share(batches.shape[1])]
-    last_save = time.monotonic()
     for positions, images in zip(batches, crops.batches(batches), strict=True):
         rng = np.random.default_rng([1, run.seed, epoch, progress.step_in_epoch])
         rate = learning_rate_at(
@@ -172,13 +173,33 @@ def _train_epoch(
             if distributed.rank() == 0:
                 run.folder.log("step", progress.steps_done, values)
         stop = distributed.any_process(stop_asked())
-        late = run.habits.save_every_s and time.monotonic() - last_save > run.habits.save_every_s
-        if (stop or late) and distributed.rank() == 0:
+        if (stop or timer.is_due()) and distributed.rank() == 0:
             _save(run, learner, progress)
-            last_save = time.monotonic()
         if stop:
             raise StoppedError
     return replace(progress, epoch=epoch + 1, step_in_epoch=0)
+
+
+class _SaveTimer:
+    """Says when so many seconds have passed since it last said so; with 0 never."""
+
+    def __init__(self, every_s: float) -> None:
+        self._every_s = every_s
+        self._last_s = time.monotonic()
+
+    def is_due(self) -> bool:
+        if not self._every_s or time.monotonic() - self._last_s <= self._every_s:
+            return False
+        self._last_s = time.monotonic()
+        return True
+
+
+def _require_finite(learner: Learner, progress: Progress) -> None:
+    """No checkpoint and no state is written of a network that is lost."""
+    if not all(bool(tensor.isfinite().all()) for tensor in learner.network.state_dict().values()):
+        raise TrainingError(
+            f"the weights are not finite after {progress.steps_done} steps: lower learning_rate or set clip_norm"
+        )
 
 
 def _values(terms: dict[str, Tensor], theta: Tensor, learning_rate: float, epoch: int) -> dict[str, float]:
@@ -194,6 +215,7 @@ def _validate(run: Run, learner: Learner, progress: Progress) -> Progress:
     """Scores the network, and keeps it if it is the best so far."""
     if run.data.validation is None:
         return progress
+    _require_finite(learner, progress)
     figures = asdict(validate(learner, run.data.validation))
     run.folder.log("validation", progress.steps_done, {"epoch": progress.epoch - 1, **figures})
     best = progress.best
@@ -205,6 +227,7 @@ def _validate(run: Run, learner: Learner, progress: Progress) -> Progress:
 
 
 def _save(run: Run, learner: Learner, progress: Progress) -> None:
+    _require_finite(learner, progress)
     scaled = replace(progress, loss_scale=learner.scaler.state_dict() or None)
     save_run_state(run.folder.state, learner.network, learner.objective, learner.optimizer, scaled)
     _save_checkpoint(run.folder.last, run, learner, progress)

@@ -68,11 +68,15 @@ class RunFolder:
         except (KeyError, TypeError, ValueError, RecipeError) as error:
             raise RunFolderError(f"{self._run} cannot be used: {error}") from None
 
-    def open_log(self, step: int) -> None:
-        """Opens the logs of a run that has completed `step` steps; what they hold of later ones was lost, and goes."""
-        lines = self._log.read_text("utf-8").splitlines(keepends=True) if self._log.exists() else []
+    def open_log(self, step: int, *, in_epoch: bool = False) -> None:
+        """Opens the logs of a run whose state has completed `step` steps; what they hold of later times goes.
+
+        Within an epoch the validation after the step, if that was the epoch's last, is still to come.
+        """
+        lines = self._log.read_text("utf-8").splitlines() if self._log.exists() else []
         with whole_file(self._log) as temporary:
-            temporary.write_text("".join(line for line in lines if _step_of(line) <= step), "utf-8")
+            kept = [line for line in lines if _is_kept(line, step, in_epoch=in_epoch)]
+            temporary.write_text("".join(f"{line}\n" for line in kept), "utf-8")
         self._tensorboard = SummaryWriter(str(self.path / "tensorboard"), purge_step=step + 1)
 
     def log(self, event: str, step: int, values: Mapping[str, float]) -> None:
@@ -89,11 +93,12 @@ class RunFolder:
             self._tensorboard.close()
 
 
-def _step_of(line: str) -> float:
+def _is_kept(line: str, step: int, *, in_epoch: bool) -> bool:
     try:
-        return float(json.loads(line)["step"])
+        entry = json.loads(line)
+        return bool(entry["step"] < step or (entry["step"] == step and (entry["event"] == "step" or not in_epoch)))
     except (ValueError, KeyError, TypeError):
-        return float("inf")  # the line that a kill cut off
+        return False  # the line that a kill cut off
 
 
 def _version(package: str) -> str | None:

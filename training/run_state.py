@@ -70,10 +70,14 @@ def load_run_state(path: Path, network: nn.Module, objective: nn.Module, optimiz
         tensors = safetensors.torch.load_file(path)
         network.load_state_dict(_below(tensors, "network."))
         objective.load_state_dict(_below(tensors, "objective."))
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         state: dict[int, dict[str, Tensor]] = {}
         for name, tensor in _below(tensors, "optimizer.").items():
             index, moment = name.split(".")
-            state.setdefault(int(index), {})[moment] = tensor
+            # Laid out in memory as its parameter (channels last): the fused kernel goes through both side by side.
+            same_shape = tensor.shape == parameters[int(index)].shape
+            laid_out = torch.empty_like(parameters[int(index)]).copy_(tensor) if same_shape and tensor.ndim else tensor
+            state.setdefault(int(index), {})[moment] = laid_out.detach()
         groups = optimizer.state_dict()["param_groups"]
         optimizer.load_state_dict({"state": state, "param_groups": groups})
     except FileNotFoundError:

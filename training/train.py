@@ -25,6 +25,7 @@ from model.embedder import EmbeddingError, pick_device
 from model.image import ImageError
 from model.pretrained import PretrainedError
 from training import distributed
+from training.arguments import at_least_one, not_negative, seed
 from training.data import TrainingData, training_data
 from training.datasets.opening import open_data
 from training.loop import Habits, Run, StoppedError, TrainingError, train
@@ -82,11 +83,12 @@ def main() -> int:
         parser.error(str(error))
     except _FAILURES as error:
         return _fail(str(error))
+    else:
+        if distributed.rank() == 0:
+            _report(folder, progress, as_json=args.json)
+        return 0
     finally:
         distributed.leave()
-    if distributed.rank() == 0:
-        _report(folder, progress, as_json=args.json)
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -97,14 +99,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, required=True, help="a manifest, or a folder per identity")
     parser.add_argument("--out", type=Path, required=True, help="the folder of the run")
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
-    parser.add_argument("--seed", type=int, help="of weights, batches and augmentation (default 0)")
+    parser.add_argument("--seed", type=seed, help="of weights, batches and augmentation (default 0)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    parser.add_argument("--log-every", type=int, default=Habits.log_every, help="steps between two lines of the log")
     parser.add_argument(
-        "--save-every", type=float, default=Habits.save_every_s, metavar="SECONDS",
+        "--log-every", type=at_least_one, default=Habits.log_every, help="steps between two lines of the log"
+    )
+    parser.add_argument(
+        "--save-every", type=not_negative, default=Habits.save_every_s, metavar="SECONDS",
         help="between two saved states; 0 saves after every epoch instead",
     )  # fmt: skip
-    parser.add_argument("--cache-gb", type=float, default=Habits.cache_gb, help="memory for prepared images")
+    parser.add_argument("--cache-gb", type=not_negative, default=Habits.cache_gb, help="memory for prepared images")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object, as the last line")
     group = parser.add_argument_group("recipe", "fields that differ from the recipe's; in brackets sanet_paper's")

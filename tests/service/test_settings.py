@@ -69,3 +69,11 @@ def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("SANET_CHECKPOINT", "")
     with pytest.raises(SettingsError, match="SANET_CHECKPOINT is not set"):
         Settings.from_environment()
+
+
+def test_the_heldout_set_is_a_path_and_empty_counts_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings.from_environment().heldout is None
+    monkeypatch.setenv("SANET_HELDOUT", "")
+    assert Settings.from_environment().heldout is None
+    monkeypatch.setenv("SANET_HELDOUT", "uav/manifest.csv")
+    assert Settings.from_environment().heldout == Path("uav/manifest.csv")

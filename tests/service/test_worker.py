@@ -1,12 +1,16 @@
 import threading
+import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from model.checkpoint import load_checkpoint
 from model.embedder import Embedder, EmbeddingError, Embeddings
-from service.worker import EmbeddingWorker, QueueFullError, TooManyImagesError
+from service.worker import Admission, EmbeddingWorker, QueueFullError, TooManyImagesError
+from tests.conftest import picture
 
 
 class Gate(Embedder):
@@ -141,3 +145,107 @@ def test_closing_cancels_what_waits(gate: Gate) -> None:
     worker.close()
     assert waiting.cancelled()
     assert worker.admit(1, urgent=False).submit(image(2)).cancelled()
+
+
+def test_a_batch_of_the_services_own_has_the_numbers_of_the_embedder(small_checkpoint: Path) -> None:
+    embedder = Embedder(load_checkpoint(small_checkpoint))
+    pictures = np.stack([embedder.card.preprocessing(picture(seed)) for seed in range(9)])
+    own = [pictures[:5], pictures[5:]]
+    expected = [embedder.embed_prepared(batch) for batch in own]
+    worker = EmbeddingWorker(embedder, capacity=8, max_batch=4)
+    with worker.admit(4, urgent=True) as urgent, worker.admit(4, urgent=False) as patient:
+        jobs = [admission.submit(pictures[i]) for i in range(4) for admission in (urgent, patient)]
+        results = [worker.embed_batch(batch) for batch in own]
+        for result, embeddings in zip(results, expected, strict=True):
+            np.testing.assert_array_equal(result.result(10).embedding, embeddings.embedding, strict=True)
+            np.testing.assert_array_equal(result.result(10).theta, embeddings.theta, strict=True)
+        for job in jobs:
+            job.result(10)
+    worker.close()
+
+
+def test_a_batch_of_the_services_own_goes_last_and_whole(worker: EmbeddingWorker, gate: Gate) -> None:
+    busy(worker, gate)
+    own = [worker.embed_batch(np.stack([image(value) for value in values])) for values in (range(20, 26), [30])]
+    with worker.admit(4, urgent=False) as patient, worker.admit(3, urgent=True) as urgent:  # it takes no place
+        futures = [patient.submit(image(value)) for value in (1, 2, 3, 4)]
+        futures += [urgent.submit(image(value)) for value in (11, 12, 13)]
+        gate.open.set()
+        for future in futures:
+            future.result(10)
+    assert [batch.result(10).embedding.tolist() for batch in own] == [[[v] for v in range(20, 26)], [[30]]]
+    assert gate.batches == [[0], [11, 12, 13, 1], [2, 3, 4], [20, 21, 22, 23, 24, 25], [30]]
+
+
+class Stream(Gate):
+    """While a batch of 1s is embedded the next such job comes: there is always one that waits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.admission: Admission | None = None
+
+    def embed_prepared(self, images: NDArray[np.uint8]) -> Embeddings:
+        if self.admission is not None and len(self.batches) < 200:
+            self.admission.submit(image(1))
+        return super().embed_prepared(images)
+
+
+@pytest.mark.parametrize("urgent", [True, False])
+def test_a_batch_of_the_services_own_does_not_starve(urgent: bool) -> None:
+    stream = Stream()
+    worker = EmbeddingWorker(stream, capacity=512, max_batch=4)
+    busy(worker, stream)
+    with worker.admit(500, urgent=urgent) as stream.admission:
+        stream.admission.submit(image(1))
+        own = [worker.embed_batch(np.stack([image(value)] * 2)) for value in (21, 22, 23)]
+        stream.open.set()
+        for batch in own:
+            batch.result(10)
+        worker.close()
+    kinds = "".join("j" if batch[0] < 20 else "o" for batch in stream.batches)
+    between = [len(jobs) for jobs in kinds.split("o")[:3]]
+    assert min(between) >= 5  # the jobs go first
+    assert max(between) <= 12  # a share of a tenth, if all that comes is jobs
+
+
+def test_a_failure_of_the_services_own_batch_is_its_own(worker: EmbeddingWorker, gate: Gate) -> None:
+    busy(worker, gate)
+    bad = worker.embed_batch(np.stack([image(value) for value in (1, 255, 2)]))
+    good = worker.embed_batch(np.stack([image(3)]))
+    gate.open.set()
+    with pytest.raises(EmbeddingError, match="poison"):
+        bad.result(10)
+    assert good.result(10).embedding.tolist() == [[3]]
+    assert gate.batches == [[0], [1, 255, 2], [3]]  # it is not tried one by one: its numbers would be others
+    with worker.admit(1, urgent=True) as admission:
+        assert admission.submit(image(4)).result(10).embedding.tolist() == [4]
+
+
+def test_closing_cancels_the_services_own_batches(gate: Gate) -> None:
+    worker = EmbeddingWorker(gate, capacity=8, max_batch=4)
+    under_way = worker.embed_batch(np.stack([image(1)]))
+    assert gate.entered.wait(10)
+    waiting = [worker.embed_batch(np.stack([image(value)])) for value in (2, 3)]
+    opening = threading.Thread(target=lambda: open_when_closing(worker, gate))
+    opening.start()
+    worker.close()
+    opening.join()
+    assert under_way.result(0).embedding.tolist() == [[1]]
+    assert all(batch.cancelled() for batch in waiting)
+    assert worker.embed_batch(np.stack([image(4)])).cancelled()
+    assert gate.batches == [[1]]
+
+
+def open_when_closing(worker: EmbeddingWorker, gate: Gate) -> None:
+    while not worker._closing:
+        time.sleep(0.001)
+    gate.open.set()
+
+
+def test_a_batch_that_was_cancelled_is_not_embedded(worker: EmbeddingWorker, gate: Gate) -> None:
+    busy(worker, gate)
+    left, wanted = (worker.embed_batch(np.stack([image(value)])) for value in (1, 2))
+    assert left.cancel()
+    gate.open.set()
+    assert wanted.result(10).embedding.tolist() == [[2]]
+    assert gate.batches == [[0], [2]]

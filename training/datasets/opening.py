@@ -4,23 +4,21 @@ from pathlib import Path
 from typing import Final
 
 from index.manifest import Manifest, ManifestError, read_manifest
+from training.datasets.dataset import Choices
 from training.datasets.folder import read_folder
+from training.datasets.registry import DATASETS
+
+KINDS: Final = (*DATASETS, "folder", "manifest")
+"""What ``--dataset`` takes, besides ``auto``."""
 
 
-def _read_manifest(path: Path) -> Manifest:
-    return read_manifest(path / "manifest.csv" if path.is_dir() else path)
-
-
-DATASETS: Final = {"folder": read_folder, "manifest": _read_manifest}
-"""Readers by the name that ``--dataset`` takes."""
-
-
-def open_data(path: Path, dataset: str = "auto") -> Manifest:
-    """Reads a data set: a manifest, a folder with a ``manifest.csv``, or a folder per identity.
+def open_data(path: Path, kind: str = "auto", choices: Choices | None = None) -> Manifest:
+    """Reads a data set: one of the field's, a folder per identity, or a manifest.
 
     Args:
-        path: a file or a folder.
-        dataset: one of `DATASETS`; ``auto`` looks what is there.
+        path: a file, or a folder.
+        kind: one of `KINDS`; ``auto`` looks what is there.
+        choices: what the data set's protocol leaves open.
 
     Raises:
         ManifestError: it is not what it should be; the message says what was looked for.
@@ -28,6 +26,23 @@ def open_data(path: Path, dataset: str = "auto") -> Manifest:
     """
     if not path.exists():
         raise ManifestError(f"there is nothing at {path}: expected a manifest or a folder")
-    if dataset == "auto":
-        dataset = "folder" if path.is_dir() and not (path / "manifest.csv").is_file() else "manifest"
-    return DATASETS[dataset](path)
+    kind = detect(path) if kind == "auto" else kind
+    if kind in DATASETS:
+        return DATASETS[kind].read(path, choices or Choices())
+    if kind == "folder":
+        return read_folder(path)
+    return read_manifest(path)
+
+
+def detect(path: Path) -> str:
+    """Which of `KINDS` lies at a path: a manifest goes before all, a folder per identity is the last guess.
+
+    Raises:
+        ManifestError: it looks like several data sets.
+    """
+    if not path.is_dir() or (path / "manifest.csv").is_file():
+        return "manifest"
+    found = [dataset.name for dataset in DATASETS.values() if dataset.lies_in(path)]
+    if len(found) > 1:
+        raise ManifestError(f"{path} looks like {' and '.join(found)}: choose one with --dataset")
+    return found[0] if found else "folder"

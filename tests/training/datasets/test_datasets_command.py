@@ -1,0 +1,89 @@
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from index.manifest import read_manifest
+from tests.training.datasets import layouts
+from training.datasets.__main__ import main
+
+
+def command(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    monkeypatch.setattr(sys, "argv", ["training.datasets", *map(str, arguments)])
+    return main()
+
+
+def described(capsys: pytest.CaptureFixture[str]) -> dict[tuple[str, str], dict[str, Any]]:
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    return {(row["split"], row["role"]): row for row in rows}
+
+
+def test_describe_counts_beside_what_was_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    layouts.veri776(tmp_path)
+    assert command(monkeypatch, "describe", "--data", tmp_path, "--json") == 0
+    assert described(capsys)["test", "gallery"] == {
+        "split": "test",
+        "role": "gallery",
+        "num_images": 2,
+        "num_identities": 1,
+        "num_cameras": 2,
+        "published_images": 11_579,
+        "published_identities": 200,
+    }
+    assert command(monkeypatch, "describe", "--data", tmp_path, "--check") == 1
+    assert "2 [11,579]" in capsys.readouterr().out
+
+
+def test_a_role_of_none_is_the_whole_split(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    layouts.vehicleid(tmp_path)
+    command(monkeypatch, "describe", "--data", tmp_path, "--json")
+    row = described(capsys)["test_1600", ""]
+    assert (row["num_images"], row["num_identities"], row["published_images"]) == (9, 3, 12_995)
+
+
+@pytest.mark.parametrize("below", ["", "elsewhere"])
+def test_convert_writes_a_manifest_that_reads_the_same(
+    below: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    layouts.vehicleid(tmp_path / "set")
+    out = tmp_path / below / "vehicleid.csv"
+    assert command(monkeypatch, "convert", "--data", tmp_path / "set", "--out", out, "--seed", 4, "--json") == 0
+    result = json.loads(capsys.readouterr().out)
+    manifest = read_manifest(out)
+    assert result["num_images"] == len(manifest.entries) == 21
+    assert all(manifest.path_of(entry).is_file() for entry in manifest.entries)
+    assert (manifest.protocol.num_draws, manifest.protocol.info) == (10, {"draw_seed": 4})
+
+
+def test_the_same_seed_gives_the_same_hash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    layouts.vru(tmp_path / "set")
+    hashes = []
+    for number, seed in enumerate((0, 0, 1)):
+        out = tmp_path / f"{number}.csv"
+        command(monkeypatch, "convert", "--data", tmp_path / "set", "--out", out, "--seed", seed, "--json")
+        hashes.append(json.loads(capsys.readouterr().out)["sha256"])
+    assert hashes[0] == hashes[1] != hashes[2]
+
+
+def test_a_wrong_folder_is_told_what_was_expected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(monkeypatch, "describe", "--data", tmp_path, "--dataset", "veri776") == 1
+    assert "expected image_train, image_query, image_test in it" in capsys.readouterr().err
+
+
+def test_two_data_sets_in_one_folder_are_not_guessed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    layouts.veri776(tmp_path)
+    layouts.market1501(tmp_path)
+    assert command(monkeypatch, "describe", "--data", tmp_path) == 1
+    assert "veri776 and market1501" in capsys.readouterr().err

@@ -1,0 +1,582 @@
+"""Whole runs: they learn, they can be stopped and killed at any moment, and end as if nothing had happened."""
+
+import copy
+import dataclasses
+import math
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+import torchvision
+from torch import Tensor
+
+from index.evaluation import evaluate
+from model.checkpoint import load_checkpoint, read_card
+from model.embedder import Embedder
+from tests.conftest import picture
+from tests.training.runs import (
+    ROOT,
+    SMALL,
+    log_of,
+    small_recipe,
+    small_run,
+    tensorboard_of,
+    train_main,
+    write_vehicles,
+)
+from training import loop
+from training.learner import Phase, build_learner
+from training.loop import StoppedError, TrainingError, train
+from training.recipe import Recipe
+from training.run_folder import RunFolder
+from training.run_state import Progress
+from training.validation import Figures, validate
+
+LOSS_TERMS = ("id_g", "id_td", "id_lr", "triplet_g", "triplet_t", "triplet_d", "triplet_l", "triplet_r", "triplet_ss")
+ALIGNMENT = ("theta_det_mean", "theta_det_min", "rotation_spread_deg", "outside_share")
+STEPS_PER_EPOCH = 3
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_vehicles(tmp_path_factory.mktemp("vehicles"))
+
+
+def outcome(out: Path) -> tuple[str, str, str]:
+    """What a run leaves behind: the log's text and two models."""
+    best, last = (read_card(out / f"{name}.safetensors").fingerprint for name in ("best", "last"))
+    return (out / "log.jsonl").read_text("utf-8"), best, last
+
+
+# --- a run that learns
+
+
+@pytest.fixture(scope="module")
+def learnt(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a SANet that learns its eight vehicles by heart, from scratch, in 12 steps."""
+    recipe = small_recipe(
+        architecture="sanet", num_identities=8, epochs=6, max_steps_per_epoch=0, validate_every=3, jitter_p=0.0,
+        erasing_p=0.0,
+    )  # fmt: skip
+    out = tmp_path_factory.mktemp("learnt") / "run"
+    run = small_run(data, out, recipe)
+    learner = build_learner(recipe, 8, 0, torch.device("cpu"))
+    assert run.data.validation is not None
+    assert validate(learner, run.data.validation).cmc1 < 0.8
+    progress = train(run)
+    assert progress.steps_done == 6 * 2
+    assert progress.best is not None
+    assert progress.best["cmc1"] == 1.0
+    return out
+
+
+def test_eight_vehicles_are_learnt_by_heart(learnt: Path) -> None:
+    found = log_of(learnt, "validation")
+    assert [line["epoch"] for line in found] == [2, 5]
+    assert [line["step"] for line in found] == [6, 12]
+    assert found[-1]["cmc1"] == 1.0
+    steps = log_of(learnt, "step")
+    assert [line["step"] for line in steps] == list(range(1, 13))
+    assert [line["epoch"] for line in steps] == [step // 2 for step in range(12)]
+    assert steps[-1]["total"] < 0.2 * steps[0]["total"]
+
+
+def test_the_log_holds_every_term_and_how_the_alignment_does(learnt: Path) -> None:
+    for line in log_of(learnt, "step"):
+        assert set(line) == {"event", "step", "epoch", "learning_rate", "total", *LOSS_TERMS, *ALIGNMENT}
+        assert line["total"] == pytest.approx(sum(line[name] for name in LOSS_TERMS), rel=1e-5)
+        assert all(math.isfinite(value) for name, value in line.items() if name != "event")
+    first, last = log_of(learnt, "step")[0], log_of(learnt, "step")[-1]
+    # Untrained it aligns nothing; what has been learnt is small, but it is no longer that.
+    assert (first["theta_det_mean"], first["outside_share"]) == (1.0, 0.0)
+    assert last["theta_det_mean"] != 1.0
+    assert last["rotation_spread_deg"] > 0
+    for line in log_of(learnt, "validation"):
+        assert set(line) == {"event", "step", "epoch", "cmc1", "cmc5", "map", "minp"}
+
+
+def test_tensorboard_shows_what_the_log_holds(learnt: Path) -> None:
+    expected: dict[str, list[tuple[int, float]]] = {}
+    for line in log_of(learnt):
+        for name in line.keys() - {"event", "step"}:
+            expected.setdefault(f"{line['event']}/{name}", []).append((line["step"], line[name]))
+    found = tensorboard_of(learnt)
+    assert found.keys() == expected.keys()
+    for tag, points in expected.items():
+        np.testing.assert_allclose(found[tag], points, rtol=1e-6)
+
+
+def test_the_learning_rate_warms_up_and_falls_to_zero(learnt: Path) -> None:
+    found = [line["learning_rate"] for line in log_of(learnt, "step")]
+    warm_up = [1e-3 * (step + 1) / 2 for step in range(2)]
+    cosine = [1e-3 * (1 + math.cos(math.pi * step / 10)) / 2 for step in range(10)]
+    assert found == pytest.approx([*warm_up, *cosine])
+
+
+def test_best_has_the_figures_of_the_best_validation(learnt: Path, data: Path) -> None:
+    best = max(log_of(learnt, "validation"), key=lambda line: (line["cmc1"], line["map"]))
+    checkpoint = load_checkpoint(learnt / "best.safetensors")
+    assert checkpoint.card.training["num_steps"] == best["step"]
+    task = small_run(data, learnt, small_recipe()).data.validation
+    assert task is not None
+    again = evaluate(task, checkpoint.card.preprocessing, Embedder(checkpoint).embed_prepared)
+    figures = (again.cmc(1), again.cmc(5), again.map, again.minp)
+    assert figures == pytest.approx([best[name] for name in ("cmc1", "cmc5", "map", "minp")], abs=1e-9)
+
+
+def test_last_is_the_last_step(learnt: Path) -> None:
+    state = safetensors.torch.load_file(learnt / "state.safetensors")
+    last = load_checkpoint(learnt / "last.safetensors")
+    assert last.card.training["num_steps"] == 12
+    for name, tensor in last.network.state_dict().items():
+        assert torch.equal(tensor, state[f"network.{name}"])
+
+
+def test_the_checkpoints_say_what_they_were_trained_on(learnt: Path) -> None:
+    for name in ("best", "last"):
+        card = read_card(learnt / f"{name}.safetensors")
+        assert card.trained
+        assert card.training["data"] == "vehicles"
+        assert card.training["seed"] == 0
+        assert card.training["recipe"] == dataclasses.asdict(RunFolder(learnt).read()[0])
+        assert (card.config, card.preprocessing.size_px) == (small_recipe(architecture="sanet").network_config(), 32)
+
+
+def test_a_trained_checkpoint_embeds(learnt: Path) -> None:
+    embedder = Embedder(load_checkpoint(learnt / "best.safetensors"))
+    embedding, theta = embedder.embed([picture(1), picture(2, 90, 30)])
+    assert embedding.shape == (2, 2560)
+    assert theta.shape == (2, 2, 3)
+    assert not np.array_equal(embedding[0], embedding[1])
+
+
+# --- what a run depends on
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a small run by command, with all augmentation, that nothing ever stopped."""
+    out = tmp_path_factory.mktemp("uninterrupted") / "run"
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        assert train_main(monkeypatch, "--data", data, "--out", out, *SMALL) == 0
+    return out
+
+
+def test_the_same_seed_gives_the_same_run_whatever_its_habits(data: Path, uninterrupted: Path, tmp_path: Path) -> None:
+    torch.rand(5)
+    train(small_run(data, tmp_path, small_recipe(), cache_gb=0.0, save_every_s=0.0))
+    assert outcome(tmp_path) == outcome(uninterrupted)
+    assert len(log_of(tmp_path, "step")) == 2 * STEPS_PER_EPOCH
+    assert len(log_of(tmp_path, "validation")) == 2
+
+
+def test_another_seed_is_another_run(data: Path, uninterrupted: Path, tmp_path: Path) -> None:
+    train(small_run(data, tmp_path, small_recipe(validation="none"), seed=1))
+    for one, another in zip(log_of(tmp_path, "step"), log_of(uninterrupted, "step"), strict=True):
+        assert (one["step"], one["learning_rate"]) == (another["step"], another["learning_rate"])
+        assert one["total"] != another["total"]
+
+
+def test_every_step_draws_its_augmentation_anew(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[float] = []
+    step = Phase.step
+
+    def drawing(phase: Phase, images: Tensor, labels: Tensor, rate: float, rng: np.random.Generator) -> Any:
+        drawn.append(copy.deepcopy(rng).random())
+        return step(phase, images, labels, rate, rng)
+
+    monkeypatch.setattr(Phase, "step", drawing)
+    for seed in (0, 1):
+        train(small_run(data, tmp_path / str(seed), small_recipe(validation="none"), seed))
+    assert len(set(drawn)) == len(drawn) == 2 * 2 * STEPS_PER_EPOCH
+
+
+def test_torchs_own_random_numbers_go_on_as_if_nothing_was(data: Path, tmp_path: Path) -> None:
+    before = torch.random.get_rng_state()
+    train(small_run(data, tmp_path, small_recipe(epochs=1, validation="none", max_steps_per_epoch=1)))
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_only_every_nth_step_is_logged_if_asked(data: Path, tmp_path: Path) -> None:
+    train(small_run(data, tmp_path, small_recipe(epochs=2, validation="none"), log_every=2))
+    assert [(line["step"], line["epoch"]) for line in log_of(tmp_path)] == [(2, 0), (4, 1), (6, 1)]
+
+
+def test_a_validation_comes_every_nth_epoch_and_at_the_end(data: Path, tmp_path: Path) -> None:
+    train(small_run(data, tmp_path, small_recipe(epochs=3, validate_every=2, max_steps_per_epoch=1)))
+    assert [(line["epoch"], line["step"]) for line in log_of(tmp_path, "validation")] == [(1, 2), (2, 3)]
+
+
+def test_without_a_validation_the_last_step_is_the_best(data: Path, tmp_path: Path) -> None:
+    progress = train(small_run(data, tmp_path, small_recipe(validation="none", epochs=1, max_steps_per_epoch=2)))
+    assert progress == Progress(2, epoch=1)
+    assert log_of(tmp_path, "validation") == []
+    best, last = (read_card(tmp_path / f"{name}.safetensors") for name in ("best", "last"))
+    assert best == last
+    assert best.trained
+
+
+# --- stopping and going on
+
+
+def at_step(step: int, act: Callable[[], object]) -> Callable[[Phase, Any, Any, float, Any], Any]:
+    """`Phase.step`, in whose middle something happens the `step`th time."""
+    original, numbers = Phase.step, count(1)
+
+    def stepped(phase: Phase, images: Tensor, labels: Tensor, rate: float, rng: np.random.Generator) -> Any:
+        if next(numbers) == step:
+            act()
+        return original(phase, images, labels, rate, rng)
+
+    return stepped
+
+
+def resume(monkeypatch: pytest.MonkeyPatch, data: Path, out: Path) -> None:
+    assert train_main(monkeypatch, "--data", data, "--out", out, "--resume", "--quiet", "--log-every", 1) == 0
+
+
+# In the middle of an epoch, and in the last step of one, before it is validated.
+@pytest.mark.parametrize(("step", "sent"), [(2, signal.SIGINT), (3, signal.SIGTERM)])
+def test_a_signal_finishes_the_step_and_saves_and_the_run_goes_on_from_there(
+    step: int,
+    sent: signal.Signals,
+    data: Path,
+    uninterrupted: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    out = tmp_path / "run"
+    with monkeypatch.context() as patched:
+        patched.setattr(Phase, "step", at_step(step, lambda: os.kill(os.getpid(), sent)))
+        assert train_main(patched, "--data", data, "--out", out, *SMALL) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    last_line = said.err.splitlines()[-1]
+    assert last_line == (
+        f"training.train: stopped; the same command with --resume goes on from {out / 'state.safetensors'}"
+    )
+    assert log_of(out, "step")[-1]["step"] == step
+    assert read_card(out / "last.safetensors").training["num_steps"] == step
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
+    resume(monkeypatch, data, out)
+    assert outcome(out) == outcome(uninterrupted)
+
+
+def test_a_second_signal_does_not_wait_for_the_step(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def twice() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(Phase, "step", at_step(1, twice))
+    with pytest.raises(KeyboardInterrupt):
+        train(small_run(data, tmp_path, small_recipe()))
+    assert not (tmp_path / "state.safetensors").exists()
+
+
+def test_what_a_finished_run_left_is_not_touched_by_going_on(
+    data: Path, uninterrupted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(uninterrupted, tmp_path / "run")
+    resume(monkeypatch, data, tmp_path / "run")
+    assert outcome(tmp_path / "run") == outcome(uninterrupted)
+    assert "6 steps, validation CMC-1" in capsys.readouterr().out
+
+
+class Killed(BaseException):
+    """As sudden as a kill, but in this process."""
+
+
+def kill_now(*_: object) -> None:
+    raise Killed
+
+
+def killed(run: loop.Run) -> None:
+    with pytest.raises(Killed):
+        train(run)
+    run.folder.close()
+
+
+def test_a_kill_between_a_validation_and_the_next_state_repeats_it_without_a_trace(
+    data: Path, uninterrupted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(Phase, "step", at_step(4, kill_now))
+        # The state is saved after each step: the last one before the kill is that of the first epoch's last step.
+        killed(small_run(data, tmp_path, small_recipe(), save_every_s=1e-9))
+    assert [line["event"] for line in log_of(tmp_path)] == ["step", "step", "step", "validation"]
+    train(small_run(data, tmp_path, small_recipe()), resume=True)
+    assert outcome(tmp_path) == outcome(uninterrupted)
+
+
+class Clock:
+    """Instead of `time`: each step takes a second."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def saved_at(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """After how many steps a state was saved, where each step takes a second."""
+    clock, found, step = Clock(), list[int](), Phase.step
+    monkeypatch.setattr(loop, "time", clock)
+
+    def stepped(*arguments: Any) -> Any:
+        clock.now += 1
+        return step(*arguments)
+
+    monkeypatch.setattr(Phase, "step", stepped)
+    monkeypatch.setattr(loop, "save_run_state", lambda *arguments: found.append(arguments[-1].steps_done))
+    monkeypatch.setattr(loop, "save_checkpoint", lambda *_: None)
+    return found
+
+
+def test_with_zero_seconds_a_state_is_saved_after_every_epoch(data: Path, tmp_path: Path, saved_at: list[int]) -> None:
+    train(small_run(data, tmp_path, small_recipe(validation="none"), save_every_s=0.0))
+    assert saved_at == [3, 6]
+
+
+def test_a_state_is_saved_every_so_many_seconds_in_the_middle_of_an_epoch_too(
+    data: Path, tmp_path: Path, saved_at: list[int]
+) -> None:
+    recipe = small_recipe(validation="none", epochs=1, max_steps_per_epoch=0, num_identities=2)
+    train(small_run(data, tmp_path, recipe, save_every_s=2.5))
+    assert saved_at == [3, 6, 8]
+
+
+def test_a_state_is_saved_every_so_many_seconds_however_short_the_epochs_are(
+    data: Path, tmp_path: Path, saved_at: list[int]
+) -> None:
+    train(small_run(data, tmp_path, small_recipe(validation="none", max_steps_per_epoch=1, epochs=9), save_every_s=3.5))
+    assert saved_at == [4, 8, 9]
+
+
+# --- the best
+
+
+def found_in_turn(monkeypatch: pytest.MonkeyPatch, *found: tuple[float, float]) -> None:
+    """Each validation finds the next CMC-1 and mAP."""
+    figures = iter([Figures(cmc1, 1.0, map_, 0.0) for cmc1, map_ in found])
+    monkeypatch.setattr(loop, "validate", lambda *_: next(figures))
+
+
+def test_the_best_has_the_highest_cmc1_then_map_and_came_first(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found_in_turn(monkeypatch, (0.5, 0.9), (0.7, 0.6), (0.7, 0.65), (0.7, 0.65), (0.6, 0.99))
+    recipe = small_recipe(epochs=5, max_steps_per_epoch=1)
+    progress = train(small_run(data, tmp_path, recipe))
+    assert progress.best == {"epoch": 2, "cmc1": 0.7, "cmc5": 1.0, "map": 0.65, "minp": 0.0}
+    assert read_card(tmp_path / "best.safetensors").training["num_steps"] == 3
+    assert read_card(tmp_path / "last.safetensors").training["num_steps"] == 5
+
+
+def test_a_resumed_run_remembers_its_best(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found_in_turn(monkeypatch, (0.9, 0.9), (0.8, 0.8), (0.7, 0.7))
+    recipe = small_recipe(epochs=3, max_steps_per_epoch=1)
+    with monkeypatch.context() as patched:
+        patched.setattr(Phase, "step", at_step(2, lambda: os.kill(os.getpid(), signal.SIGINT)))
+        with pytest.raises(StoppedError):
+            train(small_run(data, tmp_path, recipe))
+    progress = train(small_run(data, tmp_path, recipe), resume=True)
+    assert progress.best is not None
+    assert progress.best["epoch"] == 0
+    assert read_card(tmp_path / "best.safetensors").training["num_steps"] == 1
+
+
+# --- a real process, killed
+
+
+def start(data: Path, out: Path) -> "subprocess.Popen[bytes]":
+    """A run of the command that saves after every epoch."""
+    command = ("-m", "training.train", "--data", data, "--out", out, *SMALL, "--save-every", 0)
+    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
+    return subprocess.Popen(
+        [sys.executable, *map(str, command)],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def lines_of(out: Path) -> int:
+    log = out / "log.jsonl"
+    return log.read_bytes().count(b"\n") if log.exists() else 0
+
+
+def test_a_killed_run_ends_as_if_it_had_never_been_killed(
+    data: Path, uninterrupted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "run"
+    with start(data, out) as process:
+        # The first line of the second epoch: the state of the first is saved.
+        while lines_of(out) < STEPS_PER_EPOCH + 2 and process.poll() is None:
+            time.sleep(0.001)
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+    assert (out / "state.safetensors").exists()
+    assert lines_of(out) < 2 * (STEPS_PER_EPOCH + 1)
+    resume(monkeypatch, data, out)
+    assert outcome(out) == outcome(uninterrupted)
+
+
+@pytest.mark.trial
+def test_a_run_may_be_killed_at_any_moment(
+    data: Path, uninterrupted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin = time.monotonic()
+    assert start(data, tmp_path / "undisturbed").wait() == 0
+    duration = time.monotonic() - begin
+    assert outcome(tmp_path / "undisturbed") == outcome(uninterrupted)
+    rng = random.Random(20)
+    num_resumed = 0
+    for number in range(20):
+        out = tmp_path / str(number)
+        with start(data, out) as process:
+            # Most of the first part is Python's own start.
+            time.sleep(duration * rng.uniform(0.3, 1.0))
+            process.kill()
+        if (out / "state.safetensors").exists():
+            num_resumed += 1
+        else:
+            shutil.rmtree(out, ignore_errors=True)  # nothing to go on from
+            assert start(data, out).wait() == 0
+        resume(monkeypatch, data, out)
+        assert outcome(out) == outcome(uninterrupted)
+        shutil.rmtree(out)
+    assert num_resumed > 0
+
+
+# --- frozen epochs
+
+
+FROZEN = (*SMALL, "--frozen-epochs", 1)
+
+
+@pytest.fixture(scope="module")
+def trunk_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trunk without layer4, so that in the frozen epochs a part of the network trains."""
+    path = tmp_path_factory.mktemp("private") / "trunk.safetensors"
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(3)
+        state = torchvision.models.resnet18(weights=None).state_dict()
+    kept = {name: t for name, t in state.items() if not name.startswith(("layer4", "fc"))}
+    # Statistics that no fresh network has.
+    kept = {name: t * 0.9 + 0.01 if "running" in name else t for name, t in kept.items()}
+    safetensors.torch.save_file(kept, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def thawed(data: Path, trunk_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run with a frozen epoch and one that is not."""
+    out = tmp_path_factory.mktemp("thawed") / "run"
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        arguments = ("--data", data, "--out", out, *FROZEN, "--trunk-weights", trunk_file)
+        assert train_main(monkeypatch, *arguments) == 0
+    return out
+
+
+def moved(out: Path, recipe: Recipe) -> set[str]:
+    """What in the network is not as it was at the start."""
+    fresh = build_learner(recipe, 8, 0, torch.device("cpu")).network.state_dict()
+    found = safetensors.torch.load_file(out / "last.safetensors")
+    return {name for name, tensor in fresh.items() if not torch.equal(tensor, found[name])}
+
+
+@pytest.mark.parametrize("step", [2, 3])
+def test_frozen_epochs_thaw_the_same_wherever_the_run_was_stopped(
+    step: int, data: Path, trunk_file: Path, thawed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "run"
+    with monkeypatch.context() as patched:
+        patched.setattr(Phase, "step", at_step(step, lambda: os.kill(os.getpid(), signal.SIGINT)))
+        arguments = ("--data", data, "--out", out, *FROZEN, "--trunk-weights", trunk_file)
+        assert train_main(patched, *arguments) == 1
+    # Until the first epoch is over nothing that was loaded moves, BatchNorm's statistics included; all else does.
+    recipe, _ = RunFolder(out).read()
+    everything = set(safetensors.torch.load_file(out / "last.safetensors"))
+    assert moved(out, recipe) == {name for name in everything if name.startswith("layer4.")}
+    resume(monkeypatch, data, out)
+    assert outcome(out) == outcome(thawed)
+    assert moved(out, recipe) == everything
+
+
+def test_without_pre_trained_weights_nothing_is_frozen(data: Path, tmp_path: Path) -> None:
+    recipe = small_recipe(frozen_epochs=9, epochs=1, max_steps_per_epoch=1, validation="none")
+    train(small_run(data, tmp_path, recipe))
+    assert moved(tmp_path, recipe) == set(safetensors.torch.load_file(tmp_path / "last.safetensors"))
+
+
+def test_the_checkpoint_knows_the_weights_name_and_not_their_folder(thawed: Path, trunk_file: Path) -> None:
+    for name in ("best", "last"):
+        path = thawed / f"{name}.safetensors"
+        assert read_card(path).training["recipe"]["trunk_weights"] == "trunk.safetensors"
+        assert str(trunk_file.parent).encode() not in path.read_bytes()
+
+
+# --- what cannot go on
+
+
+def exploding(**changes: Any) -> Any:
+    return small_recipe(learning_rate=1e30, warmup_epochs=0, **changes)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(TrainingError, match=r"^the loss is (nan|inf) at step \d: lower learning_rate or set clip_norm"):
+        train(small_run(data, tmp_path / "a", exploding(validation="none")))
+    assert not list((tmp_path / "a").glob("*.safetensors"))
+    arguments = (*SMALL, "--learning-rate", 1e30, "--warmup-epochs", 0, "--validation", "none")
+    assert train_main(monkeypatch, "--data", data, "--out", tmp_path / "b", *arguments) == 1
+    assert capsys.readouterr().err.splitlines()[-1].startswith("training.train: the loss is ")
+
+
+@pytest.mark.parametrize("habits", [{"log_every": 100}, {"log_every": 100, "save_every_s": 1e-9}])
+def test_a_loss_that_is_not_finite_never_ends_in_a_checkpoint(
+    habits: dict[str, Any], data: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(TrainingError):
+        train(small_run(data, tmp_path, exploding(validation="none"), **habits))
+    for path in tmp_path.glob("*.safetensors"):
+        tensors = safetensors.torch.load_file(path)
+        assert all(bool(tensor.isfinite().all()) for tensor in tensors.values())
+
+
+def test_a_loss_that_is_not_finite_is_found_before_the_validation_stumbles_over_it(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="lower learning_rate"):
+        train(small_run(data, tmp_path, exploding(), log_every=100))
+
+
+def test_a_folder_with_a_run_in_it_is_left_alone(data: Path, uninterrupted: Path, tmp_path: Path) -> None:
+    shutil.copytree(uninterrupted, tmp_path / "run")
+    with pytest.raises(ValueError, match="is not empty: go on with --resume"):
+        train(small_run(data, tmp_path / "run", small_recipe()))
+    assert outcome(tmp_path / "run") == outcome(uninterrupted)
+
+
+def test_a_stopped_run_says_so_by_its_own_error(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Phase, "step", at_step(1, lambda: os.kill(os.getpid(), signal.SIGINT)))
+    with pytest.raises(StoppedError):
+        train(small_run(data, tmp_path, small_recipe()))

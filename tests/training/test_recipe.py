@@ -1,0 +1,142 @@
+import dataclasses
+import re
+from typing import Any, get_args
+
+import pytest
+
+from model.config import BaselineConfig, SANetConfig
+from model.preprocessing import Preprocessing
+from training.recipe import RECIPES, Recipe, RecipeError, baseline_paper, debug, sanet_paper
+
+FIELDS = {field.name: field for field in dataclasses.fields(Recipe)}
+# trunk_weights is any text: whether it names weights is found out when they are read.
+CHOICES = [name for name, field in FIELDS.items() if get_args(field.type)]
+WHOLE = [name for name, field in FIELDS.items() if field.type is int]
+REAL = [name for name, field in FIELDS.items() if field.type is float]
+
+NO_CHOICE = ["", "SANet", "float64", None, 3, ("sanet",)]
+NO_NUMBER = [-1, float("nan"), float("inf"), -float("inf"), "1", None, True, False, 1j]
+
+
+def wrong_values() -> list[tuple[str, Any]]:
+    wrong: list[tuple[str, Any]] = [(name, value) for name in CHOICES for value in NO_CHOICE]
+    wrong += [(name, value) for name in WHOLE for value in (*NO_NUMBER, 1.5, 64.0)]
+    wrong += [(name, value) for name in REAL for value in (*NO_NUMBER, -1e-9)]
+    wrong += [(name, 0) for name in ("epochs", "num_identities", "num_images", "validate_every", "num_parts")]
+    wrong += [("num_identities", 1), ("num_parts", 17), ("size_px", 16), ("size_px", 100), ("size_px", 4096)]
+    wrong += [("bn_eps", 0.0), ("bn_eps", 1.0)]
+    shares = ("flip_p", "jitter_p", "erasing_p", "label_smoothing", "brightness", "contrast", "saturation")
+    return wrong + [(name, value) for name in shares for value in (1.0001, 2)]
+
+
+def test_every_field_has_a_kind_and_help() -> None:
+    assert {*CHOICES, *WHOLE, *REAL, "trunk_weights"} == FIELDS.keys()
+    for name, field in FIELDS.items():
+        assert len(field.metadata["help"]) > 10, name
+    assert len({field.metadata["help"] for field in FIELDS.values()}) >= len(FIELDS) - 2  # three spreads are alike
+
+
+@pytest.mark.parametrize("recipe", [sanet_paper(), baseline_paper()])
+def test_the_papers_recipes_hold_the_papers_values(recipe: Recipe) -> None:
+    assert recipe.num_identities * recipe.num_images == 32
+    assert (recipe.num_identities, recipe.num_images) == (8, 4)
+    assert recipe.learning_rate == 5e-4
+    assert recipe.alignment_factor == 0.05
+    assert recipe.frozen_epochs == 10
+    assert recipe.margin == 0.3
+    assert (recipe.id_weight, recipe.triplet_weight) == (1, 1)
+    assert (recipe.size_px, recipe.backbone, recipe.num_parts, recipe.transform) == (256, "resnet50", 2, "affine")
+    assert (recipe.jitter_p, recipe.erasing_p) == (0.5, 0.5)
+    assert recipe.trunk_weights == "IMAGENET1K_V2"
+
+
+def test_the_baseline_has_the_budget_of_sanet() -> None:
+    assert baseline_paper() == dataclasses.replace(sanet_paper(), architecture="baseline")
+    assert sanet_paper().architecture == "sanet"
+
+
+def test_the_debug_recipe_is_small_and_from_scratch() -> None:
+    recipe = debug()
+    assert recipe.network_config() == SANetConfig("resnet18")
+    assert recipe.preprocessing() == Preprocessing(64)
+    assert recipe.trunk_weights == "none"
+    assert 0 < recipe.epochs * recipe.max_steps_per_epoch <= 200
+    assert recipe.validate_every < recipe.epochs
+
+
+def test_a_recipe_is_known_by_the_name_of_its_function() -> None:
+    assert {name: make() for name, make in RECIPES.items()} == {
+        "sanet_paper": sanet_paper(),
+        "baseline_paper": baseline_paper(),
+        "debug": debug(),
+    }
+
+
+@pytest.mark.parametrize(("name", "value"), wrong_values())
+def test_a_wrong_value_is_refused_by_its_fields_name(name: str, value: Any) -> None:
+    with pytest.raises(RecipeError, match=rf"^{name} must "):
+        Recipe(**{name: value})
+
+
+def test_a_refusal_says_what_came_and_what_is_possible() -> None:
+    with pytest.raises(RecipeError, match=re.escape("precision must be one of float32, bf16, fp16; got 'float64'")):
+        Recipe(precision="float64")  # type: ignore[arg-type]
+    with pytest.raises(RecipeError, match=re.escape("margin must be a number of 0 or more, got -0.3")):
+        Recipe(margin=-0.3)
+    with pytest.raises(RecipeError, match=r"num_identities must be 2 or more: a triplet needs a negative"):
+        Recipe(num_identities=1)
+
+
+def test_choices_that_do_not_go_together_are_refused() -> None:
+    with pytest.raises(RecipeError, match=r'^stride "1x1" needs bottleneck blocks, resnet18 has none'):
+        Recipe(backbone="resnet18", stride="1x1")
+
+
+@pytest.mark.parametrize("name", CHOICES)
+def test_every_choice_of_a_field_is_taken(name: str) -> None:
+    for value in get_args(FIELDS[name].type):
+        assert getattr(Recipe(**{name: value}), name) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *[(name, 1) for name in ("epochs", "num_images", "validate_every", "num_parts")],
+        ("num_identities", 2), ("num_parts", 16), ("size_px", 32), ("size_px", 2048),
+        *[(name, 0) for name in ("max_steps_per_epoch", "frozen_epochs", "warmup_epochs")],
+        *[(name, 0.0) for name in REAL if name != "bn_eps"],
+        *[(name, 1.0) for name in REAL if name != "bn_eps"],
+        ("margin", 1), ("hue", 2.5), ("learning_rate", 7.0), ("bn_eps", 1.001e-5), ("trunk_weights", "mine.pth"),
+    ],
+)  # fmt: skip
+def test_the_last_values_that_make_sense_are_taken(name: str, value: Any) -> None:
+    assert getattr(Recipe(**{name: value}), name) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("backbone", "resnet101"), ("stride", "1x1"), ("bn_eps", 1.001e-5), ("num_parts", 6),
+        ("transform", "rotation"), ("padding", "border"),
+    ],
+)  # fmt: skip
+def test_a_field_reaches_the_network(name: str, value: Any) -> None:
+    assert Recipe(**{name: value}).network_config() == dataclasses.replace(SANetConfig(), **{name: value})
+    changed = Recipe(architecture="baseline", **{name: value}).network_config()
+    known = {field.name for field in dataclasses.fields(BaselineConfig)}
+    assert changed == dataclasses.replace(BaselineConfig(), **({name: value} if name in known else {}))
+
+
+def test_the_architecture_decides_which_network_it_is() -> None:
+    assert Recipe().network_config() == SANetConfig()
+    assert Recipe(architecture="baseline").network_config() == BaselineConfig()
+
+
+def test_the_side_reaches_the_preprocessing() -> None:
+    assert Recipe().preprocessing() == Preprocessing()
+    assert Recipe(size_px=128).preprocessing() == Preprocessing(128)
+
+
+def test_a_recipe_is_a_constant() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Recipe().margin = 0.5  # type: ignore[misc]

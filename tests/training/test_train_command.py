@@ -1,0 +1,456 @@
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+import torch
+
+from index.manifest import Entry, write_manifest
+from index.protocol import Protocol
+from model.checkpoint import load_checkpoint, read_card
+from model.config import BaselineConfig
+from tests.conftest import png
+from tests.training.runs import SMALL, log_of, train_main, write_vehicles
+from training import train as train_module
+from training.crops import Crops
+from training.loop import Run
+from training.recipe import RECIPES, Recipe
+from training.run_state import Progress
+
+# One step, nothing more.
+SHORT = (*SMALL, "--epochs", 1, "--max-steps-per-epoch", 1, "--validation", "none")
+FIELDS = dataclasses.fields(Recipe)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_vehicles(tmp_path_factory.mktemp("data") / "vehicles", 4, 2)
+
+
+@pytest.fixture(scope="module")
+def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run with seed 5; not to be changed."""
+    out = tmp_path_factory.mktemp("trained") / "run"
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        assert train_main(monkeypatch, "--data", data, "--out", out, *SHORT, "--seed", 5) == 0
+    return out
+
+
+@pytest.fixture
+def runs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Run, bool]]:
+    """What is asked for, instead of training."""
+    found: list[tuple[Run, bool]] = []
+
+    def train(run: Run, *, resume: bool = False) -> Progress:
+        found.append((run, resume))
+        return Progress(1, epoch=1)
+
+    monkeypatch.setattr(train_module, "train", train)
+    return found
+
+
+def flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def another(field: "dataclasses.Field[Any]") -> Any:
+    """A value that is not the default and fits the other defaults."""
+    particular = {"size_px": 64, "num_identities": 4, "stride": "1x1", "trunk_weights": "some.pth", "num_parts": 4}
+    default: Any = field.default
+    choices = [value for value in get_args(field.type) if value != default]
+    if field.name in particular:
+        return particular[field.name]
+    return choices[0] if choices else default + 1 if field.type is int else default / 2 + 0.125
+
+
+def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    """The reason, in one line below the usage, of wrong arguments."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as exit_:
+        train_main(monkeypatch, *arguments)
+    assert exit_.value.code == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    usage, _, reason = printed.err.rstrip("\n").rpartition("\n")
+    assert usage.startswith("usage: python -m training.train")
+    assert reason.startswith("python -m training.train: error: ")
+    return reason
+
+
+def failed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    """The reason, in one line, for which there is no result."""
+    capsys.readouterr()
+    assert train_main(monkeypatch, *arguments) == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    *_, reason = printed.err.splitlines()
+    assert reason.startswith("training.train: ")
+    assert "Traceback" not in printed.err
+    return reason
+
+
+# --- the recipe's fields
+
+
+@pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.name)
+def test_every_field_of_a_recipe_is_a_flag(
+    field: "dataclasses.Field[Any]",
+    data: Path,
+    runs: list[tuple[Run, bool]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    value = another(field)
+    assert value != field.default
+    arguments = ("--recipe", "sanet_paper", "--data", data, "--out", tmp_path / "run", flag(field.name), value)
+    # Only train and none can be asked of so few vehicles.
+    validation = () if field.name == "validation" else ("--validation", "none")
+    if field.name == "validation":
+        value, arguments = "train", (*arguments[:-1], "train")
+    assert train_main(monkeypatch, *arguments, *validation) == 0
+    ((run, resumed),) = runs
+    expected = {field.name: value, **({} if field.name == "validation" else {"validation": "none"})}
+    assert run.recipe == dataclasses.replace(RECIPES["sanet_paper"](), **expected)
+    assert type(getattr(run.recipe, field.name)) in (field.type, str)
+    assert not resumed
+
+
+def test_help_tells_every_field_and_its_default(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "1000")
+    with pytest.raises(SystemExit) as exit_:
+        train_main(monkeypatch, "--help")
+    assert exit_.value.code == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    for field in FIELDS:
+        text = " ".join(field.metadata["help"].split())
+        assert len(text) > 5
+        choices = ",".join(get_args(field.type))
+        value = f"{{{choices}}}" if choices else field.name.upper()
+        assert f"{flag(field.name)} {value} {text} [{field.default}]" in printed
+    for other in ("recipe", "data", "out", "resume", "seed", "device", "log-every", "save-every", "cache-gb", "json"):
+        assert f"--{other}" in printed
+    for recipe in RECIPES:
+        assert recipe in printed
+
+
+@pytest.mark.parametrize("name", sorted(RECIPES))
+def test_without_flags_a_recipe_is_what_its_name_says(
+    name: str, data: Path, runs: list[tuple[Run, bool]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert train_main(monkeypatch, "--recipe", name, "--data", data, "--out", tmp_path / "run") == 0
+    ((run, _),) = runs
+    assert run.recipe == RECIPES[name]()
+    assert run.origin["recipe_name"] == name
+    assert run.folder.path == tmp_path / "run"
+    assert (run.seed, run.habits.log_every, run.habits.save_every_s, run.habits.cache_gb) == (0, 10, 300.0, 4.0)
+    assert run.habits.show_progress
+
+
+def test_the_other_flags_arrive_too(
+    data: Path, runs: list[tuple[Run, bool]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    habits = ("--seed", 7, "--device", "cpu", "--log-every", 3, "--save-every", 0.5, "--cache-gb", 0.25, "--quiet")
+    assert train_main(monkeypatch, "--recipe", "debug", "--data", data, "--out", tmp_path / "run", *habits) == 0
+    ((run, _),) = runs
+    assert (run.seed, run.device) == (7, torch.device("cpu"))
+    assert dataclasses.astuple(run.habits) == (3, 0.5, 0.25, False)
+
+
+# --- a run
+
+
+def test_a_run_leaves_a_checkpoint_and_says_where_it_comes_from(trained: Path, data: Path) -> None:
+    card = load_checkpoint(trained / "best.safetensors").card
+    assert card.config == BaselineConfig("resnet18")
+    assert card.trained
+    run = json.loads((trained / "run.json").read_text("utf-8"))
+    for facts in (card.training, run):
+        assert facts["data"] == data.name
+        assert facts["seed"] == 5
+        assert facts["recipe_name"] == "debug"
+        assert len(facts["data_fingerprint"]) == 64
+    assert card.training["num_steps"] == 1
+    assert run["command"][1:] == ["--data", str(data), "--out", str(trained), *map(str, SHORT), "--seed", "5"]
+    assert (run["device"], run["num_processes"]) == ("cpu", 1)
+    names = {path.name for path in trained.iterdir()}
+    weights = {"best.safetensors", "last.safetensors", "state.safetensors"}
+    assert names == {"run.json", "log.jsonl", "tensorboard", *weights}
+
+
+def test_json_is_one_object_as_the_last_line(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    arguments = (*SHORT, "--validation", "train", "--json")
+    assert train_main(monkeypatch, "--data", data, "--out", out, *arguments) == 0
+    printed = capsys.readouterr()
+    (validation,) = log_of(out, "validation")
+    best = {name: validation[name] for name in ("epoch", "cmc1", "cmc5", "map", "minp")}
+    assert json.loads(printed.out) == {"checkpoint": str(out / "best.safetensors"), "num_steps": 1, "best": best}
+    assert printed.out.count("\n") == 1
+    assert printed.err == "8 images of 4 identities; validation: 4 queries, 4 gallery images\n"
+    capsys.readouterr()
+    assert train_main(monkeypatch, "--data", data, "--out", out, "--resume", "--quiet") == 0
+    cmc1 = f"{validation['cmc1']:.1%}"
+    assert capsys.readouterr().out == f"{out / 'best.safetensors'}: 1 steps, validation CMC-1 {cmc1} after epoch 1\n"
+
+
+def test_without_validation_it_says_so(
+    data: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(trained, tmp_path / "run")
+    assert train_main(monkeypatch, "--data", data, "--out", tmp_path / "run", "--resume", "--quiet") == 0
+    printed = capsys.readouterr()
+    assert printed.err == "8 images of 4 identities; no validation: the last step counts as the best\n"
+    assert printed.out == f"{tmp_path / 'run' / 'best.safetensors'}: 1 steps\n"
+
+
+def test_a_manifest_is_data_too(data: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(data, tmp_path / "vehicles")
+    files = sorted(path.relative_to(tmp_path / "vehicles") for path in (tmp_path / "vehicles").rglob("*.png"))
+    entries = [Entry(str(path), path.parent.name) for path in files]
+    write_manifest(tmp_path / "vehicles" / "lines.csv", entries, Protocol())
+    arguments = ("--data", tmp_path / "vehicles" / "lines.csv", "--out", tmp_path / "run", *SHORT, "--seed", 5)
+    assert train_main(monkeypatch, *arguments) == 0
+    here, there = (read_card(folder / "best.safetensors") for folder in (tmp_path / "run", trained))
+    assert here.fingerprint == there.fingerprint
+    assert here.training["data"] == "lines"
+
+
+# --- wrong arguments
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("--recipe", "none"), "argument --recipe: invalid choice: 'none'"),
+        ((), "--recipe is required, unless a run is resumed"),
+        (("--recipe", "debug", "--backbone", "vgg"), "argument --backbone: invalid choice: 'vgg'"),
+        (("--recipe", "debug", "--epochs", "1.5"), "argument --epochs: invalid int value"),
+        (("--recipe", "debug", "--epochs", "0"), "epochs must be 1 or more, got 0"),
+        (("--recipe", "debug", "--num-identities", "1"), "num_identities must be 2 or more"),
+        (("--recipe", "debug", "--learning-rate", "nan"), "learning_rate must be a number of 0 or more"),
+        (("--recipe", "debug", "--margin", "-1"), "margin must be a number of 0 or more"),
+        (("--recipe", "debug", "--flip-p", "1.5"), "flip_p must lie between 0 and 1"),
+        (("--recipe", "debug", "--num-parts", "17"), "num_parts must lie between 1 and 16"),
+        (("--recipe", "debug", "--size-px", "65"), "size_px must be a multiple of 16"),
+        (("--recipe", "debug", "--stride", "1x1"), "needs bottleneck blocks"),
+        (("--recipe", "debug", "--device", "abacus"), "--device abacus: "),
+        (("--recipe", "debug", "--pace", "3"), "unrecognized arguments: --pace 3"),
+        (("--recipe", "debug", "--seed", "one"), "argument --seed: invalid seed value"),
+    ],
+)
+def test_wrong_arguments_are_exit_code_2(
+    arguments: tuple[str, ...],
+    reason: str,
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert reason in refused(monkeypatch, capsys, "--data", data, "--out", tmp_path / "run", *arguments)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("--seed", "-1"),
+        ("--seed", str(2**70)),
+        ("--log-every", "0"),
+        ("--log-every", "-1"),
+        ("--save-every", "-1"),
+        ("--save-every", "nan"),
+        ("--cache-gb", "inf"),
+        ("--cache-gb", "nan"),
+    ],
+)
+def test_numbers_that_nothing_can_be_done_with_are_wrong_arguments(
+    name: str,
+    value: str,
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert name in refused(monkeypatch, capsys, "--data", data, "--out", tmp_path / "run", *SHORT, name, value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_gpu_that_is_not_there_is_a_wrong_argument(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    arguments = ("--data", data, "--out", tmp_path / "run", *SHORT, "--device", "cuda")
+    assert "torch finds no GPU here" in refused(monkeypatch, capsys, *arguments)
+
+
+def test_identities_that_processes_cannot_share_are_a_wrong_argument(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("training.distributed.world_size", lambda: 3)
+    reason = refused(monkeypatch, capsys, "--data", data, "--out", tmp_path / "run", *SHORT)
+    assert "num_identities 4 cannot be shared by 3 processes" in reason
+
+
+# --- what cannot be trained
+
+
+def with_files(folder: Path, **files: bytes) -> Path:
+    """A folder per identity, `van_1` in the folder van."""
+    for name, content in files.items():
+        path = folder / name.split("_")[0] / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return folder
+
+
+def test_data_that_is_not_there_or_no_data_is_exit_code_1(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = ("--out", tmp_path / "run", *SHORT)
+    assert "there is nothing at" in failed(monkeypatch, capsys, "--data", tmp_path / "absent", *out)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert "a folder per identity" in failed(monkeypatch, capsys, "--data", empty, *out)
+    (tmp_path / "lines.csv").write_text("path,identity,role\n1.jpg,van,query\n")
+    reason = failed(monkeypatch, capsys, "--data", tmp_path / "lines.csv", *out)
+    assert "no image to train on" in reason
+    (tmp_path / "lines.json").write_text("{}")
+    assert "is no protocol" in failed(monkeypatch, capsys, "--data", tmp_path / "lines.csv", *out)
+    assert not (tmp_path / "run").exists()
+
+
+def test_too_few_identities_are_exit_code_1(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("--data", data, "--out", tmp_path / "run", *SHORT, "--num-identities", 5)
+    assert "a batch needs images of 5 identities, the training data has 4" in failed(monkeypatch, capsys, *arguments)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_validation_that_cannot_be_had_is_exit_code_1(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("--data", data, "--out", tmp_path / "run", *SHORT, "--validation", "val")
+    assert "no queries in a split val" in failed(monkeypatch, capsys, *arguments)
+
+
+def test_weights_that_are_not_there_are_exit_code_1(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("--data", data, "--out", tmp_path / "run", *SHORT, "--trunk-weights", tmp_path / "absent.pth")
+    assert "cannot read the weights" in failed(monkeypatch, capsys, *arguments)
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_image_that_is_none_is_exit_code_1_and_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = with_files(tmp_path / "data", a_1=png(1), b_1=b"no image")
+    arguments = ("--data", folder, "--out", tmp_path / "run", *SHORT, "--num-identities", 2)
+    reason = failed(monkeypatch, capsys, *arguments)
+    assert reason == f"training.train: {folder / 'b' / 'b_1.png'}: the file is not a JPEG, PNG or WebP image"
+
+
+def test_a_folder_with_something_in_it_is_exit_code_1(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    assert "is not empty" in failed(monkeypatch, capsys, "--data", data, "--out", tmp_path, *SHORT)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+# --- going on
+
+
+def test_nothing_to_go_on_from_is_exit_code_1(
+    data: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reason = failed(monkeypatch, capsys, "--data", data, "--out", tmp_path / "absent", "--resume")
+    assert "there is no run in" in reason
+    shutil.copytree(trained, tmp_path / "run")
+    (tmp_path / "run" / "state.safetensors").write_bytes(b"torn")
+    reason = failed(monkeypatch, capsys, "--data", data, "--out", tmp_path / "run", "--resume")
+    assert "state.safetensors cannot be used" in reason
+    (tmp_path / "run" / "state.safetensors").unlink()
+    reason = failed(monkeypatch, capsys, "--data", data, "--out", tmp_path / "run", "--resume")
+    assert "there is no state to go on from" in reason
+
+
+def test_the_flags_of_the_run_may_be_given_again(
+    data: Path,
+    trained: Path,
+    runs: list[tuple[Run, bool]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    again = (*SHORT, "--seed", 5, "--resume")
+    assert train_main(monkeypatch, "--data", data, "--out", trained, *again) == 0
+    assert train_main(monkeypatch, "--data", data, "--out", trained, "--resume", "--log-every", 2, "--cache-gb", 1) == 0
+    for run, resumed in runs:
+        assert resumed
+        assert run.seed == 5
+        assert (run.recipe.epochs, run.recipe.max_steps_per_epoch, run.recipe.architecture) == (1, 1, "baseline")
+        assert run.origin["recipe_name"] == "debug"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "changed"),
+    [
+        (("--epochs", 2), "epochs"),
+        (("--learning-rate", 0.1, "--margin", 0.5), "learning_rate, margin"),
+        (("--seed", 6), "seed"),
+        (("--seed", 0), "seed"),
+        (("--recipe", "sanet_paper"), "recipe"),
+        (("--recipe", "sanet_paper", "--seed", 1, "--architecture", "sanet"), "architecture, recipe, seed"),
+    ],
+)
+def test_a_resumed_run_keeps_what_it_was_started_with(
+    arguments: tuple[object, ...],
+    changed: str,
+    data: Path,
+    trained: Path,
+    runs: list[tuple[Run, bool]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    reason = refused(monkeypatch, capsys, "--data", data, "--out", trained, "--resume", *arguments)
+    assert f"a resumed run keeps its {changed}: leave the flag out, or start another run" in reason
+    assert runs == []
+
+
+def test_a_resumed_run_keeps_its_data(
+    data: Path,
+    trained: Path,
+    runs: list[tuple[Run, bool]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    other = write_vehicles(tmp_path / "vehicles", 4, 3)
+    reason = failed(monkeypatch, capsys, "--data", other, "--out", trained, "--resume")
+    assert reason == f"training.train: {other} is not the data of the run in {trained}: its lines differ"
+    assert runs == []
+    # Elsewhere, it is the same.
+    moved = write_vehicles(tmp_path / "moved", 4, 2)
+    assert train_main(monkeypatch, "--data", moved, "--out", trained, "--resume") == 0
+    assert len(runs) == 1
+
+
+def test_the_cache_is_as_large_as_asked(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rooms: list[float] = []
+    original = Crops.__init__
+
+    def remembering(self: Crops, *arguments: Any) -> None:
+        rooms.append(arguments[-1])
+        original(self, *arguments)
+
+    monkeypatch.setattr(Crops, "__init__", remembering)
+    train_main(monkeypatch, "--data", data, "--out", tmp_path / "run", *SHORT, "--cache-gb", 0.125)
+    assert rooms == [0.125]

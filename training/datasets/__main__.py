@@ -1,0 +1,122 @@
+"""Reads the field's data sets: says what is there, and writes manifests.
+
+    python -m training.datasets describe --data FOLDER [--dataset NAME] [--json]
+    python -m training.datasets convert --data FOLDER --out MANIFEST.csv [--dataset NAME] [--seed S] [--vru-roles ROLES]
+
+describe counts images, identities and cameras per split and role, beside what was published; with --check it fails
+where they differ. convert writes a manifest and its protocol sidecar; random splits are drawn from --seed, kept in the
+manifest and named by its hash.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, get_args
+
+from index.manifest import Entry, Manifest, ManifestError, read_manifest, write_manifest
+from index.protocol import ProtocolError
+from training.arguments import seed
+from training.datasets.dataset import Choices, Published, VruRoles
+from training.datasets.opening import KINDS, detect, open_data
+from training.datasets.registry import DATASETS
+
+
+def main() -> int:
+    """The command: 0 when done, 1 if the folder is not what it should be, 2 for wrong arguments."""
+    args = _parser().parse_args()
+    choices = Choices(args.seed, args.vru_roles)
+    try:
+        kind = detect(args.data) if args.dataset == "auto" else args.dataset
+        manifest = open_data(args.data, kind, choices)
+        return _describe(kind, manifest, args) if args.command == "describe" else _convert(manifest, args)
+    except (ManifestError, ProtocolError, OSError) as error:
+        sys.stderr.write(f"training.datasets: {error}\n")
+        return 1
+
+
+def count(manifest: Manifest, published: dict[tuple[str, str], Published]) -> list[dict[str, Any]]:
+    """A row per split and role: what is there, and what its authors say. A role of ``""`` is all of a split."""
+    keys = dict.fromkeys([*published, *((entry.split, entry.role or "") for entry in manifest.entries)])
+    rows = []
+    for split, role in keys:
+        found = [entry for entry in manifest.entries if entry.split == split and (not role or entry.role == role)]
+        said = published.get((split, role), Published(None, None))
+        rows.append(
+            {
+                "split": split,
+                "role": role,
+                "num_images": len(found),
+                "num_identities": len({entry.identity for entry in found} - {""}),
+                "num_cameras": len({entry.camera for entry in found} - {""}),
+                "published_images": said.num_images,
+                "published_identities": said.num_identities,
+            }
+        )
+    return rows
+
+
+def _describe(kind: str, manifest: Manifest, args: argparse.Namespace) -> int:
+    rows = count(manifest, DATASETS[kind].published if kind in DATASETS else {})
+    differing = [row for row in rows if _differs(row)]
+    if args.json:
+        protocol = json.loads(manifest.protocol.to_json())
+        sys.stdout.write(json.dumps({"dataset": kind, "rows": rows, "protocol": protocol}) + "\n")
+    else:
+        sys.stdout.write(f"{kind}\n{'split':12}{'role':12}{'images':>20}{'identities':>20}{'cameras':>9}\n")
+        for row in rows:
+            images = _beside(row["num_images"], row["published_images"])
+            identities = _beside(row["num_identities"], row["published_identities"])
+            sys.stdout.write(f"{row['split']:12}{row['role']:12}{images:>20}{identities:>20}{row['num_cameras']:>9}\n")
+        sys.stdout.write("in brackets what was published, where it differs\n" if differing else "")
+    return 1 if args.check and differing else 0
+
+
+def _differs(row: dict[str, Any]) -> bool:
+    pairs = ((row["num_images"], row["published_images"]), (row["num_identities"], row["published_identities"]))
+    return any(said is not None and found != said for found, said in pairs)
+
+
+def _beside(found: int, said: int | None) -> str:
+    return f"{found:,}" if said in (None, found) else f"{found:,} [{said:,}]"
+
+
+def _convert(manifest: Manifest, args: argparse.Namespace) -> int:
+    folder = args.out.resolve().parent
+    start = Path(os.path.relpath(manifest.folder.resolve(), folder))
+    write_manifest(args.out, [_moved(entry, start) for entry in manifest.entries], manifest.protocol)
+    read_manifest(args.out)
+    sha256 = hashlib.sha256(args.out.read_bytes()).hexdigest()
+    result = {"manifest": str(args.out), "num_images": len(manifest.entries), "sha256": sha256}
+    text = json.dumps(result) if args.json else f"{args.out}: {len(manifest.entries)} images, SHA-256 {sha256}"
+    sys.stdout.write(text + "\n")
+    return 0
+
+
+def _moved(entry: Entry, start: Path) -> Entry:
+    return replace(entry, path=(start / entry.path).as_posix())
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m training.datasets", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    describe = commands.add_parser("describe", help="counts what is there")
+    describe.add_argument("--check", action="store_true", help="exit code 1 where it is not what was published")
+    convert = commands.add_parser("convert", help="writes a manifest")
+    convert.add_argument("--out", type=Path, required=True, help="the manifest to write (.csv)")
+    for command in (describe, convert):
+        command.add_argument("--data", type=Path, required=True, help="the data set's folder, or a manifest")
+        command.add_argument("--dataset", choices=["auto", *KINDS], default="auto", help="what lies there")
+        command.add_argument("--seed", type=seed, default=0, help="of random splits")
+        command.add_argument("--vru-roles", choices=get_args(VruRoles), default="official", help="VRU's held-out image")
+        command.add_argument("--json", action="store_true", help="print one JSON object, as the last line")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,116 @@
+r"""Draws what a paper shows of retrieval: CMC, ranked lists, t-SNE, alignment before and after, ROC, distances.
+
+    python -m training.figures --checkpoint "baseline=runs/baseline/best.safetensors" \
+        --checkpoint "SANet=runs/sanet/best.safetensors" --data DIR_OR_MANIFEST --out FOLDER
+
+Each figure is written as PNG and as SVG. The methods appear in the order given, the baseline first by custom. What is
+chosen at random follows from --seed. Queries are framed blue, true matches green, false ones red and dashed.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from matplotlib.figure import Figure
+from tqdm import tqdm
+
+from index.bulk_embedding import embed_entries
+from index.evaluation import evaluate_embedded
+from index.manifest import ManifestError
+from index.protocol import ProtocolError
+from index.task import plan_task
+from model.box import BoxError
+from model.checkpoint import CheckpointError, load_checkpoint
+from model.embedder import Embedder, EmbeddingError, pick_device
+from model.image import ImageError
+from training.arguments import at_least_one, seed
+from training.datasets.opening import open_data
+from training.figures.alignment_pairs import draw_alignment
+from training.figures.curves import draw_cmc, draw_distances, draw_roc
+from training.figures.embedding_map import draw_tsne
+from training.figures.method import Method
+from training.figures.ranked_lists import choose_queries, draw_ranked_lists
+from training.figures.style import save
+
+_FIGURES = ("cmc", "ranked", "tsne", "alignment", "roc", "distances")
+
+
+def main() -> int:
+    """The command: 0 when drawn, 1 if the data or a checkpoint cannot be used, 2 for wrong arguments."""
+    parser = _parser()
+    args = parser.parse_args()
+    try:
+        methods = _embed(args)
+    except (ManifestError, ProtocolError, CheckpointError, ImageError, BoxError, EmbeddingError, OSError) as error:
+        sys.stderr.write(f"training.figures: {error}\n")
+        return 1
+    except ValueError as error:
+        parser.error(str(error))
+    queries = choose_queries(methods, args.num_queries, args.seed)
+    draw: dict[str, Callable[[], Figure]] = {
+        "cmc": lambda: draw_cmc([(m.label, evaluate_embedded(m.task, m.embedded)) for m in methods]),
+        "ranked": lambda: draw_ranked_lists(methods, queries),
+        "tsne": lambda: draw_tsne(methods, seed=args.seed),
+        "roc": lambda: draw_roc(methods),
+        "distances": lambda: draw_distances(methods),
+    }
+    written = [path for name in args.figures if name in draw for path in save(draw[name](), args.out / name)]
+    if "alignment" in args.figures:
+        pairs = choose_queries(methods, 8, args.seed)
+        for number, method in enumerate(methods, start=1):
+            written += save(draw_alignment(method, pairs), args.out / f"alignment-{number}")
+    text = json.dumps({"figures": [str(path) for path in written]}) if args.json else "\n".join(map(str, written))
+    sys.stdout.write(text + "\n")
+    return 0
+
+
+def _embed(args: argparse.Namespace) -> list[Method]:
+    task = plan_task(open_data(args.data).where(args.where), args.split)
+    methods = []
+    for label, path in args.checkpoint:
+        checkpoint = load_checkpoint(path)
+        embedder = Embedder(checkpoint, pick_device(args.device))
+        with tqdm(total=len(task.entries), desc=label, unit="img", disable=args.quiet) as bar:
+            embedded = embed_entries(
+                task.manifest, task.entries, checkpoint.card.preprocessing, embedder.embed_prepared, bar.update
+            )
+        methods.append(Method(label, checkpoint.card, task, embedded))
+    return methods
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m training.figures", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--checkpoint", type=_labelled, action="append", required=True, metavar="LABEL=FILE", help="repeatable"
+    )
+    parser.add_argument("--data", type=Path, required=True, help="a manifest, or a folder")
+    parser.add_argument("--split", help="by default the only one that has queries, or test")
+    parser.add_argument("--where", action="append", default=[], metavar="COLUMN=VALUE", help="only such lines")
+    parser.add_argument("--out", type=Path, required=True, help="the folder for the figures")
+    parser.add_argument("--figures", type=_names, default=list(_FIGURES), help=f"of {','.join(_FIGURES)} (default all)")
+    parser.add_argument("--num-queries", type=at_least_one, default=4, help="queries in the ranked lists")
+    parser.add_argument("--seed", type=seed, default=0, help="of what is chosen at random")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    parser.add_argument("--json", action="store_true", help="print one JSON object, as the last line")
+    return parser
+
+
+def _labelled(text: str) -> tuple[str, Path]:
+    label, equals, path = text.partition("=")
+    return (label, Path(path)) if equals else (Path(text).parent.name or text, Path(text))
+
+
+def _names(text: str) -> list[str]:
+    names = text.split(",")
+    if unknown := set(names) - set(_FIGURES):
+        raise argparse.ArgumentTypeError(f"there are {', '.join(_FIGURES)}; not {', '.join(sorted(unknown))}")
+    return names
+
+
+if __name__ == "__main__":
+    sys.exit(main())
