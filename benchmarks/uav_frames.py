@@ -10,7 +10,6 @@ nothing beside rank 2's. From the same answers CMC-1 between views: queries agai
 
 import argparse
 import base64
-import csv
 import json
 import platform
 import statistics
@@ -30,6 +29,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from benchmarks.live_service import LiveService
+from index.manifest import Entry, read_manifest
 from model.box import Box
 from model.config import Backbone, SANetConfig, Stride
 from model.embedder import Precision
@@ -54,19 +54,20 @@ class Vehicle:
 
 def read_vehicles(frames: Path, limit: int | None = None) -> list[Vehicle]:
     """The labelled boxes of ``manifest.csv``, frame by frame; at most `limit`."""
-    by_frame: dict[str, list[dict[str, str]]] = defaultdict(list)
-    with (frames / "manifest.csv").open(newline="") as file:
-        for row in islice((row for row in csv.DictReader(file) if row["identity"]), limit):
-            by_frame[row["path"]].append(row)
+    manifest = read_manifest(frames)
+    by_frame: dict[str, list[Entry]] = defaultdict(list)
+    for entry in islice((entry for entry in manifest.entries if entry.identity), limit):
+        by_frame[entry.path].append(entry)
     vehicles = []
-    for path, rows in by_frame.items():
+    for path, entries in by_frame.items():
         pixels = read_image(frames / path)
         height, width, _ = pixels.shape
-        for row in rows:
-            box = Box.parse(row["box"]).clip(width, height)
-            stationary = row["stationary"] == "1"
-            crop = box.cut(pixels).copy()
-            vehicles.append(Vehicle(frames / path, row["identity"], row["role"], stationary, box, crop))
+        for entry in entries:
+            box = (entry.box or Box(0, 0, width, height)).clip(width, height)
+            stationary = entry.further["stationary"] == "1"
+            vehicles.append(
+                Vehicle(frames / path, entry.identity, entry.role or "", stationary, box, box.cut(pixels).copy())
+            )
     return vehicles
 
 
