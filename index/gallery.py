@@ -60,7 +60,7 @@ class Match:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """Matches by rising (distance, id), and how many records passed the filter."""
+    """Matches by rising (distance, id), or as a refinement ranked them; and how many records passed the filter."""
 
     matches: list[Match]
     searched: int

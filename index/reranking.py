@@ -49,6 +49,10 @@ class Refinement:
     num_expand: int = 0
     reranking: Reranking | None = None
 
+    def __post_init__(self) -> None:
+        if self.num_expand < 0:
+            raise ValueError(f"a query is expanded by 0 or more images, got {self.num_expand}")
+
 
 def rerank(
     queries: NDArray[np.float32], gallery: NDArray[np.float32], settings: Reranking
@@ -95,8 +99,11 @@ def _neighbours(images: NDArray[np.float32], num: int) -> tuple[NDArray[np.int64
     farthest = np.empty(len(images))
     for start in range(0, len(images), _BLOCK):
         squared = squared_distances(images[start : start + _BLOCK], images)
-        neighbours[start : start + _BLOCK] = _nearest(squared, num)
         farthest[start : start + _BLOCK] = squared.max(axis=1)
+        # Itself first, also among more equal images than there is room for.
+        own = np.arange(len(squared))
+        squared[own, start + own] = -1
+        neighbours[start : start + _BLOCK] = _nearest(squared, num)
     return neighbours, farthest
 
 
@@ -124,7 +131,7 @@ def _jaccard_vectors(
         for candidate in own:
             if len(half[candidate] & own) > 2 / 3 * len(half[candidate]):
                 expanded |= half[candidate]
-        chosen = np.array(sorted(expanded))
+        chosen = np.array(sorted(expanded), np.int64)
         squared = squared_distances(images[image : image + 1], images[chosen])[0]
         weight = np.exp(-squared / _above_zero(farthest[image]))
         members.append(chosen)

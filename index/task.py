@@ -125,7 +125,9 @@ def _drawn(manifest: Manifest, draw: int) -> Manifest:
 
 
 def _pick_split(manifest: Manifest) -> str:
-    splits = {entry.split for entry in manifest.entries if entry.role == "query"}
+    queries = [entry for entry in manifest.entries if entry.role == "query"]
+    # A split whose identities are not public, such as VRAI's test, is never meant unless it is named.
+    splits = {entry.split for entry in queries if entry.identity} or {entry.split for entry in queries}
     if not splits:
         raise ProtocolError(
             f"no line of the manifest has the role query, its roles are {_counts(manifest.count('role'))}: give each "
@@ -140,7 +142,8 @@ def _require_identities(queries: Sequence[Entry], gallery: Sequence[Entry]) -> N
     for entry in (*queries, *gallery):
         if not entry.identity and entry.role != "distractor":
             raise ProtocolError(
-                f"{entry.path} has the role {entry.role} and no identity: give it one, or the role junk or distractor"
+                f"{entry.path} has the role {entry.role} and no identity: give it one, or the role junk or distractor; "
+                "where identities are not public, as VRAI's of its test split, choose another --split"
             )
 
 

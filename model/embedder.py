@@ -33,10 +33,8 @@ class Embedder:
         self.card = checkpoint.card
         self.device = torch.device(device)
         self.precision: Precision = precision
-        if self.device.type == "cuda" and precision == "float32":
-            # Else convolutions would silently run in TF32, with 10 bits of mantissa.
-            torch.backends.cudnn.allow_tf32 = False
-            torch.backends.cuda.matmul.allow_tf32 = False
+        if precision == "float32":
+            compute_in_float32()
         self._network = checkpoint.network.to(self.device).to(memory_format=torch.channels_last).eval()
 
     @property
@@ -87,6 +85,12 @@ def embed_prepared(
     if not all(np.isfinite(array).all() for array in embeddings):
         raise EmbeddingError("the network's output is not finite: the checkpoint or the numeric path is at fault")
     return embeddings
+
+
+def compute_in_float32() -> None:
+    """Makes float32 mean float32 on a GPU: convolutions would silently run in TF32, with 10 bits of mantissa."""
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
 
 
 def pick_device(name: str) -> str:

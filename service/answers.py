@@ -218,24 +218,28 @@ class MetricsAnswer(BaseModel):
     """``GET /metrics`` as JSON. Before the first evaluation it has `heldout` alone. Ratios lie in 0..1."""
 
     heldout: HeldoutAnswer
-    dataset: str
-    dataset_fingerprint: str
-    split: str
-    camera_rule: str
-    cmc: dict[str, float] = Field(description="by rank")
-    map: float
-    minp: float
-    intervals: dict[str, tuple[float, float]] = Field(description="95 % bootstrap intervals over the queries")
-    refinement: dict[str, Any] | None = Field(description="always null here: plain distances")
-    num_draws: int = Field(description="where chance picks images, over how many draws the figures are the mean")
-    num_queries: int
-    num_unmatched: int
-    num_gallery: int
-    num_distractors: int
-    num_junk: int
-    evaluated_at: datetime
-    warnings: list[str]
-    cmc_curve: list[float] = Field(description="CMC at ranks 1, 2, ... until it is 1")
-    model: str = Field(description="fingerprint of the model that was scored")
-    precision: str
-    device: str
+    dataset: str | None = None
+    dataset_fingerprint: str | None = None
+    split: str | None = None
+    camera_rule: str | None = None
+    cmc: dict[str, float] | None = Field(None, description="by rank")
+    map: float | None = None
+    minp: float | None = None
+    intervals: dict[str, tuple[float, float]] | None = Field(
+        None, description="95 % bootstrap intervals over the queries"
+    )
+    refinement: dict[str, Any] | None = Field(None, description="always null here: plain distances")
+    num_draws: int | None = Field(
+        None, description="where chance picks images, over how many draws the figures are the mean"
+    )
+    num_queries: int | None = None
+    num_unmatched: int | None = None
+    num_gallery: int | None = None
+    num_distractors: int | None = None
+    num_junk: int | None = None
+    evaluated_at: datetime | None = None
+    warnings: list[str] | None = None
+    cmc_curve: list[float] | None = Field(None, description="CMC at ranks 1, 2, ... until it is 1")
+    model: str | None = Field(None, description="fingerprint of the model that was scored")
+    precision: str | None = None
+    device: str | None = None

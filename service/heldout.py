@@ -4,7 +4,7 @@ import logging
 import threading
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,8 @@ from model.preprocessing import Preprocessing
 from service.worker import EmbeddingWorker
 
 _LOG = logging.getLogger(__name__)
+
+_CLOSE_S: Final = 5.0
 
 State = Literal["absent", "running", "done", "failed"]
 
@@ -55,9 +57,9 @@ class HeldoutEvaluation:
             self._thread.start()
 
     def close(self) -> None:
-        """Waits for the thread; the worker must have been closed before, which ends it soon."""
+        """Waits a little for the thread, which ends with the worker unless it is scoring; it holds nothing open."""
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(_CLOSE_S)
 
     def _run(self, task: Task, preprocessing: Preprocessing) -> None:
         total = self.status.num_total

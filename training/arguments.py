@@ -1,7 +1,13 @@
-"""Numbers on a command line: what cannot be meant is refused with the flag's name."""
+"""What several commands take: numbers, refused with the flag's name if they cannot be meant; and data."""
 
 import argparse
 import math
+from pathlib import Path
+from typing import get_args
+
+from index.manifest import Manifest
+from training.datasets.dataset import Choices, VruRoles
+from training.datasets.opening import KINDS, open_data
 
 
 def seed(text: str) -> int:
@@ -26,3 +32,22 @@ def not_negative(text: str) -> float:
     if not (math.isfinite(number) and number >= 0):
         raise argparse.ArgumentTypeError(f"expected a finite number of 0 or more, got {text}")
     return number
+
+
+def add_data_arguments(parser: argparse.ArgumentParser) -> None:
+    """What says which data is meant, for `read_data`."""
+    parser.add_argument(
+        "--data", type=Path, required=True, help="a manifest, a folder per identity, or a data set's folder"
+    )
+    parser.add_argument("--dataset", choices=["auto", *KINDS], default="auto", help="what lies there")
+    parser.add_argument("--split-seed", type=seed, default=0, help="of a data set's random splits and draws")
+    parser.add_argument("--vru-roles", choices=get_args(VruRoles), default="official", help="VRU's held-out image")
+
+
+def read_data(args: argparse.Namespace) -> Manifest:
+    """Reads what `add_data_arguments` asked for.
+
+    Raises:
+        ManifestError, ProtocolError: it is not what it should be.
+    """
+    return open_data(args.data, args.dataset, Choices(args.split_seed, args.vru_roles))

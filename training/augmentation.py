@@ -72,7 +72,7 @@ def augment(images: Tensor, augmentation: Augmentation, fill: Tensor) -> Tensor:
         fill: (3,) in 0..1, the colour of what is erased; the normalisation's mean, which the network sees as 0.
 
     Returns:
-        (N, 3, S, S) float32 in 0..1, in the images' memory format.
+        (N, 3, S, S) float32 in 0..1, channels last.
     """
     device = images.device
     flip, *colours, erased = (torch.from_numpy(values).to(device) for values in augmentation)

@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 
 from index.manifest import Entry, Manifest, ManifestError
+from index.protocol import Protocol
 from index.task import Task, one_gallery_image, plan_task
 from training.recipe import Validation
 
@@ -39,14 +40,20 @@ class TrainingData:
 
 
 def training_data(manifest: Manifest, validation: Validation) -> TrainingData:
-    """The training images (role train; all with an identity, if no image has a role), and the validation asked for.
+    """The training images and the validation asked for.
+
+    For training are the images with the role train and an identity; where no image has a role, those of the split
+    train or of none.
 
     Raises:
         ManifestError: nothing to train on, or no such validation.
         ProtocolError: the validation's images cannot answer its question.
     """
     has_roles = any(entry.role is not None for entry in manifest.entries)
-    entries = [e for e in manifest.entries if e.identity and e.role == ("train" if has_roles else None)]
+    if has_roles:
+        entries = [entry for entry in manifest.entries if entry.identity and entry.role == "train"]
+    else:
+        entries = [entry for entry in manifest.entries if entry.identity and entry.split in ("", "train")]
     if not entries:
         roles = ", ".join(f"{role or 'none'} {number}" for role, number in manifest.count("role").items())
         raise ManifestError(f"no image to train on: none has the role train and an identity; the roles are {roles}")
@@ -60,11 +67,10 @@ def training_data(manifest: Manifest, validation: Validation) -> TrainingData:
             raise ManifestError("the data has no queries in a split val: choose another validation, or auto")
         task = plan_task(manifest, "val")
     elif validation == "train":
-        task = plan_task(replace(manifest, entries=tuple(one_gallery_image(entries))))
+        task = _own_task(manifest, entries)
     elif validation == "held_out":
         held_out = _held_out(entries)
-        kept_aside = one_gallery_image(entry for entry in entries if entry.identity in held_out)
-        task = plan_task(replace(manifest, entries=tuple(kept_aside)))
+        task = _own_task(manifest, [entry for entry in entries if entry.identity in held_out])
         entries = [entry for entry in entries if entry.identity not in held_out]
     labels = {identity: label for label, identity in enumerate(sorted({entry.identity for entry in entries}))}
     return TrainingData(
@@ -76,8 +82,18 @@ def training_data(manifest: Manifest, validation: Validation) -> TrainingData:
     )
 
 
+def _own_task(manifest: Manifest, entries: list[Entry]) -> Task:
+    """Training images as a task of our own making: one gallery image each, and no rule of the data set's protocol."""
+    of_one_split = one_gallery_image(replace(entry, split="") for entry in entries)
+    return plan_task(Manifest(manifest.folder, tuple(of_one_split), Protocol(dataset=manifest.protocol.dataset)))
+
+
 def _has_val(manifest: Manifest) -> bool:
-    return any(entry.split == "val" and entry.role == "query" for entry in manifest.entries)
+    """Whether there are queries in the split val, given or drawn."""
+    return any(
+        entry.split == "val" and (entry.role == "query" or (manifest.protocol.num_draws and entry.further.get("draws")))
+        for entry in manifest.entries
+    )
 
 
 def _held_out(entries: list[Entry]) -> frozenset[str]:

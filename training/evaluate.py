@@ -26,9 +26,7 @@ from model.box import BoxError
 from model.checkpoint import CheckpointError, annotate_checkpoint, load_checkpoint
 from model.embedder import Embedder, EmbeddingError, Precision, pick_device
 from model.image import ImageError
-from training.arguments import seed
-from training.datasets.dataset import Choices, VruRoles
-from training.datasets.opening import KINDS, open_data
+from training.arguments import add_data_arguments, read_data
 from training.submission import write_submission
 
 
@@ -37,12 +35,12 @@ def main() -> int:
     parser = _parser()
     args = parser.parse_args()
     try:
-        manifest = open_data(args.data, args.dataset, Choices(args.seed, args.vru_roles)).where(args.where)
+        manifest = read_data(args).where(args.where)
         if args.submission is not None:
             return _submit(parser, args, manifest)
         task = plan_task(manifest, args.split, args.camera_rule)
         if args.claim is not None:
-            return _judge(args.claim, task)
+            return _judge(args, task)
         if args.checkpoint is None:
             parser.error("--checkpoint is required, unless a claim is judged")
         result = _evaluate(args, task)
@@ -87,15 +85,22 @@ def _submit(parser: argparse.ArgumentParser, args: argparse.Namespace, manifest:
     num = write_submission(
         args.submission, manifest, args.split or "test", checkpoint.card.preprocessing, embed_batch, _refinement(args)
     )
-    sys.stdout.write(f"{args.submission}: {num} ranked lists\n")
+    result = {"submission": str(args.submission), "num_queries": num}
+    sys.stdout.write((json.dumps(result) if args.json else f"{args.submission}: {num} ranked lists") + "\n")
     return 0
 
 
-def _judge(claim: dict[str, float], task: Task) -> int:
+def _judge(args: argparse.Namespace, task: Task) -> int:
+    claim: dict[str, float] = args.claim
     of_gallery = Counter(entry.identity for entry in task.gallery if entry.role == "gallery")
     most = max(of_gallery[entry.identity] for entry in task.queries)
     check_figures(claim["r1"], claim["map"], claim.get("minp"), max_matches=most)
-    sys.stdout.write(f"possible: at most {most} true matches per query\n")
+    text = (
+        json.dumps({"possible": True, "max_matches": most})
+        if args.json
+        else f"possible: at most {most} true matches per query"
+    )
+    sys.stdout.write(text + "\n")
     return 0
 
 
@@ -104,8 +109,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m training.evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--checkpoint", type=Path, help="the .safetensors checkpoint")
-    parser.add_argument("--data", type=Path, required=True, help="a manifest, or a folder")
-    parser.add_argument("--dataset", choices=["auto", *KINDS], default="auto", help="what lies in --data")
+    add_data_arguments(parser)
     parser.add_argument("--split", help="by default the only one that has queries, or test")
     parser.add_argument(
         "--where", action="append", default=[], metavar="COLUMN=VALUE", help="only lines that say so; repeatable"
@@ -120,8 +124,6 @@ def _parser() -> argparse.ArgumentParser:
         default = getattr(Reranking, name)
         parser.add_argument(f"--rerank-{name}", type=kind, default=default, help=f"{text} (default {default})")
     parser.add_argument("--expand", type=int, default=0, metavar="N", help="query expansion by the N nearest")
-    parser.add_argument("--seed", type=seed, default=0, help="of random splits, where the data set has some")
-    parser.add_argument("--vru-roles", choices=get_args(VruRoles), default="official", help="VRU's held-out image")
     parser.add_argument("--submission", type=Path, help="instead of scoring, write VRAI's ranked lists to this file")
     parser.add_argument("--claim", type=_claim, metavar="R1=..,mAP=..[,mINP=..]", help="judge figures, in 0..1")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from model.build import Network, build_network
+from model.embedder import compute_in_float32
 from model.pretrained import load_pretrained
 from training import distributed
 from training.augmentation import augment, draw_augmentation
@@ -40,6 +41,8 @@ def build_learner(recipe: Recipe, num_labels: int, seed: int, device: torch.devi
     Raises:
         PretrainedError: the recipe's trunk weights cannot be had, or do not fit.
     """
+    if recipe.precision == "float32":
+        compute_in_float32()
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         network = build_network(recipe.network_config(), recipe.preprocessing())

@@ -96,7 +96,7 @@ def train(run: Run, *, resume: bool = False) -> Progress:
     crops = Crops(run.data.manifest, run.data.entries, recipe.preprocessing(), run.habits.cache_gb)
     steps_per_epoch = min(sampler.num_batches, recipe.max_steps_per_epoch or sampler.num_batches)
     progress = Progress(steps_per_epoch)
-    if resume:
+    if resume and run.folder.has_results():  # else it ended before the first state was saved
         progress = load_run_state(run.folder.state, learner.network, learner.objective, learner.optimizer)
         learner.scaler.load_state_dict(progress.loss_scale or {})
     writes = distributed.rank() == 0

@@ -75,6 +75,8 @@ class Recipe:
             choices = get_args(kind)
             if choices and value not in choices:
                 raise RecipeError(f"{field.name} must be one of {', '.join(choices)}; got {value!r}")
+            if kind is str and not (isinstance(value, str) and value):
+                raise RecipeError(f"{field.name} must be a text, got {value!r}")
             if kind in (int, float) and not (type(value) in (int, kind) and 0 <= value < float("inf")):
                 raise RecipeError(f"{field.name} must be a number of 0 or more, got {value!r}")
         for name in ("epochs", "num_identities", "num_images", "validate_every"):

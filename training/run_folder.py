@@ -68,6 +68,10 @@ class RunFolder:
         except (KeyError, TypeError, ValueError, RecipeError) as error:
             raise RunFolderError(f"{self._run} cannot be used: {error}") from None
 
+    def has_results(self) -> bool:
+        """Whether the run got as far as writing a state or a checkpoint."""
+        return any(path.exists() for path in (self.state, self.best, self.last))
+
     def open_log(self, step: int, *, in_epoch: bool = False) -> None:
         """Opens the logs of a run whose state has completed `step` steps; what they hold of later times goes.
 

@@ -25,9 +25,8 @@ from model.embedder import EmbeddingError, pick_device
 from model.image import ImageError
 from model.pretrained import PretrainedError
 from training import distributed
-from training.arguments import at_least_one, not_negative, seed
+from training.arguments import add_data_arguments, at_least_one, not_negative, read_data, seed
 from training.data import TrainingData, training_data
-from training.datasets.opening import open_data
 from training.loop import Habits, Run, StoppedError, TrainingError, train
 from training.memory import reuse_memory
 from training.recipe import RECIPES, Recipe, RecipeError
@@ -64,7 +63,7 @@ def main() -> int:
             raise RecipeError(
                 f"num_identities {recipe.num_identities} cannot be shared by {distributed.world_size()} processes"
             )
-        manifest = open_data(args.data)
+        manifest = read_data(args)
         data = training_data(manifest, recipe.validation)
         if facts.get("data_fingerprint") not in (None, data.fingerprint):
             raise RunFolderError(f"{args.data} is not the data of the run in {args.out}: its lines differ")
@@ -96,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m training.train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--recipe", choices=sorted(RECIPES), help="what to train; every field of it is a flag below")
-    parser.add_argument("--data", type=Path, required=True, help="a manifest, or a folder per identity")
+    add_data_arguments(parser)
     parser.add_argument("--out", type=Path, required=True, help="the folder of the run")
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
     parser.add_argument("--seed", type=seed, help="of weights, batches and augmentation (default 0)")
@@ -163,6 +162,8 @@ def _announce(data: TrainingData) -> None:
         else f"validation: {len(task.queries)} queries, {len(task.gallery)} gallery images"
     )
     sys.stderr.write(f"{len(data.entries)} images of {data.num_labels} identities; {validation}\n")
+    for warning in () if task is None else task.warnings:
+        sys.stderr.write(f"validation: {warning}\n")
 
 
 def _report(folder: RunFolder, progress: Progress, *, as_json: bool) -> None:

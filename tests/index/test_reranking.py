@@ -82,6 +82,16 @@ def test_where_everything_is_one_point_everything_is_equally_far() -> None:
     assert np.isfinite(final).all()
 
 
+def test_more_equal_images_than_neighbours() -> None:
+    queries, gallery = clustered(5, 4, 40)
+    gallery[:30] = queries[0]
+    final = np.concatenate(list(rerank(queries, gallery, Reranking(5, 3))))
+    assert np.isfinite(final).all()
+    assert final[0, :30].max() < final[0, 30:].min()
+    collapsed = np.concatenate(list(rerank(gallery[:30], gallery[:30], Reranking())))
+    assert np.isfinite(collapsed).all()
+
+
 def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     queries, gallery = clustered(2, 11, 30)
     whole = np.concatenate(list(rerank(queries, gallery, Reranking())))

@@ -181,7 +181,8 @@ def test_the_vehicles_of_one_file_are_taken_in_the_order_of_their_boxes_wherever
 def test_a_query_and_a_gallery_image_need_an_identity(role: Role) -> None:
     nameless = entry(role, "", path="nameless.png")
     assert refusal(manifest(*PLAIN, nameless)) == (
-        f"nameless.png has the role {role} and no identity: give it one, or the role junk or distractor"
+        f"nameless.png has the role {role} and no identity: give it one, or the role junk or distractor; where "
+        "identities are not public, as VRAI's of its test split, choose another --split"
     )
     assert plan_task(manifest(*PLAIN, replace(nameless, identity="a"))).warnings == ()
 

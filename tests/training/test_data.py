@@ -177,8 +177,24 @@ def test_too_few_identities_to_hold_some_out_are_an_error(num_identities: int) -
 def test_a_validation_that_cannot_be_answered_is_an_error() -> None:
     with pytest.raises(ProtocolError, match="no line of the manifest has the role query, its roles are gallery 3"):
         training_data(manifest(*images(3, 1)), "train")
-    with pytest.raises(ProtocolError, match="have no camera"):
-        training_data(manifest(*images(3), protocol=Protocol("vehicles", "same_camera")), "train")
+
+
+def test_training_images_are_judged_by_no_rule_of_the_data_sets_protocol() -> None:
+    strict = Protocol("vehicles", "same_camera", 2)
+    task = training_data(manifest(*images(3), protocol=strict), "train").validation
+    assert task is not None
+    assert (task.camera_rule, task.dataset) == ("none", "vehicles")
+
+
+def test_where_no_image_has_a_role_the_other_splits_are_not_trained_on() -> None:
+    entries = [
+        Entry(f"{split}/{number}.png", f"car {number}", split=split)
+        for split in ("train", "test")
+        for number in range(4)
+    ]
+    data = training_data(manifest(*entries), "none")
+    assert {entry.split for entry in data.entries} == {"train"}
+    assert len(data.entries) == 4
 
 
 def changed(change: Callable[[Entry], Entry], chosen: Callable[[Entry], bool], entries: list[Entry]) -> list[Entry]:

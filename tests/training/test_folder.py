@@ -84,21 +84,18 @@ def test_each_split_has_a_gallery_of_its_own(tmp_path: Path) -> None:
     }
 
 
-def test_an_identity_can_have_folders_of_its_own(tmp_path: Path) -> None:
-    touch(tmp_path, "red/van/1.jpg", "red/bus/1.jpg", "test/query/blue/van/1.jpg")
-    assert listed(tmp_path) == [
-        ("red/bus/1.jpg", "red/bus", None, ""),
-        ("red/van/1.jpg", "red/van", None, ""),
-        ("test/query/blue/van/1.jpg", "blue/van", "query", "test"),
-    ]
+def test_folders_below_an_identity_would_split_it_and_are_refused(tmp_path: Path) -> None:
+    touch(tmp_path, "0001/camera-1/1.jpg", "0001/camera-2/1.jpg")
+    with pytest.raises(ManifestError, match="lies in no identity's folder: expected"):
+        read_folder(tmp_path)
 
 
 def test_splits_and_roles_count_at_the_beginning_only(tmp_path: Path) -> None:
-    touch(tmp_path, "van/test/1.jpg", "query/query/1.jpg", "query/test/1.jpg")
+    touch(tmp_path, "van/1.jpg", "query/query/1.jpg", "query/test/1.jpg")
     assert listed(tmp_path) == [
         ("query/query/1.jpg", "query", "query", ""),
         ("query/test/1.jpg", "test", "query", ""),
-        ("van/test/1.jpg", "van/test", None, ""),
+        ("van/1.jpg", "van", None, ""),
     ]
 
 

@@ -382,6 +382,15 @@ def test_nothing_to_go_on_from_is_exit_code_1(
     assert "there is no state to go on from" in reason
 
 
+def test_a_run_that_failed_before_its_first_state_starts_anew(
+    data: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "run").mkdir()
+    shutil.copy(trained / "run.json", tmp_path / "run")
+    assert train_main(monkeypatch, "--data", data, "--out", tmp_path / "run", "--resume") == 0
+    assert read_card(tmp_path / "run" / "best.safetensors") == read_card(trained / "best.safetensors")
+
+
 def test_the_flags_of_the_run_may_be_given_again(
     data: Path,
     trained: Path,

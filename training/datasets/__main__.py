@@ -5,7 +5,7 @@
 
 describe counts images, identities and cameras per split and role, beside what was published; with --check it fails
 where they differ. convert writes a manifest and its protocol sidecar; random splits are drawn from --seed, kept in the
-manifest and named by its hash.
+manifest and named by a hash that depends on the split alone, not on where the files lie.
 """
 
 import argparse
@@ -40,10 +40,14 @@ def main() -> int:
 
 def count(manifest: Manifest, published: dict[tuple[str, str], Published]) -> list[dict[str, Any]]:
     """A row per split and role: what is there, and what its authors say. A role of ``""`` is all of a split."""
-    keys = dict.fromkeys([*published, *((entry.split, entry.role or "") for entry in manifest.entries)])
+    there = {entry.split for entry in manifest.entries}
+    # A layout may lack a split that was published, such as UAV-VeID's val.
+    said_of = [key for key in published if there & set(key[0].split("+"))]
+    keys = dict.fromkeys([*said_of, *((entry.split, entry.role or "") for entry in manifest.entries)])
     rows = []
     for split, role in keys:
-        found = [entry for entry in manifest.entries if entry.split == split and (not role or entry.role == role)]
+        of_split = [entry for entry in manifest.entries if entry.split in split.split("+")]
+        found = [entry for entry in of_split if not role or entry.role == role]
         said = published.get((split, role), Published(None, None))
         rows.append(
             {
@@ -72,6 +76,9 @@ def _describe(kind: str, manifest: Manifest, args: argparse.Namespace) -> int:
             identities = _beside(row["num_identities"], row["published_identities"])
             sys.stdout.write(f"{row['split']:12}{row['role']:12}{images:>20}{identities:>20}{row['num_cameras']:>9}\n")
         sys.stdout.write("in brackets what was published, where it differs\n" if differing else "")
+    checked = any(row["published_images"] is not None or row["published_identities"] is not None for row in rows)
+    if args.check and not checked:
+        raise ManifestError(f"there is nothing published to check {kind} against")
     return 1 if args.check and differing else 0
 
 
@@ -85,15 +92,25 @@ def _beside(found: int, said: int | None) -> str:
 
 
 def _convert(manifest: Manifest, args: argparse.Namespace) -> int:
+    if args.out.suffix != ".csv":
+        raise ManifestError(f"a manifest is called something.csv, and its sidecar .json; got {args.out}")
     folder = args.out.resolve().parent
     start = Path(os.path.relpath(manifest.folder.resolve(), folder))
     write_manifest(args.out, [_moved(entry, start) for entry in manifest.entries], manifest.protocol)
     read_manifest(args.out)
-    sha256 = hashlib.sha256(args.out.read_bytes()).hexdigest()
+    sha256 = _split_hash(manifest)
     result = {"manifest": str(args.out), "num_images": len(manifest.entries), "sha256": sha256}
     text = json.dumps(result) if args.json else f"{args.out}: {len(manifest.entries)} images, SHA-256 {sha256}"
     sys.stdout.write(text + "\n")
     return 0
+
+
+def _split_hash(manifest: Manifest) -> str:
+    """SHA-256 of who has which role in which split and draw, and of the protocol; wherever the files lie."""
+    lines = [
+        [e.path, e.identity, e.camera, e.role, e.split, str(e.box), e.further.get("draws")] for e in manifest.entries
+    ]
+    return hashlib.sha256(json.dumps([lines, manifest.protocol.to_json()]).encode()).hexdigest()
 
 
 def _moved(entry: Entry, start: Path) -> Entry:

@@ -40,7 +40,7 @@ class DataSet:
     Attributes:
         markers: paths of which one is in its folder and in no other data set's.
         read: from its folder to a manifest.
-        published: by (split, role); role ``""`` is all of a split.
+        published: by (split, role); role ``""`` is all of a split, and ``a+b`` are two splits together.
     """
 
     name: str

@@ -26,7 +26,7 @@ def read_folder(folder: Path) -> Manifest:
         *folders, _ = parts = path.relative_to(folder).parts
         split = folders.pop(0) if folders and folders[0] in _SPLITS else ""
         role = folders.pop(0) if folders and folders[0] in _ROLES else "train" if split == "train" else None
-        if not folders and role not in ("distractor", "junk"):
+        if len(folders) != 1 and role not in ("distractor", "junk"):
             expected = f"{folder}/[split/][role/]<identity>/<image>"
             raise ManifestError(f"{path} lies in no identity's folder: expected {expected}")
         entries.append(Entry("/".join(parts), "/".join(folders), role=role, split=split))  # type: ignore[arg-type]

@@ -42,7 +42,7 @@ def _entry(image: str, identity: str, split: str, role: str | None = None) -> En
 
 VEHICLEID: Final = DataSet(
     "vehicleid",
-    ("train_test_split/test_list_800.txt", "train_test_split/test_list_13164.txt"),
+    tuple(f"train_test_split/test_list_{size}.txt" for size in _SIZES),
     read,
     {
         ("train", "train"): Published(110_178, 13_134),

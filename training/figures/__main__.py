@@ -25,8 +25,7 @@ from model.box import BoxError
 from model.checkpoint import CheckpointError, load_checkpoint
 from model.embedder import Embedder, EmbeddingError, pick_device
 from model.image import ImageError
-from training.arguments import at_least_one, seed
-from training.datasets.opening import open_data
+from training.arguments import add_data_arguments, at_least_one, read_data, seed
 from training.figures.alignment_pairs import draw_alignment
 from training.figures.curves import draw_cmc, draw_distances, draw_roc
 from training.figures.embedding_map import draw_tsne
@@ -67,7 +66,7 @@ def main() -> int:
 
 
 def _embed(args: argparse.Namespace) -> list[Method]:
-    task = plan_task(open_data(args.data).where(args.where), args.split)
+    task = plan_task(read_data(args).where(args.where), args.split)
     methods = []
     for label, path in args.checkpoint:
         checkpoint = load_checkpoint(path)
@@ -87,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--checkpoint", type=_labelled, action="append", required=True, metavar="LABEL=FILE", help="repeatable"
     )
-    parser.add_argument("--data", type=Path, required=True, help="a manifest, or a folder")
+    add_data_arguments(parser)
     parser.add_argument("--split", help="by default the only one that has queries, or test")
     parser.add_argument("--where", action="append", default=[], metavar="COLUMN=VALUE", help="only such lines")
     parser.add_argument("--out", type=Path, required=True, help="the folder for the figures")
@@ -102,7 +101,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _labelled(text: str) -> tuple[str, Path]:
     label, equals, path = text.partition("=")
-    return (label, Path(path)) if equals else (Path(text).parent.name or text, Path(text))
+    if not equals or Path(text).is_file():
+        return Path(text).parent.name or text, Path(text)
+    return label, Path(path)
 
 
 def _names(text: str) -> list[str]:

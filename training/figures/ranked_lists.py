@@ -32,6 +32,7 @@ def draw_ranked_lists(methods: Sequence[Method], queries: Sequence[int], top_k: 
             task = method.task
             _show(row[0], _pixels(method, task.queries[query]), _QUERY, method.label)
             ranking = np.argsort(np.where(method.counts[query], method.distances[query], np.inf), kind="stable")
+            ranking = ranking[: method.counts[query].sum()]  # what the camera rule leaves out has no rank
             for axes, place in zip(row[1:], ranking[:top_k], strict=False):
                 colour = _TRUE if method.same[query, place] else _FALSE
                 _show(axes, _pixels(method, task.gallery[place]), colour, f"{method.distances[query, place]:.2f}")

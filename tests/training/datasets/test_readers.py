@@ -10,6 +10,7 @@ from index.manifest import Manifest, ManifestError
 from index.protocol import ProtocolError
 from index.task import plan_task
 from tests.training.datasets import layouts
+from training.data import training_data
 from training.datasets.dataset import Choices
 from training.datasets.opening import detect, open_data
 from training.datasets.registry import DATASETS
@@ -169,6 +170,17 @@ def test_vrai_holds_out_training_identities_and_keeps_the_test_order(orders: str
         (f"{n:08}"[-7:], "gallery", "") for n in gallery
     ]
     assert len(plan_task(manifest, "val").queries) == 2
+
+
+def test_vrais_own_val_is_what_a_training_validates_on(tmp_path: Path) -> None:
+    data = training_data(read("vrai", tmp_path), "auto")
+    assert (data.num_labels, len(data.entries)) == (18, 72)
+    assert data.validation is not None
+    assert data.validation.split == "val"
+
+
+def test_vrais_test_split_is_never_meant_unless_it_is_named(tmp_path: Path) -> None:
+    assert plan_task(read("vrai", tmp_path)).split == "val"
 
 
 def test_vrais_test_identities_are_not_public_and_a_score_is_refused(tmp_path: Path) -> None:
