@@ -1,5 +1,6 @@
 """What several tests need: a small seeded model, pictures, and the real frames where they are."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if item.get_closest_marker("trial"):
                 item.add_marker(pytest.mark.skip(reason="a long campaign: `make trial`"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _memory_is_given_back() -> Iterator[None]:
+    """The commands make their process keep all memory, which one process of thousands of tests has not got."""
+    with pytest.MonkeyPatch.context() as patched:
+        for module in ("training.train", "benchmarks.training"):
+            patched.setattr(f"{module}.reuse_memory", lambda: None)
+        yield
 
 
 @pytest.fixture(scope="session")
