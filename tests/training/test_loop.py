@@ -280,8 +280,10 @@ def test_a_second_signal_does_not_wait_for_the_step(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def twice() -> None:
-        os.kill(os.getpid(), signal.SIGINT)
-        os.kill(os.getpid(), signal.SIGINT)
+        # Not os.kill: sent to the process, the second could meet the first still waiting in another thread, and be lost.
+        signal.raise_signal(signal.SIGINT)
+        time.sleep(0.01)
+        signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(Phase, "step", at_step(1, twice))
     with pytest.raises(KeyboardInterrupt):
