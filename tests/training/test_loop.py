@@ -280,7 +280,7 @@ def test_a_second_signal_does_not_wait_for_the_step(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def twice() -> None:
-        # Not os.kill: sent to the process, the second could meet the first still waiting in another thread, and be lost.
+        # Not os.kill: the second could meet the first still waiting in another thread, and be lost.
         signal.raise_signal(signal.SIGINT)
         time.sleep(0.01)
         signal.raise_signal(signal.SIGINT)
