@@ -1,0 +1,166 @@
+"""The whole data set: identities drawn by several processes, then the manifest and its protocol."""
+
+import hashlib
+import json
+import multiprocessing
+import signal
+from collections.abc import Callable
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from index.manifest import Entry, write_manifest
+from index.protocol import Protocol
+from model.whole_file import whole_file
+from training.stop_signal import stop_signal
+from training.synthetic.identity import Identity, draw_identity, name_of, role_of, split_of
+from training.synthetic.settings import Settings
+
+_RECORD: Final = "generator.json"
+_FORMAT: Final = "uav-synth-1"
+
+
+class SyntheticError(ValueError):
+    """A data set that cannot be drawn here; the message says what to do."""
+
+
+class StoppedError(Exception):
+    """A signal asked to stop; what is drawn stays, and the same command goes on."""
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """Which data set: the same numbers, the same bytes.
+
+    Attributes:
+        num_identities: vehicles; the first ones are the same for any number.
+        images_per_identity: views of each; the first ones are the same for any number.
+        seed: another seed, other vehicles.
+    """
+
+    num_identities: int
+    images_per_identity: int
+    seed: int
+    settings: Settings
+
+
+def generate(
+    out: Path, data_set: DataSet, num_workers: int, progress: Callable[[int], object] = lambda _: None
+) -> dict[str, Any]:
+    """Draws what is missing in the folder, then writes ``manifest.csv`` and ``manifest.json``.
+
+    Args:
+        out: a new folder, an empty one, or one where the same data set was begun, perhaps with fewer images.
+        data_set: what to draw.
+        num_workers: processes; the bytes do not depend on it.
+        progress: told the number of images that each finished identity adds.
+
+    Returns:
+        The protocol's info: settings, their hash, the hash over all images, and the counts.
+
+    Raises:
+        SyntheticError: something else lies in the folder, or a process died.
+        StoppedError: stopped by a signal.
+    """
+    _claim(out, data_set)
+    identities = _draw_all(out, data_set, num_workers, progress)
+    digest = hashlib.sha256()
+    for identity in identities:
+        for view in identity.views:
+            digest.update(bytes.fromhex(view["sha256"]))
+    info = {
+        "generator": _FORMAT,
+        "seed": data_set.seed,
+        "num_identities": data_set.num_identities,
+        "images_per_identity": data_set.images_per_identity,
+        "settings": data_set.settings.to_dict(),
+        "settings_sha256": data_set.settings.sha256,
+        "images_sha256": digest.hexdigest(),
+    }
+    entries = [
+        entry for number, identity in enumerate(identities) for entry in _entries(number, identity, data_set.settings)
+    ]
+    protocol = Protocol(dataset="uav-synth", gallery_per_identity=1, info=info)
+    write_manifest(out / "manifest.csv", entries, protocol)
+    return info
+
+
+def _entries(number: int, identity: Identity, settings: Settings) -> list[Entry]:
+    split = split_of(number, settings)
+    common = {"type": identity.kind, "colour": identity.colour}
+    return [
+        Entry(
+            path=f"images/{identity.name}/{view['file']}",
+            identity=identity.name,
+            role=role_of(split, index),
+            split=split,
+            further=common
+            | {key: str(view[key]) for key in ("heading_deg", "altitude_m", "depression_deg", "px_per_m")}
+            | {"occluded": str(int(view["occluded"]))},
+        )
+        for index, view in enumerate(identity.views)
+    ]
+
+
+def _claim(out: Path, data_set: DataSet) -> None:
+    """Writes down what is drawn here, or makes sure that it is the same."""
+    record = {"format": _FORMAT, "seed": data_set.seed, "settings": data_set.settings.to_dict()}
+    path = out / _RECORD
+    try:
+        there = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise SyntheticError(f"{out} is there and holds something else: choose a new folder") from None
+        with whole_file(path) as temporary:
+            temporary.write_text(json.dumps(record, indent=2) + "\n", "utf-8")
+        return
+    except (OSError, ValueError) as error:
+        raise SyntheticError(f"{path} cannot be read ({error}): choose a new folder") from None
+    if there != record:
+        differing = [key for key in record if not isinstance(there, dict) or there.get(key) != record[key]]
+        raise SyntheticError(
+            f"{out} was begun with another {' and '.join(differing)}: choose a new folder, or the same numbers"
+        )
+
+
+def _draw_all(out: Path, data_set: DataSet, num_workers: int, progress: Callable[[int], object]) -> list[Identity]:
+    # Not forked: a process that was forked after OpenGL or torch started is not safe to draw in.
+    context = multiprocessing.get_context("spawn")
+    drawn: dict[int, Identity] = {}
+    with (
+        stop_signal() as stop_asked,
+        ProcessPoolExecutor(num_workers, mp_context=context, initializer=_leave_signals_to_the_parent) as pool,
+    ):
+        numbers: dict[Future[Identity], int] = {
+            pool.submit(_draw, out, data_set, number): number for number in range(data_set.num_identities)
+        }
+        try:
+            for future in as_completed(numbers):
+                drawn[numbers[future]] = future.result()
+                progress(data_set.images_per_identity)
+                if stop_asked():
+                    raise StoppedError
+        except BrokenProcessPool:
+            raise SyntheticError("a process that drew died; it may have lacked memory: try fewer workers") from None
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+    return [drawn[number] for number in range(data_set.num_identities)]
+
+
+def _leave_signals_to_the_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@cache
+def _rasterizer() -> Any:
+    from training.synthetic.scenes.rasterizer import Rasterizer
+
+    return Rasterizer()
+
+
+def _draw(out: Path, data_set: DataSet, number: int) -> Identity:
+    folder = out / "images" / name_of(data_set.seed, number)
+    return draw_identity(folder, data_set.seed, number, data_set.images_per_identity, data_set.settings, _rasterizer())

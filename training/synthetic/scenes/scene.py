@@ -1,0 +1,74 @@
+"""A view of a vehicle where it stands: everything in the scene put together, and photographed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+from PIL import Image
+
+from training.synthetic.scenes.framing import frame
+from training.synthetic.scenes.illumination import light_up
+from training.synthetic.scenes.light import draw_light
+from training.synthetic.scenes.neighbours import draw_neighbours
+from training.synthetic.scenes.occlusion import occlude
+from training.synthetic.scenes.rasterizer import Rasterizer
+from training.synthetic.scenes.sensor import expose
+from training.synthetic.scenes.viewpoint import Viewpoint
+from training.synthetic.settings import Settings
+from training.synthetic.vehicles.vehicle import Vehicle
+
+_EDGE_PX: Final = 4  # drawn beyond the crop, so that blur and noise know no border
+
+
+@dataclass(frozen=True)
+class View:
+    """A crop and what is known about it.
+
+    Attributes:
+        image: RGB, at native size.
+        viewpoint: the camera; the vehicle stands at the origin and points along x.
+        heading_deg: the rear→front axis in the crop, counter-clockwise from the right, in (−180, 180].
+        occluded: whether something hangs in front of it.
+        jpeg_quality: for the file.
+    """
+
+    image: Image.Image
+    viewpoint: Viewpoint
+    heading_deg: float
+    occluded: bool
+    jpeg_quality: int
+
+
+def render_view(
+    rasterizer: Rasterizer, vehicle: Vehicle, settings: Settings, seed: int, entropy: Sequence[int]
+) -> View:
+    """Draws one view of the vehicle.
+
+    Args:
+        rasterizer: of this process.
+        vehicle: the one to show.
+        settings: what to draw from.
+        seed: of the data set; its bystanders stand next to the vehicle.
+        entropy: numbers of this view alone; all of its choices follow from them.
+    """
+    random, scenery, camera = (np.random.default_rng([*entropy, part]) for part in range(3))
+    viewpoint, box = frame(vehicle, settings, random)
+    occluded = bool(random.random() < settings.occluded)
+    quality = round(random.uniform(*settings.jpeg_quality))
+    half = np.ceil(np.abs(box).reshape(2, 2).max(0)).astype(int) + _EDGE_PX
+    width, height = 2 * int(half[0]), 2 * int(half[1])
+    # Drawn finer than it is kept, and averaged: linear light, as on a sensor's pixel.
+    finer = 2 if half.max() > 50 else 3
+    fine = replace(viewpoint, scale_px_per_m=viewpoint.scale_px_per_m * finer)
+    neighbours = draw_neighbours(vehicle, settings, seed, scenery)
+    light = draw_light(scenery)
+    surfaces = rasterizer.draw([vehicle, *neighbours], fine, (width * finer, height * finer))
+    linear = light_up(surfaces, fine, vehicle, neighbours, light, scenery)
+    if occluded:
+        linear = occlude(linear, light, scenery)
+    pixels = expose(linear.reshape(height, finer, width, finer, 3).mean((1, 3)), camera)
+    left, upper, right, lower = np.round(box + np.tile(half, 2)).astype(int)
+    crop = Image.fromarray(pixels[upper:lower, left:right].round().astype(np.uint8))
+    heading = viewpoint.heading_deg((0.0, 0.0), 0.0, vehicle.shape.length)
+    return View(crop, viewpoint, heading, occluded, quality)

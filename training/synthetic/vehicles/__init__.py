@@ -1,0 +1,1 @@
+"""Procedural vehicles: bodies, their paint, and the details by which one is told from another."""

@@ -1,0 +1,137 @@
+"""One vehicle: its type, its paint and the details that no other has, built from two numbers."""
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from training.synthetic.vehicles.atlas import Atlas, Colour
+from training.synthetic.vehicles.body import Shape, cabin, lower_body
+from training.synthetic.vehicles.cargo import load_up
+from training.synthetic.vehicles.details import DETAILS
+from training.synthetic.vehicles.livery import BLACK, paint_body, wheel_places, wheel_radius
+from training.synthetic.vehicles.mesh import Material, Mesh, ellipsoid, join, turn_about_z, wheel
+from training.synthetic.vehicles.types import COLOURS, TYPES
+from training.synthetic.vehicles.wear import weather
+from training.synthetic.vehicles.workshop import Workshop
+
+_NUM_MODELS: Final = 4  # of each type: bodies that many vehicles share to the millimetre
+_FEWEST_DETAILS: Final = 3
+_RIMS: Final[tuple[Colour, ...]] = ((170, 172, 175), (90, 92, 95), (24, 24, 25), (128, 112, 84), (200, 202, 205))
+
+
+@dataclass(frozen=True)
+class Vehicle:
+    """A vehicle ready to be placed.
+
+    Attributes:
+        kind: such as ``sedan``; a key of `TYPES`.
+        colour: such as ``white``; a key of `COLOURS`.
+        details: what distinguishes it, in words.
+        shape: its proportions.
+        mesh: x forward, y to the left, z up, on the ground at the origin.
+        picture: the atlas, in sRGB.
+        hulls: the points of its convex pieces, for its shadow.
+    """
+
+    kind: str
+    colour: str
+    details: tuple[str, ...]
+    shape: Shape
+    mesh: Mesh
+    picture: Image.Image
+    hulls: tuple[NDArray[np.float32], ...]
+
+    def moved(self, x: float, y: float, turn_deg: float) -> "Vehicle":
+        """The vehicle standing elsewhere, turned counter-clockwise."""
+        turn, offset = turn_about_z(turn_deg), np.array([x, y, 0], np.float32)
+        hulls = tuple(hull @ turn + offset for hull in self.hulls)
+        return replace(self, mesh=self.mesh.moved((x, y, 0), turn_deg), hulls=hulls)
+
+
+def build_vehicle(seed: int, number: int, stream: int = 0) -> Vehicle:
+    """The vehicle of that seed and number: always the same, and another for any other two.
+
+    `stream` keeps apart the vehicles of the data set (0) and those that only stand about.
+    """
+    random = np.random.default_rng([seed, stream, number])
+    kind = _drawn(random, {name: kind.share for name, kind in TYPES.items()})
+    colour = _drawn(random, {name: share for name, (share, _) in COLOURS.items()})
+    if kind == "bus" and colour in ("black", "grey"):
+        colour = "white"
+    # The models are everybody's, whatever the seed: real vehicles share theirs too.
+    shape = TYPES[kind].shape(np.random.default_rng([*kind.encode(), int(random.integers(_NUM_MODELS))]))
+    tints = COLOURS[colour][1]
+    return _assemble(kind, colour, shape, tints[random.integers(len(tints))], random)
+
+
+def _drawn(random: np.random.Generator, shares: dict[str, float]) -> str:
+    weights = np.array(list(shares.values()))
+    return list(shares)[random.choice(len(shares), p=weights / weights.sum())]
+
+
+def _assemble(kind: str, colour: str, shape: Shape, paint: Colour, random: np.random.Generator) -> Vehicle:
+    height = shape.height + (0.9 if TYPES[kind].body == "cargo" else 0.1)
+    atlas = Atlas(shape.length, shape.width, height, paint)
+    workshop = Workshop(kind, paint, shape, atlas, random)
+    paint_body(atlas, shape, kind, paint, random)
+    dirt = weather(workshop)
+    details = [load_up(workshop)]
+    fitting = [entry for entry in DETAILS if kind in entry[1]]
+    while len([word for word in details if word]) < _FEWEST_DETAILS:
+        for entry in [*fitting]:
+            probability, _, fit = entry
+            if random.random() < probability:
+                details.append(fit(workshop))
+                fitting.remove(entry)
+    body, house = lower_body(shape), cabin(shape)
+    glass = _glass(house, atlas, shape, random)
+    mesh = join([atlas.projected(body), glass, *workshop.parts, *_fittings(workshop)])
+    hulls = [body.points, house.points, *(part.points for part in workshop.parts)]
+    words = tuple(word for word in (*details, dirt) if word)
+    return Vehicle(kind, colour, words, shape, mesh, atlas.image, tuple(hulls))
+
+
+def _glass(house: Mesh, atlas: Atlas, shape: Shape, random: np.random.Generator) -> Mesh:
+    """The cabin with its panes: tinted behind the front seats or not, and something pale inside or not."""
+    tint = int(random.integers(10, 84))
+    front: Colour = (tint, tint + 8, tint + 7)
+    rear: Colour = front if random.random() < 0.5 else (12, 15, 16)
+    is_glass = house.material[house.triangles[:, 0]] == Material.GLASS
+    behind = house.points[house.triangles].mean(1)[:, 0] < sum(shape.roof_outline[:1]) - 0.1
+
+    def piece(chosen: NDArray[np.bool_]) -> Mesh:
+        used, triangles = np.unique(house.triangles[chosen], return_inverse=True)
+        corners = triangles.reshape(-1, 3).astype(np.int32)
+        return Mesh(house.points[used], house.normals[used], corners, house.uv[used], house.material[used])
+
+    return join(
+        [
+            atlas.projected(piece(~is_glass)),
+            *(
+                atlas.flat(piece(chosen), colour)
+                for chosen, colour in ((is_glass & ~behind, front), (is_glass & behind, rear))
+                if chosen.any()
+            ),
+        ]
+    )
+
+
+def _fittings(w: Workshop) -> list[Mesh]:
+    """Wheels and mirrors."""
+    rim = _RIMS[w.random.integers(len(_RIMS))]
+    radius = wheel_radius(w.kind)
+    parts = []
+    for x in wheel_places(w.shape, w.kind):
+        for sign in (-1, 1):
+            tyre, disc = wheel((x, sign * (w.shape.width / 2 - 0.08), radius), radius, 0.24)
+            parts += [w.atlas.flat(tyre, (18, 18, 18)), w.atlas.flat(disc, rim)]
+    mirror = BLACK if w.chance(0.3) or w.kind in ("truck", "bus") else w.paint
+    x = w.shape.windscreen[0] - 0.28 if w.kind not in ("bus", "truck") else w.shape.windscreen[0] + 0.1
+    for sign in (-1, 1):
+        y = sign * (w.shape.width / 2 + 0.04)
+        part = ellipsoid((x, y, w.shape.belt + 0.02), (0.09, 0.12, 0.08), 3, Material.PAINT)
+        parts.append(w.atlas.flat(part, mirror))
+    return parts
