@@ -40,6 +40,7 @@ from training.synthetic.settings import Settings
 
 _BINS = (8, 4, 4)  # of hue, saturation and value
 _SHEET_COLUMNS, _SHEET_CELL_PX = 12, 125
+_STEEP_DEG = 70.0
 
 
 def colour_histograms(images: NDArray[np.uint8]) -> Embeddings:
@@ -107,19 +108,25 @@ def statistics(manifest: Manifest, task: Task) -> dict[str, Any]:
 
 
 def contact_sheet(manifest: Manifest, frames: Path, path: Path, seed: int, number: int = 72) -> None:
-    """Rendered and real crops in equal parts, shuffled, each turned by a quarter or not."""
+    """Rendered and real crops in equal parts, shuffled, each turned by a quarter or not.
+
+    Like is put beside like, so that the look alone can tell them: for each real crop a rendered one of nearly its size,
+    seen from steeply above, as in those frames.
+    """
     random = np.random.default_rng(seed)
     real = read_manifest(frames)
     boxed = [entry for entry in real.entries if entry.box is not None]
     cells: list[tuple[str, Image.Image]] = []
+    steep = [entry for entry in manifest.entries if float(entry.further["depression_deg"]) >= _STEEP_DEG]
+    free = {index: max(_size_of(manifest, steep[index])) for index in random.permutation(len(steep)).tolist()}
     for index in random.choice(len(boxed), number // 2, replace=False):
         pixels = read_image(real.path_of(boxed[index]))
         box = boxed[index].box
         assert box is not None
-        cells.append(("real", Image.fromarray(box.clip(pixels.shape[1], pixels.shape[0]).cut(pixels))))
-    drawn = random.choice(len(manifest.entries), number - len(cells), replace=False)
-    paths = [manifest.path_of(manifest.entries[index]) for index in drawn]
-    cells += [("rendered", Image.fromarray(read_image(path))) for path in paths]
+        crop = Image.fromarray(box.clip(pixels.shape[1], pixels.shape[0]).cut(pixels))
+        _, nearest = min((abs(size - max(crop.size)), place) for place, size in free.items())
+        del free[nearest]
+        cells += [("real", crop), ("rendered", Image.fromarray(read_image(manifest.path_of(steep[nearest]))))]
     sheet = Image.new(
         "RGB", (_SHEET_COLUMNS * _SHEET_CELL_PX, -(-number // _SHEET_COLUMNS) * _SHEET_CELL_PX), (40,) * 3
     )

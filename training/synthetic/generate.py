@@ -144,7 +144,10 @@ def _draw_all(out: Path, data_set: DataSet, num_workers: int, progress: Callable
                 if stop_asked():
                     raise StoppedError
         except BrokenProcessPool:
-            raise SyntheticError("a process that drew died; it may have lacked memory: try fewer workers") from None
+            raise SyntheticError(
+                "a process that drew died: it lacked memory (try fewer workers) or OpenGL, of which VTK says so above "
+                "(on Debian: apt-get install libegl1 libgl1-mesa-dri)"
+            ) from None
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
     return [drawn[number] for number in range(data_set.num_identities)]

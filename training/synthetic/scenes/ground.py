@@ -10,14 +10,14 @@ from training.synthetic.scenes.plan import Plan
 
 _GROUNDS: Final[dict[str, tuple[float, tuple[int, int, int], float]]] = {
     # how common, colour, contrast of its texture
-    "asphalt": (0.45, (104, 106, 109), 0.1),
-    "dark asphalt": (0.26, (74, 77, 82), 0.12),
+    "asphalt": (0.45, (94, 97, 101), 0.1),
+    "dark asphalt": (0.3, (70, 74, 79), 0.12),
     "pale asphalt": (0.1, (146, 144, 140), 0.08),
     "concrete": (0.08, (164, 163, 160), 0.06),
     "paving": (0.05, (148, 141, 134), 0.08),
     "gravel": (0.02, (140, 132, 118), 0.2),
     "earth": (0.015, (118, 104, 86), 0.2),
-    "grass": (0.03, (84, 98, 64), 0.3),
+    "grass": (0.03, (86, 94, 70), 0.25),
 }
 _WHITE: Final = (222, 222, 216)
 
@@ -55,7 +55,7 @@ def make_ground(
     metres = max(plan.size) / px_per_m
     fine = smooth_noise(random, plan.size, min(plan.size[1] / 3, metres * 6), 3, 0.9)
     broad = smooth_noise(random, plan.size, max(2, metres / 4), 3)
-    return plan, (picture * (1 + contrast * (0.3 * fine + 0.6 * broad))[..., None]).clip(0, 255)
+    return plan, (picture * (1 + contrast * (0.2 * fine + 0.6 * broad))[..., None]).clip(0, 255)
 
 
 def _tiles(plan: Plan, turn: NDArray[np.floating], dx: float, dy: float, colour: tuple[int, ...], width: float) -> None:
@@ -97,7 +97,7 @@ def _patch(plan: Plan, turn: NDArray[np.floating], tint: NDArray[np.floating], r
 
 def _markings(plan: Plan, turn: NDArray[np.floating], random: np.random.Generator) -> None:
     """Lanes, parking bays, a crossing, an arrow, hatching; worn more or less."""
-    wear = random.uniform(0.55, 1.0)
+    wear = random.uniform(0.5, 0.92)
     colour = tuple(int(c * wear) for c in (_WHITE if random.random() < 0.88 else (214, 172, 60)))
     form = ("lanes", "bays", "crossing", "none")[random.choice(4, p=[0.42, 0.3, 0.08, 0.2])]
     shift = random.normal(0, 0.4)

@@ -60,7 +60,7 @@ def draw_light(random: np.random.Generator) -> Light:
     grey = np.array([0.78, 0.8, 0.83]) * random.uniform(0.7, 1.1)
     zenith = blue + (grey - blue) * cover
     horizon = np.array([0.84, 0.87, 0.92]) * random.uniform(0.8, 1.1)
-    noise = smooth_noise(random, (128, 128), 3, 4)
+    noise = smooth_noise(random, (128, 128), 2, 2)
     clouds = ((noise - random.uniform(0.2, 1.5) + 1.5 * cover) * 0.8).clip(0, 1)
     skyline = (0.12 + 0.22 * smooth_noise(random, (2, 90), 14, 3)[0] + random.uniform(-0.1, 0.2)).clip(0.02, 0.75)
     # The camera's white balance has seen the whole frame: what lies flat under this light looks almost grey.

@@ -19,7 +19,7 @@ def occlude(picture: NDArray[np.float32], light: Light, random: np.random.Genera
         ramp = (across / columns - 0.5) * np.cos(angle) + (down / rows - 0.5) * np.sin(angle)
         leaves = smooth_noise(random, (rows, columns), 4, 5, 0.75)
         cover = ((ramp * 6 - random.uniform(1.3, 2.6) + 0.8 * leaves) * 4).clip(0, 1)[..., None]
-        green = np.array([0.05, 0.085, 0.025]) * random.uniform(0.5, 1.6) * np.array([random.uniform(0.7, 1.8), 1, 1])
+        green = np.array([0.04, 0.06, 0.026]) * random.uniform(0.5, 1.6) * np.array([random.uniform(0.7, 1.8), 1, 1])
         texture = (1 + 0.55 * smooth_noise(random, (rows, columns), max(4, columns / 8), 3, 0.8)).clip(0.1, 3)[
             ..., None
         ]

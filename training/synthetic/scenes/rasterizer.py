@@ -7,8 +7,9 @@ from typing import Any
 
 # One drawing thread for each process: the processes are what runs in parallel. Mesa reads it when it is loaded.
 os.environ.setdefault("LP_NUM_THREADS", "1")
-# VTK would first ask for an X server, and complain that there is none.
+# VTK would first ask for an X server, and complain that there is none; and a graphics card would round otherwise.
 os.environ.setdefault("VTK_DEFAULT_OPENGL_WINDOW", "vtkEGLRenderWindow")
+os.environ.setdefault("LIBGL_ALWAYS_SOFTWARE", "1")
 
 import numpy as np
 import pyvista

@@ -20,8 +20,8 @@ def expose(linear: Image, random: np.random.Generator) -> Image:
         (H, W, 3) sRGB in 0..255, not rounded.
     """
     bright = float(np.percentile(linear.mean(2), 70))
-    exposure = np.exp(random.normal(-0.75, 0.35)) / max(bright, 0.05) * (0.55 + 0.45 * min(bright, 1.5))
-    warmth = random.normal(-0.03, 0.04)
+    exposure = np.exp(random.normal(-0.92, 0.3)) / max(bright, 0.05) * (0.55 + 0.45 * min(bright, 1.5))
+    warmth = random.normal(-0.06, 0.05)
     balance = np.exp(random.normal(0, 0.015, 3) + np.array([warmth, 0, -warmth]))
     light = linear * (exposure * balance).astype(np.float32)
     # A shoulder: highlights roll off, as every camera's tone curve does.
@@ -30,11 +30,11 @@ def expose(linear: Image, random: np.random.Generator) -> Image:
     light = light + np.float32(abs(random.normal(0, 0.003)))  # haze
     image = 255 * light.clip(0, 1) ** np.float32(1 / random.uniform(2.0, 2.5))
     grey = image.mean(2, keepdims=True)
-    image = grey + (image - grey) * np.float32(random.uniform(0.6, 1.12))
+    image = grey + (image - grey) * np.float32(random.uniform(0.45, 0.95))
     middle = np.float32(random.uniform(95, 125))
-    image = (middle + (image - middle) * np.float32(random.uniform(0.95, 1.4))).clip(0, 255)
+    image = (middle + (image - middle) * np.float32(random.uniform(0.95, 1.35))).clip(0, 255)
     image = _focus(image, random)
-    noise = random.gamma(1.3, 0.9)
+    noise = random.gamma(1.3, 0.7)
     image = image + noise * random.standard_normal(image.shape[:2], np.float32)[..., None]
     blotch = smooth_noise(random, image.shape[:2], max(2, image.shape[1] / 4), 1)[..., None]
     image = image + np.float32(noise * 0.3) * blotch * random.standard_normal(3, np.float32)
@@ -44,11 +44,11 @@ def expose(linear: Image, random: np.random.Generator) -> Image:
 
 def _focus(image: Image, random: np.random.Generator) -> Image:
     """The lens, the drone's motion, and the sharpening that cameras add."""
-    sigma = random.uniform(0.25, 0.75) if random.random() < 0.75 else random.uniform(0.75, 1.6)
+    sigma = random.uniform(0.4, 0.9) if random.random() < 0.8 else random.uniform(0.9, 1.7)
     image = gaussian_filter(image, (sigma, sigma, 0), mode="nearest")
     if random.random() < 0.2:
         image = uniform_filter1d(image, int(random.integers(2, 5)), axis=int(random.integers(2)), mode="nearest")
-    if random.random() < 0.6:
-        strength = np.float32(random.uniform(0.2, 1.0))
-        image = image + strength * (image - gaussian_filter(image, (1.0, 1.0, 0), mode="nearest"))
+    if random.random() < 0.5:
+        strength = np.float32(random.uniform(0.2, 0.8))
+        image = image + strength * (image - gaussian_filter(image, (1.4, 1.4, 0), mode="nearest"))
     return image

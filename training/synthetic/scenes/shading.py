@@ -10,7 +10,7 @@ from training.synthetic.scenes.rasterizer import Surfaces
 from training.synthetic.vehicles.mesh import Material
 
 Image = NDArray[np.float32]
-_NORMAL_MIRROR: Final = np.array([0.05, 0.075, 0.006, 0.35], np.float32)  # Schlick's R0 by material
+_NORMAL_MIRROR: Final = np.array([0.06, 0.1, 0.006, 0.35], np.float32)  # Schlick's R0 by material
 _GRAZING_MIRROR: Final = np.array([0.7, 0.7, 0.08, 0.7], np.float32)  # what it rises to
 _GLINT: Final = np.array([900.0, 1500.0, 12.0, 90.0], np.float32)  # sharpness of the sun's reflection
 assert [int(m) for m in Material] == [0, 1, 2, 3]  # noqa: S101 - the order of the three tables

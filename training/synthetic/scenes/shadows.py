@@ -38,14 +38,16 @@ class Shadows:
         def plan() -> Plan:
             return Plan(lower, upper, min(px_per_m, _FINEST_PX_PER_M), "L", 0)
 
-        def cast(hulls: Iterable[Image]) -> Image:
+        def cast(vehicles: Iterable[Vehicle]) -> Image:
             drawn = plan()
-            drawn.hulls([self._along_sun(hull) for hull in hulls], 255)
+            for one in vehicles:
+                drawn.hulls([self._along_sun(hull) for hull in one.hulls], 255)
+                drawn.hulls([one.hulls[0][:, :2]], 255)  # hardly any sun gets below a vehicle
             return _share(drawn, 0.02 + light.softness * _CAR_ABOVE_M)
 
         self._plan = plan()
-        self._own = cast(vehicle.hulls)
-        self._others = cast(hull for other in neighbours for hull in other.hulls)
+        self._own = cast([vehicle])
+        self._others = cast(neighbours)
         self._far = _share(_draw_far(plan(), random), 0.02 + light.softness * _TREE_ABOVE_M)
         bodies = plan()
         bodies.hulls([one.hulls[0][:, :2] for one in (vehicle, *neighbours)], 255)

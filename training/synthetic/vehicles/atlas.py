@@ -37,7 +37,7 @@ class Atlas:
         }
         self.image = Image.new("RGB", (max(long, 2 * wide), wide + 3 * high + _CELL_PX), paint)
         self.draw = ImageDraw.Draw(self.image)
-        self._cells: dict[Colour, int] = {}
+        self._cells: dict[tuple[int, ...], int] = {}
 
     def pixels(self, side: Side, points: Iterable[Sequence[float]]) -> list[tuple[float, float]]:
         """Where points in metres lie in the picture."""
@@ -102,6 +102,19 @@ class Atlas:
         self.draw.rectangle((left, upper, left + _CELL_PX, upper + _CELL_PX), fill=colour)
         place = (np.array([left, upper]) + _CELL_PX / 2) / self.image.size
         return replace(mesh, uv=np.broadcast_to(place.astype(np.float32), (len(mesh.points), 2)))
+
+    def graded(self, mesh: Mesh, low: Colour, high: Colour, heights: tuple[float, float]) -> Mesh:
+        """The mesh in a colour that changes with the height, between two heights."""
+        cell = self._cells.setdefault((*low, *high), len(self._cells))
+        left, upper = cell * _CELL_PX, self.image.height - _CELL_PX
+        for row in range(_CELL_PX):
+            share = row / (_CELL_PX - 1)
+            red, green, blue = (round(a + (b - a) * share) for a, b in zip(low, high, strict=True))
+            self.draw.line((left, upper + row, left + _CELL_PX, upper + row), fill=(red, green, blue))
+        share = ((mesh.points[:, 2] - heights[0]) / (heights[1] - heights[0])).clip(0, 1)
+        rows = upper + 0.5 + (_CELL_PX - 1) * share
+        columns = np.full(len(rows), left + _CELL_PX / 2)
+        return replace(mesh, uv=(np.stack([columns, rows], 1) / self.image.size).astype(np.float32))
 
     def projected(self, mesh: Mesh) -> Mesh:
         """The mesh with each triangle's colours taken from the chart that it faces."""

@@ -49,12 +49,15 @@ class Shape:
     def roof_height(self, x: NDArray[np.floating], y: NDArray[np.floating]) -> NDArray[np.floating]:
         """The roof's z above (x, y): lower towards its edges."""
         centre, half_length, half_width = self.roof_outline
-        return self.height - self.crown * np.clip(((x - centre) / half_length) ** 2 + (y / half_width) ** 2, 0, 1.5)
+        out = np.abs((x - centre) / half_length) ** self.corners + np.abs(y / half_width) ** self.corners
+        out = np.minimum(out, 1.2) ** (1 / self.corners)  # 0 in the middle, 1 along the edge
+        height: NDArray[np.floating] = self.height - self.crown * out**2 - _RIM_M * out**14
+        return height
 
     @property
     def crown(self) -> float:
         """How much higher the roof's middle is than its edge."""
-        return 0.045 if self.height < 2 else 0.03
+        return 0.08 if self.height < 2 else 0.04
 
     @property
     def roof_outline(self) -> tuple[float, float, float]:
@@ -72,10 +75,10 @@ def lower_body(shape: Shape) -> Mesh:
     top = np.interp(s, [-1, foot_rear - 0.02, foot_rear + 0.02, foot_front, 1.0], tops)
     ends = (1 - np.abs(s) ** 24) ** 0.25
     top = shape.clearance + (top - shape.clearance) * (0.72 + 0.28 * ends)
-    plan = np.maximum(1 - np.abs(s) ** shape.roundness, 0) ** (1 / 2.6)
+    plan = np.maximum(1 - np.abs(s) ** shape.roundness, 0) ** (1 / 2.9)
     angle = _UP_BODY[None, :]
-    y = -shape.width / 2 * plan[:, None] * signed_power(np.cos(angle), 0.28)
-    z = shape.clearance + (top - shape.clearance)[:, None] * np.sin(angle) ** 0.35
+    y = -shape.width / 2 * plan[:, None] * signed_power(np.cos(angle), 0.42)
+    z = shape.clearance + (top - shape.clearance)[:, None] * np.sin(angle) ** 0.5
     y = y * (1 - 0.05 * ((z - shape.clearance) / (shape.belt - shape.clearance)) ** 2)
     x = np.broadcast_to((s * half)[:, None], y.shape)
     # Seen from its outside, the first index must go up and the second to the right: along the body, then across.
@@ -84,8 +87,8 @@ def lower_body(shape: Shape) -> Mesh:
 
 def cabin(shape: Shape) -> Mesh:
     """The greenhouse: windscreen, side windows between their posts, rear window, and the roof."""
-    ring, glazed = _ring(shape)
-    levels = np.array([0.0, 0.07, 0.5, 0.9, 1.0])
+    ring, panels = _ring(shape)
+    levels = np.array([0.0, 0.05, 0.5, 0.93, 1.0])
     front = np.interp(levels, [0, 1], shape.windscreen) + 0.03 * np.sin(levels * np.pi)
     rear = np.interp(levels, [0, 1], shape.rear_window[::-1]) - 0.03 * np.sin(levels * np.pi)
     edge = shape.height - shape.crown - _RIM_M
@@ -99,7 +102,7 @@ def cabin(shape: Shape) -> Mesh:
         -1,
     )
     panes = np.zeros((4, len(ring) - 1), np.uint8)
-    panes[1:3] = np.where(glazed, Material.GLASS, Material.PAINT)
+    panes[1:3] = panels
     centre, half_length, half_roof = shape.roof_outline
     shrink = np.array([1, 0.985, 0.96, 0.92, 0.84, 0.7, 0.4, 0.0])[:, None, None]
     flat = ring[None] * shrink * np.array([half_length, half_roof])
@@ -108,27 +111,35 @@ def cabin(shape: Shape) -> Mesh:
     return join([grid(walls, panes), grid(np.stack([x, y, z], -1), Material.PAINT)])
 
 
-def _ring(shape: Shape) -> tuple[NDArray[np.floating], NDArray[np.bool_]]:
-    """The cabin's outline as (J, 2) numbers in −1..1, counter-clockwise, and which of the J − 1 pieces are glass."""
+def _ring(shape: Shape) -> tuple[NDArray[np.floating], NDArray[np.uint8]]:
+    """The cabin's outline as (J, 2) numbers in −1..1, counter-clockwise, and what the J − 1 pieces are made of."""
     side = sorted({-1.0, 1.0, *(edge for pillar in shape.pillars for edge in pillar)}, reverse=True)
-    side_glazed = [not any(low <= (a + b) / 2 <= high for low, high in shape.pillars) for a, b in pairwise(side)]
-    across = [-1.0, -0.93, 0.93, 1.0]
+    panels = [_panel((a + b) / 2, shape.pillars) for a, b in pairwise(side)]
+    rear = Material.GLASS if shape.glazed_rear else Material.PAINT
+    across = [-1.0, -0.94, 0.94, 1.0]
     corners: list[tuple[float, float]] = []
-    glazed: list[bool] = []
+    materials: list[Material] = []
 
-    def run(stops: list[float], panes: list[bool], place: str) -> None:
+    def run(stops: list[float], panes: list[Material], place: str) -> None:
         for (a, b), pane in zip(pairwise(stops), panes, strict=True):
             pieces = max(1, int(np.ceil(abs(b - a) / _SIDE_STEP)))
             for t in np.linspace(a, b, pieces, endpoint=False):
                 corners.append({"front": (1, t), "left": (t, 1), "rear": (-1, t), "right": (t, -1)}[place])
-                glazed.append(pane)
+                materials.append(pane)
 
-    run(across, [False, True, False], "front")
-    run(side, side_glazed, "left")
-    run(across[::-1], [False, shape.glazed_rear, False], "rear")
-    run(side[::-1], side_glazed[::-1], "right")
+    run(across, [Material.PAINT, Material.GLASS, Material.PAINT], "front")
+    run(side, panels, "left")
+    run(across[::-1], [Material.PAINT, rear, Material.PAINT], "rear")
+    run(side[::-1], panels[::-1], "right")
     corners.append(corners[0])
     square = np.array(corners, np.float64)
-    exponent = shape.corners
-    norm = (np.abs(square) ** exponent).sum(1) ** (1 / exponent)
-    return square / norm[:, None], np.array(glazed)
+    norm = (np.abs(square) ** shape.corners).sum(1) ** (1 / shape.corners)
+    return square / norm[:, None], np.array(materials, np.uint8)
+
+
+def _panel(place: float, pillars: tuple[tuple[float, float], ...]) -> Material:
+    """What a cabin's side is made of there: posts between windows are dark, those at the ends are painted."""
+    for low, high in pillars:
+        if low <= place <= high:
+            return Material.MATT if low > -1 and high < 1 else Material.PAINT
+    return Material.GLASS

@@ -9,7 +9,7 @@ from training.synthetic.vehicles.workshop import Workshop
 def stripes(w: Workshop) -> str:
     """Stripes along the bonnet or the whole vehicle, in the middle or not."""
     half = w.shape.length / 2
-    colour = w.pick((235, 235, 235), (15, 15, 15), (180, 25, 25), (30, 60, 160), (230, 180, 30))
+    colour = w.pick((235, 235, 235), (15, 15, 15), (140, 44, 42), (46, 66, 118), (196, 164, 70))
     middle = w.shape.width * w.random.choice([-0.25, 0.0, 0.0, 0.25])
     width = w.random.uniform(0.12, 0.3)
     offsets = (0.0,) if w.chance(0.4) else (-width * 0.8, width * 0.8)
@@ -22,7 +22,7 @@ def stripes(w: Workshop) -> str:
 
 def side_stripe(w: Workshop) -> str:
     """A stripe along one side."""
-    colour = w.pick((235, 235, 235), (15, 15, 15), (180, 25, 25), (30, 60, 160), (230, 180, 30), (40, 130, 60))
+    colour = w.pick((235, 235, 235), (15, 15, 15), (140, 44, 42), (46, 66, 118), (196, 164, 70), (66, 104, 76))
     side = w.side()
     z = w.random.uniform(w.shape.clearance + 0.25, w.shape.belt - 0.1)
     w.atlas.line(side, [(-w.shape.length / 2, z), (w.shape.length / 2, z)], colour, w.random.uniform(0.08, 0.25))
@@ -33,7 +33,7 @@ def odd_panel(w: Workshop) -> str:
     """A panel from another car, or in primer."""
     shape, half = w.shape, w.shape.length / 2
     colour = w.pick(
-        (120, 118, 114), (60, 58, 58), (20, 20, 22), (225, 225, 222), (120, 26, 24), (40, 60, 110), (168, 166, 160)
+        (120, 118, 114), (60, 58, 58), (20, 20, 22), (225, 225, 222), (104, 40, 38), (40, 60, 110), (168, 166, 160)
     )
     place = ("bonnet", "front wing", "door", "rear wing", "boot")[w.random.integers(5)]
     side = w.side()
@@ -79,11 +79,11 @@ def windscreen(w: Workshop) -> str:
             "windscreen",
             (-0.97, 0.97),
             (0.76, 0.93),
-            w.pick((15, 15, 18), (190, 190, 190), (30, 80, 160), (170, 30, 30)),
+            w.pick((15, 15, 18), (176, 178, 180), (52, 76, 112), (96, 44, 42)),
         )
     elif form == "sunshade":
         w.add_pane_patch(
-            "windscreen", (-0.9, 0.9), (0.12, 0.85), w.pick((190, 194, 198), (150, 120, 60), (60, 100, 160))
+            "windscreen", (-0.9, 0.9), (0.12, 0.85), w.pick((176, 180, 184), (150, 152, 152), (120, 112, 98))
         )
     else:
         middle = 0.6 if form == "paper left" else -0.6
@@ -96,7 +96,7 @@ def rear_window(w: Workshop) -> str:
     if not w.shape.glazed_rear:
         return ""
     middle = float(w.random.uniform(-0.6, 0.6))
-    colour = w.pick((235, 235, 230), (230, 200, 40), (200, 40, 30), (60, 140, 220))
+    colour = w.pick((226, 226, 222), (190, 170, 90), (140, 60, 54), (90, 124, 160))
     w.add_pane_patch("rear window", (middle - 0.25, middle + 0.25), (0.2, 0.6), colour)
     return "sticker in the rear window"
 

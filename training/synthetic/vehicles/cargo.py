@@ -76,10 +76,10 @@ def _truck_body(w: Workshop) -> str:
         (236, 236, 232),
         (190, 192, 194),
         w.paint,
-        (40, 80, 150),
-        (150, 30, 30),
-        (210, 170, 40),
-        (40, 100, 60),
+        (70, 92, 130),
+        (124, 58, 54),
+        (178, 158, 96),
+        (78, 102, 84),
     )
     form = ("box", "tarpaulin", "flatbed", "tipper", "tank")[w.random.integers(5)]
     floor = shape.deck + 0.05

@@ -30,6 +30,10 @@ def paint_body(atlas: Atlas, shape: Shape, kind: str, paint: Colour, random: np.
             tail = -half + random.uniform(0.05, 0.12)
             lid = [(rear_foot, -inner), (tail, -inner * 0.9), (tail, inner * 0.9), (rear_foot, inner)]
             atlas.line("top", [*lid, lid[0]], gap, _GAP_M)
+        for sign in (-1, 1):  # creases catch the light on one side and lose it on the other
+            crease = [(foot, sign * inner * 0.62), (nose, sign * inner * 0.45)]
+            atlas.line("top", crease, darker(paint, 1.18), 0.05)
+            atlas.line("top", [(x, y - sign * 0.05) for x, y in crease], darker(paint, 0.82), 0.04)
         atlas.rectangle("top", (foot - 0.06, -side * 0.8), (foot + 0.07, side * 0.8), BLACK)  # the wipers' well
     _paint_sides(atlas, shape, kind, gap, random)
     _paint_ends(atlas, shape, kind, random)
@@ -54,7 +58,8 @@ def _paint_sides(atlas: Atlas, shape: Shape, kind: str, gap: Colour, random: np.
         if skirt:
             atlas.rectangle(face, (-half, shape.clearance - 0.1), (half, shape.clearance + 0.12), (34, 34, 36))
         for x in axles:
-            atlas.disc(face, (x, radius), radius * 1.14, (10, 10, 10))
+            for part, colour in ((1.16, BLACK), (1.0, (24, 24, 25)), (0.6, (86, 88, 91)), (0.3, (40, 40, 42))):
+                atlas.disc(face, (x, radius), radius * part, colour)
 
 
 def _paint_ends(atlas: Atlas, shape: Shape, kind: str, random: np.random.Generator) -> None:

@@ -111,7 +111,7 @@ def antenna(w: Workshop) -> str:
 def roof_sign(w: Workshop) -> str:
     """A taxi's, a driving school's."""
     centre, half_length, _ = w.shape.roof_outline
-    colour = w.pick((245, 200, 30), (240, 240, 240), (40, 90, 210), (230, 110, 20))
+    colour = w.pick((212, 180, 70), (228, 228, 226), (70, 96, 160), (190, 116, 60))
     x = centre + half_length * w.random.uniform(-0.3, 0.6)
     w.add_box((x - 0.09, -0.36, w.shape.height - 0.02), (x + 0.09, 0.36, w.shape.height + 0.14), colour)
     return "roof sign"

@@ -8,7 +8,7 @@ import numpy as np
 from training.synthetic.vehicles.body import Shape
 
 Range = tuple[float, float]
-_CAR_POSTS: Final = ((0.94, 1.0), (0.04, 0.12), (-0.72, -0.62), (-1.0, -0.95))
+_CAR_POSTS: Final = ((0.96, 1.0), (0.05, 0.11), (-0.72, -0.64), (-1.0, -0.96))
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from training.synthetic.vehicles.atlas import Atlas, Colour
 from training.synthetic.vehicles.body import Shape, cabin, lower_body
 from training.synthetic.vehicles.cargo import load_up
 from training.synthetic.vehicles.details import DETAILS
-from training.synthetic.vehicles.livery import BLACK, paint_body, wheel_places, wheel_radius
+from training.synthetic.vehicles.livery import BLACK, darker, paint_body, wheel_places, wheel_radius
 from training.synthetic.vehicles.mesh import Material, Mesh, ellipsoid, join, turn_about_z, wheel
 from training.synthetic.vehicles.types import COLOURS, TYPES
 from training.synthetic.vehicles.wear import weather
@@ -19,7 +19,7 @@ from training.synthetic.vehicles.workshop import Workshop
 
 _NUM_MODELS: Final = 4  # of each type: bodies that many vehicles share to the millimetre
 _FEWEST_DETAILS: Final = 3
-_RIMS: Final[tuple[Colour, ...]] = ((170, 172, 175), (90, 92, 95), (24, 24, 25), (128, 112, 84), (200, 202, 205))
+_RIMS: Final[tuple[Colour, ...]] = ((120, 122, 125), (84, 86, 90), (26, 26, 27), (52, 53, 55), (148, 150, 152))
 
 
 @dataclass(frozen=True)
@@ -96,10 +96,11 @@ def _assemble(kind: str, colour: str, shape: Shape, paint: Colour, random: np.ra
 
 def _glass(house: Mesh, atlas: Atlas, shape: Shape, random: np.random.Generator) -> Mesh:
     """The cabin with its panes: tinted behind the front seats or not, and something pale inside or not."""
-    tint = int(random.integers(10, 84))
-    front: Colour = (tint, tint + 8, tint + 7)
-    rear: Colour = front if random.random() < 0.5 else (12, 15, 16)
-    is_glass = house.material[house.triangles[:, 0]] == Material.GLASS
+    tint = int(random.integers(34, 130))
+    front: Colour = (tint, round(tint * 1.12) + 4, round(tint * 1.1) + 4)
+    rear: Colour = front if random.random() < 0.5 else (24, 28, 29)
+    material = house.material[house.triangles[:, 0]]
+    is_glass, is_post = material == Material.GLASS, material == Material.MATT
     behind = house.points[house.triangles].mean(1)[:, 0] < sum(shape.roof_outline[:1]) - 0.1
 
     def piece(chosen: NDArray[np.bool_]) -> Mesh:
@@ -109,9 +110,11 @@ def _glass(house: Mesh, atlas: Atlas, shape: Shape, random: np.random.Generator)
 
     return join(
         [
-            atlas.projected(piece(~is_glass)),
+            atlas.projected(piece(material == Material.PAINT)),
+            *([atlas.flat(piece(is_post), BLACK)] if is_post.any() else []),
             *(
-                atlas.flat(piece(chosen), colour)
+                # The sun reaches the dashboard and the shelf behind the seats, not the roof's inside.
+                atlas.graded(piece(chosen), colour, darker(colour, 0.45), (shape.belt, shape.height))
                 for chosen, colour in ((is_glass & ~behind, front), (is_glass & behind, rear))
                 if chosen.any()
             ),
@@ -126,12 +129,12 @@ def _fittings(w: Workshop) -> list[Mesh]:
     parts = []
     for x in wheel_places(w.shape, w.kind):
         for sign in (-1, 1):
-            tyre, disc = wheel((x, sign * (w.shape.width / 2 - 0.08), radius), radius, 0.24)
+            tyre, disc = wheel((x, sign * (w.shape.width / 2 - 0.17), radius), radius, 0.24)
             parts += [w.atlas.flat(tyre, (18, 18, 18)), w.atlas.flat(disc, rim)]
     mirror = BLACK if w.chance(0.3) or w.kind in ("truck", "bus") else w.paint
     x = w.shape.windscreen[0] - 0.28 if w.kind not in ("bus", "truck") else w.shape.windscreen[0] + 0.1
     for sign in (-1, 1):
-        y = sign * (w.shape.width / 2 + 0.04)
-        part = ellipsoid((x, y, w.shape.belt + 0.02), (0.09, 0.12, 0.08), 3, Material.PAINT)
+        y = sign * (w.shape.width / 2 + 0.01)
+        part = ellipsoid((x, y, w.shape.belt + 0.02), (0.07, 0.1, 0.07), 3, Material.PAINT)
         parts.append(w.atlas.flat(part, mirror))
     return parts

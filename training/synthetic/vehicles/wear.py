@@ -64,5 +64,5 @@ def weather(w: Workshop) -> str:
         w.atlas.shade(chart, (level * rise * (1 + 0.5 * smooth_noise(w.random, (24, 64), 6))).clip(0, 0.8), mud)
     patches = smooth_noise(w.random, (40, 96), 5)
     w.atlas.shade("top", (level * 0.3 * (0.6 + patches)).clip(0, 0.5), mud)
-    w.atlas.shade("top", 1 + 0.03 * smooth_noise(w.random, (40, 96), 9))
+    w.atlas.shade("top", 1 + 0.015 * smooth_noise(w.random, (40, 96), 9))
     return "clean" if level < 0.1 else "dusty" if level < 0.35 else "dirty"

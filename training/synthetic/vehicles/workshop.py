@@ -76,10 +76,10 @@ class Workshop:
         """Lays a sticker upon a chart: a plain shape, stripes, or letters. Returns what it is."""
         width, height = (max(3, round(extent * self.atlas.scale)) for extent in size_m)
         ground = self.pick(_PALE, _PALE, _DARK, _DARK, (150, 36, 34), (40, 62, 120), (196, 170, 70), (60, 110, 70))
-        ink = self.pick((250, 250, 250), (15, 15, 15), (200, 40, 30), (250, 210, 50), (30, 70, 170))
+        ink = self.pick((236, 236, 234), (22, 22, 22), (150, 52, 46), (200, 176, 84), (52, 74, 130))
         picture = Image.new("RGBA", (width, height), (0, 0, 0, 0))
         draw = ImageDraw.Draw(picture)
-        form = ("disc", "block", "bands", "cross", "letters")[self.random.integers(5)]
+        form = ("disc", "block", "bands", "letters")[self.random.integers(4)]
         if form == "disc":
             draw.ellipse((0, 0, width - 1, height - 1), fill=ground)
             draw.ellipse((width * 0.3, height * 0.3, width * 0.7, height * 0.7), fill=ink)
@@ -88,9 +88,6 @@ class Workshop:
                 draw.rectangle(
                     (0, height * band // 3, width, height * (band + 1) // 3), fill=(ground, ink, ground)[band]
                 )
-        elif form == "cross":
-            draw.rectangle((width * 0.35, 0, width * 0.65, height), fill=ground)
-            draw.rectangle((0, height * 0.35, width, height * 0.65), fill=ground)
         else:
             draw.rectangle((0, 0, width - 1, height - 1), fill=ground)
             if form == "letters":

@@ -1,0 +1,505 @@
+import contextlib
+import hashlib
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from index.manifest import Entry, Manifest, read_manifest
+from index.task import plan_task
+from training.data import training_data
+from training.synthetic import generate as generate_module
+from training.synthetic.generate import DataSet, StoppedError, SyntheticError, generate
+from training.synthetic.identity import Identity, name_of
+from training.synthetic.scenes.rasterizer import Rasterizer
+from training.synthetic.settings import Settings
+
+SMALL = DataSet(4, 2, 3, Settings())
+LONG_AGO = 1e9  # seconds since 1970
+WHOLE = DataSet(10, 2, 3, Settings())  # an identity of each split
+
+
+class Here(Executor):
+    """In the pool's place: draws in this process, one identity after the other, which saves the workers' start."""
+
+    def __init__(self, max_workers: int, mp_context: Any, initializer: Callable[[], None]) -> None:
+        assert max_workers >= 1
+        assert mp_context.get_start_method() == "spawn"
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
+        future: Future[Any] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+@contextlib.contextmanager
+def drawing_here(rasterizer: Rasterizer) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(generate_module, "ProcessPoolExecutor", Here)
+        patched.setattr(generate_module, "_rasterizer", lambda: rasterizer)
+        yield
+
+
+def draw_here(out: Path, data_set: DataSet, rasterizer: Rasterizer) -> Path:
+    """The data set, drawn in this process."""
+    with drawing_here(rasterizer):
+        generate(out, data_set, 1)
+    return out
+
+
+@pytest.fixture(scope="module")
+def small(rasterizer: Rasterizer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`SMALL`; not to be changed."""
+    return draw_here(tmp_path_factory.mktemp("small") / "data", SMALL, rasterizer)
+
+
+@pytest.fixture(scope="module")
+def whole(rasterizer: Rasterizer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`WHOLE`; not to be changed."""
+    return draw_here(tmp_path_factory.mktemp("whole") / "data", WHOLE, rasterizer)
+
+
+@pytest.fixture
+def here(rasterizer: Rasterizer) -> Iterator[None]:
+    with drawing_here(rasterizer):
+        yield
+
+
+def copy(data: Path, to: Path) -> Path:
+    """A copy that was written long ago."""
+    shutil.copytree(data, to)
+    for path in sorted(to.rglob("*")):
+        os.utime(path, (LONG_AGO, LONG_AGO))
+    return to
+
+
+def contents(out: Path) -> dict[str, bytes]:
+    """All files, by path."""
+    return {str(path.relative_to(out)): path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()}
+
+
+def finished(out: Path) -> dict[str, bytes]:
+    """All files but those that a killed process left under a temporary name."""
+    return {name: data for name, data in contents(out).items() if not name.endswith(".tmp")}
+
+
+def images(out: Path) -> dict[str, bytes]:
+    return {name: data for name, data in contents(out).items() if name.startswith("images/")}
+
+
+def written_again(out: Path) -> set[str]:
+    """The files that changed since the copy, by path."""
+    files = [path for path in out.rglob("*") if path.is_file()]
+    return {str(path.relative_to(out)) for path in files if path.stat().st_mtime != LONG_AGO}
+
+
+def images_sha256(out: Path) -> str:
+    """Over the binary SHA-256 of each image, in the manifest's order."""
+    manifest = read_manifest(out)
+    each = [hashlib.sha256(manifest.path_of(entry).read_bytes()).digest() for entry in manifest.entries]
+    return hashlib.sha256(b"".join(each)).hexdigest()
+
+
+# --- the same numbers, the same bytes
+
+
+@pytest.mark.parametrize("num_workers", [1, 2, 3])
+def test_any_number_of_processes_draws_the_same_bytes(num_workers: int, small: Path, tmp_path: Path) -> None:
+    generate(tmp_path / "data", SMALL, num_workers)
+    assert contents(tmp_path / "data") == contents(small)
+
+
+def test_there_are_as_many_processes_as_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def pool(num_workers: int, **_: object) -> Executor:
+        asked.append(num_workers)
+        raise OSError("that was all")
+
+    monkeypatch.setattr(generate_module, "ProcessPoolExecutor", pool)
+    with pytest.raises(OSError, match="that was all"):
+        generate(tmp_path / "data", SMALL, 7)
+    assert asked == [7]
+
+
+def test_another_seed_draws_other_vehicles(small: Path, tmp_path: Path, rasterizer: Rasterizer) -> None:
+    other = draw_here(tmp_path / "data", replace(SMALL, seed=4), rasterizer)
+    names = [{entry.identity for entry in read_manifest(out).entries} for out in (small, other)]
+    assert len(names[0]) == len(names[1]) == 4
+    assert not names[0] & names[1]
+    pictures = [{data for name, data in images(out).items() if name.endswith(".jpg")} for out in (small, other)]
+    assert len(pictures[0]) == len(pictures[1]) == 8  # nor are two of the same seed the same
+    assert not pictures[0] & pictures[1]
+
+
+# --- more, and fewer
+
+
+@pytest.mark.usefixtures("here")
+def test_more_identities_are_added_to_those_that_are_there(small: Path, whole: Path, tmp_path: Path) -> None:
+    out = copy(small, tmp_path / "data")
+    generate(out, WHOLE, 1)
+    assert contents(out) == contents(whole)
+    added = {name for name in contents(whole) if name not in contents(small)}
+    assert written_again(out) == added | {"manifest.csv", "manifest.json"}
+
+
+@pytest.mark.usefixtures("here")
+def test_more_images_are_added_to_those_that_are_there(small: Path, tmp_path: Path) -> None:
+    out = copy(small, tmp_path / "data")
+    more = replace(SMALL, images_per_identity=3)
+    generate(out, more, 1)
+    before, after = images(small), images(out)
+    assert {name: after[name] for name in before if name.endswith(".jpg")} == {
+        name: data for name, data in before.items() if name.endswith(".jpg")
+    }
+    generate(tmp_path / "fresh", more, 1)
+    assert contents(out) == contents(tmp_path / "fresh")
+
+
+@pytest.mark.usefixtures("here")
+def test_fewer_of_both_are_the_first_ones_and_nothing_is_drawn(whole: Path, tmp_path: Path) -> None:
+    out = copy(whole, tmp_path / "data")
+    info = generate(out, DataSet(3, 1, 3, Settings()), 1)
+    assert written_again(out) == {"manifest.csv", "manifest.json"}
+    assert images(out) == images(whole)
+    assert [entry.path for entry in read_manifest(out).entries] == [f"images/{name_of(3, i)}/0.jpg" for i in range(3)]
+    assert info["images_sha256"] == images_sha256(out)
+    assert (info["num_identities"], info["images_per_identity"]) == (3, 1)
+
+
+# --- what is there already, and what is damaged of it
+
+
+@pytest.mark.usefixtures("here")
+def test_what_is_whole_is_not_drawn_again(whole: Path, tmp_path: Path) -> None:
+    out = copy(whole, tmp_path / "data")
+    generate(out, WHOLE, 1)
+    assert written_again(out) == {"manifest.csv", "manifest.json"}
+    assert contents(out) == contents(whole)
+
+
+@pytest.mark.usefixtures("here")
+def test_what_is_damaged_is_drawn_again_and_nothing_else(whole: Path, tmp_path: Path) -> None:
+    out = copy(whole, tmp_path / "data")
+    folders = [out / "images" / name_of(3, number) for number in range(10)]
+    (folders[0] / "1.jpg").unlink()
+    image = folders[2] / "0.jpg"
+    image.write_bytes(image.read_bytes()[:100])
+    image = folders[3] / "1.jpg"
+    image.write_bytes(image.read_bytes()[:-3] + b"\0" + image.read_bytes()[-2:])
+    (folders[5] / "vehicle.json").write_text("{", "utf-8")
+    (folders[6] / "vehicle.json").write_text("{}", "utf-8")
+    (folders[7] / "vehicle.json").unlink()
+    shutil.rmtree(folders[9])
+    for path in out.rglob("*"):
+        os.utime(path, (LONG_AGO, LONG_AGO))
+    (out / "manifest.csv").unlink()
+    generate(out, WHOLE, 1)
+    assert contents(out) == contents(whole)
+    again = {Path(name).parent.name for name in written_again(out) if name.startswith("images/")}
+    assert again == {name_of(3, number) for number in (0, 2, 3, 5, 6, 7, 9)}
+
+
+@pytest.mark.usefixtures("here")
+def test_the_manifest_is_made_anew_from_what_is_there(small: Path, tmp_path: Path) -> None:
+    out = copy(small, tmp_path / "data")
+    (out / "manifest.csv").write_text("path,identity\nelsewhere.jpg,somebody\n", "utf-8")
+    (out / "manifest.json").unlink()
+    generate(out, SMALL, 1)
+    assert contents(out) == contents(small)
+
+
+# --- what is told
+
+
+@pytest.mark.usefixtures("here")
+def test_progress_counts_every_image_once(small: Path, tmp_path: Path) -> None:
+    told: list[int] = []
+    generate(copy(small, tmp_path / "data"), replace(SMALL, num_identities=5), 1, told.append)
+    assert told == [2] * 5
+
+
+@pytest.mark.usefixtures("here")
+def test_the_info_says_what_was_drawn_and_is_in_the_protocol(small: Path, tmp_path: Path) -> None:
+    info = generate(copy(small, tmp_path / "data"), SMALL, 1)
+    assert info == {
+        "generator": "uav-synth-1",
+        "seed": 3,
+        "num_identities": 4,
+        "images_per_identity": 2,
+        "settings": Settings().to_dict(),
+        "settings_sha256": Settings().sha256,
+        "images_sha256": images_sha256(small),
+    }
+    assert read_manifest(small).protocol.info == info
+
+
+# --- the manifest
+
+
+@pytest.fixture(scope="module")
+def manifest(whole: Path) -> Manifest:
+    return read_manifest(whole)
+
+
+def test_the_manifest_lists_every_image_in_order(manifest: Manifest, whole: Path) -> None:
+    expected = [(name_of(3, number), f"{view}.jpg") for number in range(10) for view in range(2)]
+    assert [(e.identity, e.path) for e in manifest.entries] == [(n, f"images/{n}/{file}") for n, file in expected]
+    on_disk = {name for name in images(whole) if name.endswith(".jpg")}
+    assert {entry.path for entry in manifest.entries} == on_disk
+
+
+def test_the_manifest_gives_splits_and_roles_by_number(manifest: Manifest) -> None:
+    splits = ["train"] * 5 + ["val"] + ["test"] * 4
+    expected = [(split, "train" if split == "train" else role) for split in splits for role in ("gallery", "query")]
+    assert [(entry.split, entry.role) for entry in manifest.entries] == expected
+    galleries = [entry for entry in manifest.entries if entry.role == "gallery"]
+    assert Counter(entry.identity for entry in galleries) == {name_of(3, number): 1 for number in range(5, 10)}
+    assert {Path(entry.path).name for entry in galleries} == {"0.jpg"}
+
+
+def test_the_manifest_says_what_is_known_of_each_view(manifest: Manifest, whole: Path) -> None:
+    for entry in manifest.entries:
+        image = whole / entry.path
+        facts = json.loads((image.parent / "vehicle.json").read_text("utf-8"))
+        (view,) = [view for view in facts["views"] if view["file"] == image.name]
+        assert entry.further == {
+            "type": facts["type"],
+            "colour": facts["colour"],
+            "heading_deg": str(view["heading_deg"]),
+            "altitude_m": str(view["altitude_m"]),
+            "depression_deg": str(view["depression_deg"]),
+            "px_per_m": str(view["px_per_m"]),
+            "occluded": "1" if view["occluded"] else "0",
+        }
+        assert entry.camera == entry.captured_at == ""
+        assert entry.box is None
+    assert {entry.further["occluded"] for entry in manifest.entries} == {"0", "1"}
+
+
+def test_what_is_known_of_each_view_lies_in_its_range(manifest: Manifest) -> None:
+    def values(name: str) -> list[float]:
+        return [float(entry.further[name]) for entry in manifest.entries]
+
+    assert all(-180 < heading <= 180 for heading in values("heading_deg"))
+    assert min(values("heading_deg")) < 0 < max(values("heading_deg"))
+    assert all(15 <= altitude <= 60 for altitude in values("altitude_m"))
+    assert all(40 <= depression <= 80 for depression in values("depression_deg"))
+    assert all(scale > 1 for scale in values("px_per_m"))
+    assert len(set(values("heading_deg"))) == len(manifest.entries)
+
+
+def test_the_images_are_crops_of_20_to_200_pixels(manifest: Manifest) -> None:
+    for entry in manifest.entries:
+        with Image.open(manifest.path_of(entry)) as image:
+            assert (image.format, image.mode) == ("JPEG", "RGB")
+            assert 20 <= max(image.size) <= 200
+
+
+def test_a_trainer_takes_the_data_and_validates_on_val(manifest: Manifest) -> None:
+    assert manifest.protocol.dataset == "uav-synth"
+    assert manifest.protocol.gallery_per_identity == 1
+    data = training_data(manifest, "auto")
+    assert {entry.identity for entry in data.entries} == {name_of(3, number) for number in range(5)}
+    assert data.num_labels == 5
+    assert data.validation is not None
+    assert data.validation.split == "val"
+    assert {entry.identity for entry in data.validation.entries} == {name_of(3, 5)}
+
+
+@pytest.mark.parametrize(("split", "numbers"), [("val", [5]), ("test", [6, 7, 8, 9]), (None, [6, 7, 8, 9])])
+def test_an_evaluation_takes_the_data(split: str | None, numbers: list[int], manifest: Manifest) -> None:
+    task = plan_task(manifest, split)
+
+    def identities(entries: tuple[Entry, ...]) -> list[str]:
+        return sorted(entry.identity for entry in entries)
+
+    assert identities(task.queries) == identities(task.gallery) == [name_of(3, number) for number in numbers]
+    assert (task.num_unmatched, task.warnings) == (0, ())
+
+
+def test_other_settings_split_otherwise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def draw(out: Path, data_set: DataSet, number: int) -> Identity:
+        view = dict.fromkeys(("heading_deg", "altitude_m", "depression_deg", "px_per_m"), 1.0)
+        view |= {"file": "0.jpg", "sha256": "00" * 32, "occluded": True}  # type: ignore[dict-item]
+        return Identity(name_of(data_set.seed, number), "van", "red", (), (view,))
+
+    monkeypatch.setattr(generate_module, "ProcessPoolExecutor", Here)
+    monkeypatch.setattr(generate_module, "_draw", draw)
+    settings = Settings(split=(1, 2, 1))
+    info = generate(tmp_path / "data", DataSet(5, 1, 3, settings), 1)
+    assert [e.split for e in read_manifest(tmp_path / "data").entries] == ["train", "val", "val", "test", "train"]
+    assert info["settings_sha256"] == settings.sha256 != Settings().sha256
+    assert info["settings"]["split"] == [1, 2, 1]
+
+
+# --- whose folder it is
+
+
+def refused(out: Path, data_set: DataSet, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Why nothing is drawn there; nothing there is changed."""
+    monkeypatch.setattr(generate_module, "ProcessPoolExecutor", lambda *_, **__: pytest.fail("drawn all the same"))
+    folder = out if out.is_dir() else out.parent
+    for path in folder.rglob("*"):
+        os.utime(path, (LONG_AGO, LONG_AGO))
+    before = contents(folder)
+    with pytest.raises(SyntheticError) as error:
+        generate(out, data_set, 1)
+    assert contents(folder) == before
+    assert written_again(folder) == set()
+    assert str(out) in str(error.value)
+    return str(error.value)
+
+
+def test_a_folder_with_something_else_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "holiday").mkdir()
+    reason = refused(tmp_path, SMALL, monkeypatch)
+    assert reason == f"{tmp_path} is there and holds something else: choose a new folder"
+    (tmp_path / "holiday" / "0.jpg").write_bytes(b"the sea")
+    assert refused(tmp_path, SMALL, monkeypatch) == reason
+
+
+def test_a_data_set_without_its_record_is_left_alone(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = copy(small, tmp_path / "data")
+    (out / "generator.json").unlink()
+    assert "holds something else" in refused(out, SMALL, monkeypatch)
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_file_in_the_place_of_the_folder_is_left_alone(
+    inside: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "data"
+    file.write_bytes(b"mine")
+    reason = refused(file / "data" if inside else file, SMALL, monkeypatch)
+    assert "cannot be read" in reason
+    assert reason.endswith("choose a new folder")
+    assert file.read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize(
+    ("changes", "differing"),
+    [
+        ({"seed": 4}, "seed"),
+        ({"settings": Settings(occluded=0.5)}, "settings"),
+        ({"settings": Settings(version=2)}, "settings"),
+        ({"seed": 4, "settings": Settings(occluded=0.5)}, "seed and settings"),
+        ({"seed": 4, "num_identities": 9}, "seed"),
+    ],
+)
+def test_another_data_set_is_left_alone(
+    changes: dict[str, Any], differing: str, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = copy(small, tmp_path / "data")
+    reason = refused(out, replace(SMALL, **changes), monkeypatch)
+    assert reason == f"{out} was begun with another {differing}: choose a new folder, or the same numbers"
+
+
+@pytest.mark.parametrize("there", [b"", b"{", b"\xff\xfe", b"nothing"])
+def test_a_record_that_cannot_be_read_is_left_alone(
+    there: bytes, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = copy(small, tmp_path / "data")
+    (out / "generator.json").write_bytes(there)
+    reason = refused(out, SMALL, monkeypatch)
+    assert reason.startswith(f"{out / 'generator.json'} cannot be read (")
+    assert reason.endswith("): choose a new folder")
+
+
+@pytest.mark.parametrize("there", ["[]", "null", "3", '"uav-synth-1"', "{}", '[["seed", 3]]'])
+def test_a_record_of_something_else_is_left_alone(
+    there: str, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = copy(small, tmp_path / "data")
+    (out / "generator.json").write_text(there, "utf-8")
+    assert "was begun with another format and seed and settings" in refused(out, SMALL, monkeypatch)
+
+
+def test_another_format_is_left_alone(small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = copy(small, tmp_path / "data")
+    record = json.loads((out / "generator.json").read_text("utf-8"))
+    (out / "generator.json").write_text(json.dumps(record | {"format": "uav-synth-0"}), "utf-8")
+    assert "was begun with another format:" in refused(out, SMALL, monkeypatch)
+
+
+@pytest.mark.usefixtures("here")
+def test_an_empty_folder_is_taken_and_a_missing_one_is_made(small: Path, tmp_path: Path) -> None:
+    one = replace(SMALL, num_identities=1, images_per_identity=1)
+    (tmp_path / "empty").mkdir()
+    generate(tmp_path / "empty", one, 1)
+    generate(tmp_path / "not" / "there" / "yet", one, 1)
+    first = images(small)[f"images/{name_of(3, 0)}/0.jpg"]
+    for out in (tmp_path / "empty", tmp_path / "not" / "there" / "yet"):
+        assert images(out)[f"images/{name_of(3, 0)}/0.jpg"] == first
+        assert (out / "generator.json").read_bytes() == (small / "generator.json").read_bytes()
+
+
+# --- what does not come to its end
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_after_an_identity_and_the_rest_is_drawn_later(
+    sent: signal.Signals, small: Path, tmp_path: Path
+) -> None:
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    told: list[int] = []
+
+    def stop(number: int) -> None:
+        told.append(number)
+        if len(told) == 2:
+            signal.raise_signal(sent)
+
+    with pytest.raises(StoppedError):
+        generate(tmp_path / "data", SMALL, 1, stop)
+    assert told == [2, 2]
+    assert not (tmp_path / "data" / "manifest.csv").exists()
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
+    generate(tmp_path / "data", SMALL, 1)
+    assert contents(tmp_path / "data") == contents(small)
+
+
+def test_a_worker_that_dies_is_reported_and_leaves_nothing_that_counts_and_is_not_whole(
+    whole: Path, tmp_path: Path, rasterizer: Rasterizer
+) -> None:
+    out = tmp_path / "data"
+
+    def kill_a_worker() -> None:
+        while not list(out.glob("images/*/0.jpg")):
+            time.sleep(0.005)
+        worker = multiprocessing.active_children()[0]
+        assert worker.pid is not None
+        os.kill(worker.pid, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill_a_worker, daemon=True)
+    killer.start()
+    with pytest.raises(SyntheticError, match=r"a process that drew died.*memory.*try fewer workers"):
+        generate(out, WHOLE, 2)
+    killer.join(10)
+    assert multiprocessing.active_children() == []
+    assert not (out / "manifest.csv").exists()
+    expected = images(whole)
+    for facts in out.glob("images/*/vehicle.json"):
+        assert Identity.read(facts.parent, 2) is not None
+        for path in facts.parent.glob("*.jpg"):
+            assert path.read_bytes() == expected[str(path.relative_to(out))]
+    draw_here(out, WHOLE, rasterizer)
+    assert finished(out) == contents(whole)

@@ -1,0 +1,374 @@
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from index.manifest import read_manifest
+from tests.training.synthetic.test_generate import (
+    WHOLE,
+    contents,
+    copy,
+    draw_here,
+    drawing_here,
+    finished,
+    images_sha256,
+)
+from training.synthetic import __main__ as command
+from training.synthetic.generate import DataSet, StoppedError, SyntheticError
+from training.synthetic.identity import Identity
+from training.synthetic.scenes.rasterizer import Rasterizer
+from training.synthetic.settings import Settings
+
+ROOT = Path(__file__).resolve().parents[3]
+NUMBERS = ("--identities", 10, "--images-per-identity", 2, "--seed", 3)
+"""Those of `WHOLE`."""
+INFO: dict[str, Any] = {"images_sha256": "ab" * 32, "seed": 5}
+
+
+@pytest.fixture(scope="module")
+def whole(rasterizer: Rasterizer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`WHOLE`; not to be changed."""
+    return draw_here(tmp_path_factory.mktemp("whole") / "data", WHOLE, rasterizer)
+
+
+@pytest.fixture
+def here(rasterizer: Rasterizer) -> Iterator[None]:
+    with drawing_here(rasterizer):
+        yield
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Path, DataSet, int]]:
+    """What is asked for, instead of drawing."""
+    found: list[tuple[Path, DataSet, int]] = []
+
+    def generate(out: Path, data_set: DataSet, num_workers: int, progress: Callable[[int], object]) -> dict[str, Any]:
+        found.append((out, data_set, num_workers))
+        for _ in range(data_set.num_identities):
+            progress(data_set.images_per_identity)
+        return INFO
+
+    monkeypatch.setattr(command, "generate", generate)
+    return found
+
+
+def main(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    """`python -m training.synthetic`, in this process."""
+    monkeypatch.setattr(sys, "argv", ["training.synthetic", *map(str, arguments)])
+    return command.main()
+
+
+# --- arguments
+
+
+def test_the_numbers_are_those_of_the_arguments(
+    asked: list[tuple[Path, DataSet, int]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numbers = ("--identities", 7, "--images-per-identity", 3, "--seed", 5, "--workers", 4, "--quiet")
+    assert main(monkeypatch, "--out", tmp_path / "data", *numbers) == 0
+    assert asked == [(tmp_path / "data", DataSet(7, 3, 5, Settings()), 4)]
+
+
+def test_most_numbers_have_a_default(
+    asked: list[tuple[Path, DataSet, int]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(monkeypatch, "--out", tmp_path / "data", "--identities", 7, "--quiet") == 0
+    assert asked == [(tmp_path / "data", DataSet(7, 9, 0, Settings()), os.cpu_count())]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("--identities", 0), "argument --identities: expected 1 or more, got 0"),
+        (("--identities", -3), "argument --identities: expected 1 or more, got -3"),
+        (("--identities", "many"), "argument --identities: invalid"),
+        (("--identities", 1.5), "argument --identities: invalid"),
+        (("--images-per-identity", 0), "argument --images-per-identity: expected 1 or more, got 0"),
+        (("--seed", -1), "argument --seed: a seed lies between 0 and"),
+        (("--seed", 2**63), "argument --seed: a seed lies between 0 and"),
+        (("--seed", "x"), "argument --seed: invalid"),
+        (("--workers", 0), "argument --workers: expected 1 or more, got 0"),
+        (("--colour", "red"), "unrecognized arguments: --colour red"),
+    ],
+)
+def test_wrong_arguments_are_refused(
+    arguments: tuple[object, ...],
+    reason: str,
+    asked: list[tuple[Path, DataSet, int]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(monkeypatch, "--out", tmp_path / "data", *NUMBERS, *arguments)
+    assert exit_.value.code == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.splitlines()[-1].startswith(f"python -m training.synthetic: error: {reason}")
+    assert asked == []
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("missing", ["--out", "--identities"])
+def test_missing_arguments_are_asked_for(
+    missing: str,
+    asked: list[tuple[Path, DataSet, int]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    given = {"--out": tmp_path / "data", "--identities": 3}
+    del given[missing]
+    with pytest.raises(SystemExit) as exit_:
+        main(monkeypatch, *(part for pair in given.items() for part in pair))
+    assert exit_.value.code == 2
+    assert capsys.readouterr().err.splitlines()[-1].endswith(f"the following arguments are required: {missing}")
+    assert asked == []
+
+
+# --- what is printed
+
+
+@pytest.mark.usefixtures("here")
+def test_json_is_one_object_in_the_last_line(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = copy(whole, tmp_path / "data")
+    assert main(monkeypatch, "--out", out, *NUMBERS, "--json") == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert json.loads(line) == {
+        "manifest": str(out / "manifest.csv"),
+        "num_images": 20,
+        "generator": "uav-synth-1",
+        "seed": 3,
+        "num_identities": 10,
+        "images_per_identity": 2,
+        "settings": Settings().to_dict(),
+        "settings_sha256": Settings().sha256,
+        "images_sha256": images_sha256(out),
+    }
+
+
+def test_without_json_it_is_a_sentence(
+    asked: list[tuple[Path, DataSet, int]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(monkeypatch, "--out", tmp_path / "data", *NUMBERS) == 0
+    printed = capsys.readouterr()
+    assert printed.out == f"{tmp_path / 'data' / 'manifest.csv'}: 20 images of 10 vehicles, SHA-256 {'ab' * 32}\n"
+    assert "20/20" in printed.err
+    assert "img/s" in printed.err
+
+
+def test_quiet_leaves_out_the_progress_bar(
+    asked: list[tuple[Path, DataSet, int]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(monkeypatch, "--out", tmp_path / "data", *NUMBERS, "--quiet", "--json") == 0
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    assert json.loads(printed.out) == {"manifest": str(tmp_path / "data" / "manifest.csv"), "num_images": 20} | INFO
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (StoppedError(), "stopped; the same command goes on"),
+        (SyntheticError("a process died"), "a process died"),
+        (OSError(28, "No space left on device", "0.jpg"), "[Errno 28] No space left on device: '0.jpg'"),
+    ],
+)
+def test_what_fails_is_one_line(
+    error: Exception,
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def generate(*_: object) -> dict[str, Any]:
+        raise error
+
+    monkeypatch.setattr(command, "generate", generate)
+    assert main(monkeypatch, "--out", tmp_path / "data", *NUMBERS, "--quiet", "--json") == 1
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err) == ("", f"training.synthetic: {said}\n")
+
+
+def other_things(whole: Path, out: Path) -> tuple[object, ...]:
+    out.mkdir()
+    (out / "notes.txt").write_bytes(b"mine")
+    return NUMBERS
+
+
+def a_file(whole: Path, out: Path) -> tuple[object, ...]:
+    out.write_bytes(b"mine")
+    return NUMBERS
+
+
+def another_seed(whole: Path, out: Path) -> tuple[object, ...]:
+    copy(whole, out)
+    return (*NUMBERS, "--seed", 4)
+
+
+def damaged_record(whole: Path, out: Path) -> tuple[object, ...]:
+    (copy(whole, out) / "generator.json").write_bytes(b"{")
+    return NUMBERS
+
+
+def file_for_images(whole: Path, out: Path) -> tuple[object, ...]:
+    out.mkdir()
+    (out / "generator.json").write_bytes((whole / "generator.json").read_bytes())
+    (out / "images").write_bytes(b"mine")
+    return NUMBERS
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize(
+    ("prepare", "said"),
+    [
+        (other_things, "{out} is there and holds something else: choose a new folder"),
+        (a_file, "{out}/generator.json cannot be read ("),
+        (another_seed, "{out} was begun with another seed: choose a new folder, or the same numbers"),
+        (damaged_record, "{out}/generator.json cannot be read ("),
+        (file_for_images, "[Errno "),
+    ],
+)
+def test_where_it_cannot_be_drawn_the_reason_is_one_line_and_nothing_changes(
+    prepare: Callable[[Path, Path], tuple[object, ...]],
+    said: str,
+    whole: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "data"
+    numbers = prepare(whole, out)
+    before = contents(tmp_path)
+    assert main(monkeypatch, "--out", out, *numbers, "--quiet", "--json") == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    (line,) = printed.err.splitlines()
+    assert line.startswith("training.synthetic: " + said.format(out=out))
+    assert str(out) in line
+    assert contents(tmp_path) == before
+
+
+# --- real processes
+
+
+def start(out: Path, num_workers: int = 2) -> "subprocess.Popen[str]":
+    """The command, in a process group of its own."""
+    numbers = (*NUMBERS, "--workers", num_workers, "--quiet", "--json")
+    return subprocess.Popen(
+        [sys.executable, "-m", "training.synthetic", "--out", str(out), *map(str, numbers)],
+        cwd=ROOT,
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for(out: Path, pattern: str, number: int, process: "subprocess.Popen[str]") -> None:
+    """Until so many files are there."""
+    while len(list(out.glob(pattern))) < number and process.poll() is None:
+        time.sleep(0.005)
+
+
+def assert_nobody_is_left(group: int) -> None:
+    """No process of the group runs on; the last ones are given some time to end."""
+    for _ in range(1000):
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.01)
+    os.killpg(group, signal.SIGKILL)
+    pytest.fail("a process was left behind")
+
+
+def assert_nothing_half_counts(out: Path, whole: Path) -> None:
+    """An identity that says it is whole is whole."""
+    expected = contents(whole)
+    for facts in out.glob("images/*/vehicle.json"):
+        assert Identity.read(facts.parent, 2) is not None
+        for path in facts.parent.glob("*.jpg"):
+            assert path.read_bytes() == expected[str(path.relative_to(out))]
+
+
+# A terminal's Ctrl-C reaches the workers too; a process manager's SIGTERM need not.
+@pytest.mark.parametrize(("sent", "send"), [(signal.SIGINT, os.killpg), (signal.SIGTERM, os.kill)])
+def test_a_signal_stops_everything_and_the_same_command_goes_on(
+    sent: signal.Signals,
+    send: Callable[[int, int], None],
+    whole: Path,
+    tmp_path: Path,
+    rasterizer: Rasterizer,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "data"
+    with start(out) as process:
+        wait_for(out, "images/*/vehicle.json", 1, process)
+        send(process.pid, sent)
+        printed, said = process.communicate()
+    assert process.returncode == 1
+    assert (printed, said) == ("", "training.synthetic: stopped; the same command goes on\n")
+    assert_nobody_is_left(process.pid)
+    assert not (out / "manifest.csv").exists()
+    assert 1 <= len(list(out.glob("images/*/vehicle.json"))) < 10
+    assert_nothing_half_counts(out, whole)
+    with drawing_here(rasterizer):
+        assert main(monkeypatch, "--out", out, *NUMBERS, "--quiet", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["images_sha256"] == images_sha256(whole)
+    assert contents(out) == contents(whole)
+
+
+def kill_rounds(out: Path, whole: Path, rng: random.Random, rounds: int) -> int:
+    """Kills the command and its workers at a random moment, round after round; how often it came to its end."""
+    num_ended = 0
+    for _ in range(rounds):
+        there = len(list(out.glob("images/*/*.jpg")))
+        with start(out) as process:
+            wait_for(out, "images/*/*.jpg", there + rng.choice([1, 1, 2, 3]), process)
+            time.sleep(rng.uniform(0, 0.2))
+            os.killpg(process.pid, signal.SIGKILL)
+            num_ended += process.wait() == 0
+        assert_nobody_is_left(process.pid)
+        assert_nothing_half_counts(out, whole)
+    return num_ended
+
+
+def test_killed_in_the_middle_the_same_command_goes_on(whole: Path, tmp_path: Path) -> None:
+    out = tmp_path / "data"
+    assert kill_rounds(out, whole, random.Random(3), 2) == 0
+    assert not (out / "manifest.csv").exists()
+    with start(out, 1) as process:
+        printed, said = process.communicate()
+    assert (process.returncode, said) == (0, "")
+    result = json.loads(printed.splitlines()[-1])
+    assert result["images_sha256"] == images_sha256(whole)
+    assert read_manifest(Path(result["manifest"])).entries == read_manifest(whole).entries
+    assert finished(out) == contents(whole)
+    assert_nobody_is_left(process.pid)
+
+
+@pytest.mark.trial
+def test_killed_many_times_the_same_command_goes_on(whole: Path, tmp_path: Path, rasterizer: Rasterizer) -> None:
+    rng = random.Random(5)
+    for number in range(12):
+        out = tmp_path / str(number)
+        kill_rounds(out, whole, rng, rng.randint(1, 4))
+        assert finished(draw_here(out, WHOLE, rasterizer)) == contents(whole)
