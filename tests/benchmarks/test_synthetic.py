@@ -16,6 +16,7 @@ from index.manifest import Entry, Manifest, read_manifest, write_manifest
 from index.protocol import Protocol
 from index.task import plan_task
 from model.box import Box
+from model.image import read_image
 from tests.conftest import picture
 from training.synthetic.generate import DataSet
 from training.synthetic.settings import Settings
@@ -25,6 +26,7 @@ LOOKS = {"a": ("van", "red"), "b": ("van", "red"), "c": ("van", "blue"), "d": ("
 HEADINGS = (-179.0, -100.0, -10.0, 0.0, 10.0, 44.0, 46.0, 100.0, 170.0, 180.0)
 SIZES = ((20, 30), (40, 10), (50, 50), (60, 20), (20, 70), (80, 10), (90, 90), (100, 10), (10, 110), (120, 5))
 RED, BLUE, GREEN = (200, 30, 30), (30, 30, 200), (30, 200, 30)
+CYAN, MAGENTA = (30, 200, 200), (200, 30, 200)
 
 
 def save(path: Path, colour: tuple[int, int, int], size: tuple[int, int] = (40, 30)) -> None:
@@ -175,11 +177,19 @@ def test_the_resultant_is_0_for_all_directions_and_1_for_one(vehicles: Manifest)
 
 @pytest.fixture(scope="module")
 def rendered(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
-    """Forty blue crops, wider than high."""
+    """Forty blue crops, wider than high; and cyan ones that are too large and magenta ones not seen from above."""
     folder = tmp_path_factory.mktemp("rendered")
-    for number in range(40):
-        save(folder / f"{number}.png", BLUE, (40, 20))
-    write_manifest(folder / "manifest.csv", [Entry(f"{number}.png", str(number)) for number in range(40)], Protocol())
+    entries = []
+    for name, colour, size, depression in (
+        ("flat", MAGENTA, (40, 20), "69.99"),
+        ("large", CYAN, (160, 80), "75.0"),
+        ("right", BLUE, (40, 20), "70.0"),
+    ):
+        for number in range(40):
+            save(folder / name / f"{number}.png", colour, size)
+            further = {"depression_deg": depression}
+            entries.append(Entry(f"{name}/{number}.png", f"{name} {number}", further=further))
+    write_manifest(folder / "manifest.csv", entries, Protocol())
     return read_manifest(folder)
 
 
@@ -235,6 +245,24 @@ def test_the_sheet_shows_equal_parts_and_the_truth_says_which(
     assert truth != sorted(truth, reverse=True)
     for kind in ("real", "rendered"):
         assert {upright for other, upright in seen if other == kind} == {False, True}
+
+
+def test_a_rendered_crop_is_shown_only_once(rendered: Manifest, frames: Path, tmp_path: Path) -> None:
+    def few(number: int) -> Manifest:
+        entries = [entry for entry in rendered.entries if entry.path.startswith("right")][:number]
+        return Manifest(rendered.folder, tuple(entries), rendered.protocol)
+
+    used: list[Path] = []
+    with pytest.MonkeyPatch.context() as patched:
+
+        def read(path: Path) -> NDArray[np.uint8]:
+            used.append(path)
+            return read_image(path)
+
+        patched.setattr(benchmark, "read_image", read)
+        benchmark.contact_sheet(few(12), frames, tmp_path / "sheet.png", 3, 24)
+    drawn = [path for path in used if path.is_relative_to(rendered.folder)]
+    assert len(drawn) == len(set(drawn)) == 12
 
 
 def test_the_sheet_follows_from_its_seed(rendered: Manifest, frames: Path, tmp_path: Path) -> None:
