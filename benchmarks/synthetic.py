@@ -117,8 +117,11 @@ def contact_sheet(manifest: Manifest, frames: Path, path: Path, seed: int, numbe
     real = read_manifest(frames)
     boxed = [entry for entry in real.entries if entry.box is not None]
     cells: list[tuple[str, Image.Image]] = []
-    steep = [entry for entry in manifest.entries if float(entry.further["depression_deg"]) >= _STEEP_DEG]
+    steep = [entry for entry in manifest.entries if float(entry.further.get("depression_deg", 0)) >= _STEEP_DEG]
     free = {index: max(_size_of(manifest, steep[index])) for index in random.permutation(len(steep)).tolist()}
+    number = 2 * min(number // 2, len(boxed), len(steep))
+    if not number:
+        raise ValueError(f"a sheet needs boxes in {frames} and rendered crops from {_STEEP_DEG:.0f}° or more above")
     for index in random.choice(len(boxed), number // 2, replace=False):
         pixels = read_image(real.path_of(boxed[index]))
         box = boxed[index].box

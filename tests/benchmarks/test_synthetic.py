@@ -3,6 +3,7 @@ import math
 import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ from index.task import plan_task
 from model.box import Box
 from model.image import read_image
 from tests.conftest import picture
+from tests.training.synthetic.test_generate import WHOLE, draw_here
 from training.synthetic.generate import DataSet
+from training.synthetic.scenes.rasterizer import Rasterizer
 from training.synthetic.settings import Settings
 
 LOOKS = {"a": ("van", "red"), "b": ("van", "red"), "c": ("van", "blue"), "d": ("suv", "red"), "e": ("van", "red")}
@@ -248,10 +251,8 @@ def test_the_sheet_shows_equal_parts_and_the_truth_says_which(
 
 
 def test_a_rendered_crop_is_shown_only_once(rendered: Manifest, frames: Path, tmp_path: Path) -> None:
-    def few(number: int) -> Manifest:
-        entries = [entry for entry in rendered.entries if entry.path.startswith("right")][:number]
-        return Manifest(rendered.folder, tuple(entries), rendered.protocol)
-
+    right = rendered.keep(lambda entry: entry.path.startswith("right"))
+    few = replace(right, entries=right.entries[:12])
     used: list[Path] = []
     with pytest.MonkeyPatch.context() as patched:
 
@@ -260,7 +261,7 @@ def test_a_rendered_crop_is_shown_only_once(rendered: Manifest, frames: Path, tm
             return read_image(path)
 
         patched.setattr(benchmark, "read_image", read)
-        benchmark.contact_sheet(few(12), frames, tmp_path / "sheet.png", 3, 24)
+        benchmark.contact_sheet(few, frames, tmp_path / "sheet.png", 3, 24)
     drawn = [path for path in used if path.is_relative_to(rendered.folder)]
     assert len(drawn) == len(set(drawn)) == 12
 
@@ -296,6 +297,21 @@ def test_the_benchmark_prints_one_json_object(
     assert result["headline"]["protocol"] == {"seed": 8}
     assert "images_per_s" not in result["headline"]
     assert result["machine"]["cores"] >= 1
+
+
+def test_the_benchmark_takes_what_the_generator_draws(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = draw_here(tmp_path / "data", WHOLE, Rasterizer())
+    assert main(monkeypatch, "--data", out, "--quick", "--json") == 0
+    result = json.loads(capsys.readouterr().out)
+    headline = result["headline"]
+    assert (headline["num_images"], headline["num_identities"]) == (20, 10)
+    assert sum(headline["heading_octants"]) == 20
+    assert 20 <= headline["long_side_px"][0] < headline["long_side_px"][4] <= 200
+    assert headline["protocol"]["settings_sha256"] == Settings().sha256
+    assert result["rows"][0] == {"features": "chance", "cmc1": 0.25}
+    assert result["rows"][1]["cmc10"] == 1  # of four
 
 
 @pytest.mark.parametrize(("quick", "number"), [((), 200), (("--quick",), 20)])

@@ -3,10 +3,13 @@
 import hashlib
 import json
 import multiprocessing
+import os
 import signal
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -70,7 +73,7 @@ def generate(
     digest = hashlib.sha256()
     for identity in identities:
         for view in identity.views:
-            digest.update(bytes.fromhex(view["sha256"]))
+            digest.update(bytes.fromhex(view.sha256))
     info = {
         "generator": _FORMAT,
         "seed": data_set.seed,
@@ -90,16 +93,21 @@ def generate(
 
 def _entries(number: int, identity: Identity, settings: Settings) -> list[Entry]:
     split = split_of(number, settings)
-    common = {"type": identity.kind, "colour": identity.colour}
     return [
         Entry(
-            path=f"images/{identity.name}/{view['file']}",
-            identity=identity.name,
+            path=f"images/{identity.identity}/{view.file}",
+            identity=identity.identity,
             role=role_of(split, index),
             split=split,
-            further=common
-            | {key: str(view[key]) for key in ("heading_deg", "altitude_m", "depression_deg", "px_per_m")}
-            | {"occluded": str(int(view["occluded"]))},
+            further={
+                "type": identity.type,
+                "colour": identity.colour,
+                "heading_deg": str(view.heading_deg),
+                "altitude_m": str(view.altitude_m),
+                "depression_deg": str(view.depression_deg),
+                "px_per_m": str(view.px_per_m),
+                "occluded": str(int(view.occluded)),
+            },
         )
         for index, view in enumerate(identity.views)
     ]
@@ -112,15 +120,19 @@ def _claim(out: Path, data_set: DataSet) -> None:
     try:
         there = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        left = {*out.glob(f"{_RECORD}*.tmp")} if out.is_dir() else set()  # by a process killed right here
+        if out.exists() and (not out.is_dir() or {*out.iterdir()} - left):
             raise SyntheticError(f"{out} is there and holds something else: choose a new folder") from None
+        for file in left:
+            file.unlink()
         with whole_file(path) as temporary:
             temporary.write_text(json.dumps(record, indent=2) + "\n", "utf-8")
         return
     except (OSError, ValueError) as error:
         raise SyntheticError(f"{path} cannot be read ({error}): choose a new folder") from None
     if there != record:
-        differing = [key for key in record if not isinstance(there, dict) or there.get(key) != record[key]]
+        known = there if isinstance(there, dict) else {}
+        differing = sorted(key for key in record | known if known.get(key) != record.get(key))
         raise SyntheticError(
             f"{out} was begun with another {' and '.join(differing)}: choose a new folder, or the same numbers"
         )
@@ -132,12 +144,13 @@ def _draw_all(out: Path, data_set: DataSet, num_workers: int, progress: Callable
     drawn: dict[int, Identity] = {}
     with (
         stop_signal() as stop_asked,
-        ProcessPoolExecutor(num_workers, mp_context=context, initializer=_leave_signals_to_the_parent) as pool,
+        ProcessPoolExecutor(num_workers, mp_context=context, initializer=_end_with_the_parent) as pool,
     ):
-        numbers: dict[Future[Identity], int] = {
-            pool.submit(_draw, out, data_set, number): number for number in range(data_set.num_identities)
-        }
         try:
+            with _signals_held_back():
+                numbers: dict[Future[Identity], int] = {
+                    pool.submit(_draw, out, data_set, number): number for number in range(data_set.num_identities)
+                }
             for future in as_completed(numbers):
                 drawn[numbers[future]] = future.result()
                 progress(data_set.images_per_identity)
@@ -153,8 +166,26 @@ def _draw_all(out: Path, data_set: DataSet, num_workers: int, progress: Callable
     return [drawn[number] for number in range(data_set.num_identities)]
 
 
-def _leave_signals_to_the_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+@contextmanager
+def _signals_held_back() -> Iterator[None]:
+    """Processes started meanwhile never see SIGINT and SIGTERM, which a terminal sends to all: the parent decides."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _end_with_the_parent() -> None:
+    """A worker waits for work for ever; should its parent be killed, nobody would send any."""
+    parent = multiprocessing.parent_process()
+
+    def wait() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 @cache

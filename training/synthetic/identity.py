@@ -3,9 +3,10 @@
 import hashlib
 import io
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from index.manifest import Role
 from model.whole_file import whole_file
@@ -17,35 +18,91 @@ from training.synthetic.vehicles.vehicle import Vehicle, build_vehicle
 _FACTS: Final = "vehicle.json"
 
 
-@dataclass(frozen=True)
-class Identity:
+class ViewFacts(BaseModel):
+    """What is known about one image.
+
+    Attributes:
+        file: its name; sha256: of its bytes.
+        heading_deg: the rear→front axis in the crop, counter-clockwise from the right, in (−180, 180].
+        altitude_m, depression_deg, roll_deg: of the camera.
+        px_per_m: scale at the vehicle.
+        occluded: whether something hangs in front of it.
+    """
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    file: str
+    sha256: str
+    heading_deg: float
+    altitude_m: float
+    depression_deg: float
+    roll_deg: float
+    px_per_m: float
+    occluded: bool
+
+    @classmethod
+    def of(cls, file: str, content: bytes, view: View) -> Self:
+        """The facts of a view that was just drawn."""
+        camera = view.viewpoint
+        return cls(
+            file=file,
+            sha256=hashlib.sha256(content).hexdigest(),
+            heading_deg=round(view.heading_deg, 2),
+            altitude_m=round(camera.altitude_m, 2),
+            depression_deg=round(camera.depression_deg, 2),
+            roll_deg=round(camera.roll_deg, 2),
+            px_per_m=round(camera.scale_px_per_m, 3),
+            occluded=view.occluded,
+        )
+
+
+class Identity(BaseModel):
     """What `vehicle.json` holds.
 
     Attributes:
-        name: such as ``s0-000012``: the seed and the number in it.
-        kind, colour, details: of the vehicle.
-        views: for each image its ``file`` and ``sha256``; ``heading_deg`` in the crop; ``altitude_m``,
-            ``depression_deg`` and ``roll_deg`` of the camera; ``px_per_m``; ``occluded``.
+        identity: its name, such as ``s0-000012``: the seed and the number in it.
+        type, colour, details, size_m: of the vehicle; what no other has, in words; length, width, height.
+        views: of each image.
     """
 
-    name: str
-    kind: str
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    identity: str
+    type: str
     colour: str
-    details: tuple[str, ...]
-    views: tuple[dict[str, Any], ...]
+    details: list[str]
+    size_m: list[float] = Field(min_length=3, max_length=3)
+    views: list[ViewFacts]
 
     @classmethod
-    def read(cls, folder: Path, num_views: int) -> Self | None:
-        """What lies in the folder, if it is whole: every image there with the bytes it was written with."""
+    def of(cls, name: str, vehicle: Vehicle, views: list[ViewFacts]) -> Self:
+        """The facts of a vehicle that was just drawn."""
+        shape = vehicle.shape
+        size = [round(extent, 3) for extent in (shape.length, shape.width, shape.height)]
+        details = list(vehicle.details)
+        return cls(identity=name, type=vehicle.kind, colour=vehicle.colour, details=details, size_m=size, views=views)
+
+    @classmethod
+    def read(cls, folder: Path) -> Self | None:
+        """What the folder's `vehicle.json` says; None if there is none, or not as it was written."""
         try:
-            facts = json.loads((folder / _FACTS).read_text("utf-8"))
-            views = tuple(facts["views"][:num_views])
-            whole = len(views) == num_views and all(
-                hashlib.sha256((folder / view["file"]).read_bytes()).hexdigest() == view["sha256"] for view in views
-            )
-        except (OSError, ValueError, KeyError):
-            return None
-        return cls(folder.name, facts["type"], facts["colour"], tuple(facts["details"]), views) if whole else None
+            record = json.loads((folder / _FACTS).read_text("utf-8"))
+            sha256 = record.pop("sha256")
+            there = cls.model_validate(record)
+        except (OSError, ValueError, AttributeError, TypeError, KeyError):
+            return None  # pydantic's ValidationError is a ValueError
+        return there if sha256 == there._sha256() and there.identity == folder.name else None
+
+    def write(self, folder: Path) -> None:
+        """Writes `vehicle.json`, whole or not at all."""
+        with whole_file(folder / _FACTS) as temporary:
+            temporary.write_text(json.dumps(self._record() | {"sha256": self._sha256()}, indent=1) + "\n", "utf-8")
+
+    def _record(self) -> dict[str, Any]:
+        return self.model_dump(mode="json")
+
+    def _sha256(self) -> str:
+        return hashlib.sha256(json.dumps(self._record(), sort_keys=True).encode()).hexdigest()
 
 
 def name_of(seed: int, number: int) -> str:
@@ -68,47 +125,36 @@ def role_of(split: str, view: int) -> Role:
 def draw_identity(
     folder: Path, seed: int, number: int, num_views: int, settings: Settings, rasterizer: Rasterizer
 ) -> Identity:
-    """Draws what is not there yet of an identity into its folder; the same bytes whoever does it."""
-    there = Identity.read(folder, num_views)
-    if there is not None:
-        return there
-    vehicle = build_vehicle(seed, number)
+    """Draws what is not there yet of an identity into its folder; the same bytes whoever does it.
+
+    Images that are there as they were written stay; what an interrupted writing left goes.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    for left in folder.glob("*.tmp"):
+        left.unlink()
+    there = Identity.read(folder)
+    known = {} if there is None else {view.file: view for view in there.views if _is_whole(folder, view)}
+    files = [f"{index}.jpg" for index in range(num_views)]
+    if there is not None and all(file in known for file in files):
+        return there.model_copy(update={"views": [known[file] for file in files]})
+    vehicle = build_vehicle(seed, number)
     views = []
-    for index in range(num_views):
-        view = render_view(rasterizer, vehicle, settings, seed, (seed, number, index))
-        stream = io.BytesIO()
-        view.image.save(stream, "JPEG", quality=view.jpeg_quality)
-        (folder / f"{index}.jpg").write_bytes(stream.getvalue())
-        views.append(_facts_of(f"{index}.jpg", hashlib.sha256(stream.getvalue()).hexdigest(), view))
-    identity = Identity(folder.name, vehicle.kind, vehicle.colour, vehicle.details, tuple(views))
-    with whole_file(folder / _FACTS) as temporary:
-        temporary.write_text(json.dumps(_written(vehicle, identity), indent=1) + "\n", "utf-8")
+    for index, file in enumerate(files):
+        if file not in known:
+            view = render_view(rasterizer, vehicle, settings, seed, (seed, number, index))
+            stream = io.BytesIO()
+            view.image.save(stream, "JPEG", quality=view.jpeg_quality)
+            with whole_file(folder / file) as temporary:
+                temporary.write_bytes(stream.getvalue())
+            known[file] = ViewFacts.of(file, stream.getvalue(), view)
+        views.append(known[file])
+    identity = Identity.of(folder.name, vehicle, views)
+    identity.write(folder)
     return identity
 
 
-def _facts_of(file: str, sha256: str, view: View) -> dict[str, Any]:
-    camera = view.viewpoint
-    return {
-        "file": file,
-        "sha256": sha256,
-        "heading_deg": round(view.heading_deg, 2),
-        "altitude_m": round(camera.altitude_m, 2),
-        "depression_deg": round(camera.depression_deg, 2),
-        "roll_deg": round(camera.roll_deg, 2),
-        "px_per_m": round(camera.scale_px_per_m, 3),
-        "occluded": view.occluded,
-    }
-
-
-def _written(vehicle: Vehicle, identity: Identity) -> dict[str, Any]:
-    shape = vehicle.shape
-    size = [round(extent, 3) for extent in (shape.length, shape.width, shape.height)]
-    return {
-        "identity": identity.name,
-        "type": vehicle.kind,
-        "colour": vehicle.colour,
-        "details": list(vehicle.details),
-        "size_m": size,
-        "views": list(identity.views),
-    }
+def _is_whole(folder: Path, view: ViewFacts) -> bool:
+    try:
+        return hashlib.sha256((folder / view.file).read_bytes()).hexdigest() == view.sha256
+    except OSError:
+        return False

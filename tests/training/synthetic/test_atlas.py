@@ -69,9 +69,9 @@ def test_a_picture_reads_unmirrored_from_its_side(
     seen = rasterizer.draw([vehicle], viewpoint, (200, 160)).albedo.astype(int)
     middles = {}
     for colour in (RED, GREEN, BLUE, YELLOW):
-        rows, columns = np.nonzero(np.abs(seen - colour).max(-1) < 40)
-        assert len(rows) > 50, f"{side}: {colour} is not seen"
-        middles[colour] = (rows.mean(), columns.mean())
+        there = np.argwhere(np.abs(seen - colour).max(-1) < 40)
+        assert len(there) > 50, f"{side}: {colour} is not seen"
+        middles[colour] = there.mean(0)
     for left, right in ((RED, GREEN), (BLUE, YELLOW)):
         assert middles[left][1] + 10 < middles[right][1]
     for upper, lower in ((RED, BLUE), (GREEN, YELLOW)):
@@ -182,3 +182,20 @@ def test_long_vehicles_have_coarser_charts() -> None:
     long = Atlas(12, 2.5, 3, GREY)
     assert long.scale < 50
     assert max(long.image.size) < 700
+
+
+def test_a_graded_mesh_changes_colour_with_its_height() -> None:
+    atlas = make()
+    mesh = atlas.graded(BODY, RED, BLUE, (0.5, 1.0))
+    atlas.flat(BODY, GREEN)
+    places, colours = (np.concatenate(found) for found in zip(*(
+        colours_of(mesh, atlas.image, (a, b, c)) for a, b, c in np.random.default_rng(1).dirichlet((1, 1, 1), 50)
+    ), strict=True))  # fmt: skip
+    height = mesh.points[:, 2]
+    uv = np.floor(mesh.uv * atlas.image.size).astype(int)
+    found = np.asarray(atlas.image)[uv[:, 1], uv[:, 0]]
+    assert (found[height == 0] == RED).all()
+    assert (found[height == HEIGHT] == BLUE).all()
+    # Neither the charts nor the next colour's cell shows anywhere.
+    assert colours[:, 1].max() <= 20
+    assert len(places) == len(colours)

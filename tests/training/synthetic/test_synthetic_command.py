@@ -1,3 +1,4 @@
+import contextlib
 import json
 import os
 import random
@@ -287,12 +288,22 @@ def wait_for(out: Path, pattern: str, number: int, process: "subprocess.Popen[st
         time.sleep(0.005)
 
 
+def running(group: int) -> list[int]:
+    """The processes of a group; not those that ended and of which nobody has taken notice yet."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            # What follows the name, which may hold anything: state, parent, group.
+            state, _, number, *_ = path.read_text().rpartition(")")[2].split()
+            if int(number) == group and state not in "ZX":
+                found.append(int(path.parent.name))
+    return found
+
+
 def assert_nobody_is_left(group: int) -> None:
     """No process of the group runs on; the last ones are given some time to end."""
     for _ in range(1000):
-        try:
-            os.killpg(group, 0)
-        except ProcessLookupError:
+        if not running(group):
             return
         time.sleep(0.01)
     os.killpg(group, signal.SIGKILL)
@@ -309,10 +320,11 @@ def assert_nothing_half_counts(out: Path, whole: Path) -> None:
 
 
 # A terminal's Ctrl-C reaches the workers too; a process manager's SIGTERM need not.
-@pytest.mark.parametrize(("sent", "send"), [(signal.SIGINT, os.killpg), (signal.SIGTERM, os.kill)])
+@pytest.mark.parametrize(("sent", "send", "num_workers"), [(signal.SIGINT, os.killpg, 1), (signal.SIGTERM, os.kill, 2)])
 def test_a_signal_stops_everything_and_the_same_command_goes_on(
     sent: signal.Signals,
     send: Callable[[int, int], None],
+    num_workers: int,
     whole: Path,
     tmp_path: Path,
     rasterizer: Rasterizer,
@@ -320,15 +332,16 @@ def test_a_signal_stops_everything_and_the_same_command_goes_on(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     out = tmp_path / "data"
-    with start(out) as process:
-        wait_for(out, "images/*/vehicle.json", 1, process)
+    with start(out, num_workers) as process:
+        wait_for(out, "images/*", 1, process)
+        assert running(process.pid)
         send(process.pid, sent)
         printed, said = process.communicate()
     assert process.returncode == 1
     assert (printed, said) == ("", "training.synthetic: stopped; the same command goes on\n")
     assert_nobody_is_left(process.pid)
     assert not (out / "manifest.csv").exists()
-    assert 1 <= len(list(out.glob("images/*/vehicle.json"))) < 10
+    assert list(out.glob("images/*/vehicle.json"))  # what was under way has been finished
     assert_nothing_half_counts(out, whole)
     with drawing_here(rasterizer):
         assert main(monkeypatch, "--out", out, *NUMBERS, "--quiet", "--json") == 0
@@ -336,25 +349,22 @@ def test_a_signal_stops_everything_and_the_same_command_goes_on(
     assert contents(out) == contents(whole)
 
 
-def kill_rounds(out: Path, whole: Path, rng: random.Random, rounds: int) -> int:
-    """Kills the command and its workers at a random moment, round after round; how often it came to its end."""
-    num_ended = 0
+def kill_rounds(out: Path, whole: Path, rng: random.Random, rounds: int) -> None:
+    """Kills the command and its workers at a random moment, round after round."""
     for _ in range(rounds):
         there = len(list(out.glob("images/*/*.jpg")))
         with start(out) as process:
             wait_for(out, "images/*/*.jpg", there + rng.choice([1, 1, 2, 3]), process)
             time.sleep(rng.uniform(0, 0.2))
-            os.killpg(process.pid, signal.SIGKILL)
-            num_ended += process.wait() == 0
+            with contextlib.suppress(ProcessLookupError):  # it may have come to its end
+                os.killpg(process.pid, signal.SIGKILL)
         assert_nobody_is_left(process.pid)
         assert_nothing_half_counts(out, whole)
-    return num_ended
 
 
 def test_killed_in_the_middle_the_same_command_goes_on(whole: Path, tmp_path: Path) -> None:
     out = tmp_path / "data"
-    assert kill_rounds(out, whole, random.Random(3), 2) == 0
-    assert not (out / "manifest.csv").exists()
+    kill_rounds(out, whole, random.Random(3), 2)
     with start(out, 1) as process:
         printed, said = process.communicate()
     assert (process.returncode, said) == (0, "")
@@ -368,7 +378,7 @@ def test_killed_in_the_middle_the_same_command_goes_on(whole: Path, tmp_path: Pa
 @pytest.mark.trial
 def test_killed_many_times_the_same_command_goes_on(whole: Path, tmp_path: Path, rasterizer: Rasterizer) -> None:
     rng = random.Random(5)
-    for number in range(12):
+    for number in range(8):
         out = tmp_path / str(number)
         kill_rounds(out, whole, rng, rng.randint(1, 4))
         assert finished(draw_here(out, WHOLE, rasterizer)) == contents(whole)

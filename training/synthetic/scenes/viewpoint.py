@@ -92,4 +92,5 @@ def azimuth_for(heading_deg: float, depression_deg: float) -> float:
 
 def wrapped_deg(angle: float) -> float:
     """The same angle in (−180, 180]."""
-    return 180.0 - (180.0 - angle) % 360.0
+    wrapped = 180.0 - (180.0 - angle) % 360.0
+    return 180.0 if wrapped <= -180.0 else wrapped  # a remainder can be rounded up to 360

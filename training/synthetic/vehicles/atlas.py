@@ -108,8 +108,8 @@ class Atlas:
         cell = self._cells.setdefault((*low, *high), len(self._cells))
         left, upper = cell * _CELL_PX, self.image.height - _CELL_PX
         for row in range(_CELL_PX):
-            share = row / (_CELL_PX - 1)
-            red, green, blue = (round(a + (b - a) * share) for a, b in zip(low, high, strict=True))
+            blend = row / (_CELL_PX - 1)
+            red, green, blue = (round(a + (b - a) * blend) for a, b in zip(low, high, strict=True))
             self.draw.line((left, upper + row, left + _CELL_PX, upper + row), fill=(red, green, blue))
         share = ((mesh.points[:, 2] - heights[0]) / (heights[1] - heights[0])).clip(0, 1)
         rows = upper + 0.5 + (_CELL_PX - 1) * share

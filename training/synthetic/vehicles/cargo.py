@@ -51,7 +51,8 @@ def _bed(w: Workshop, rear: float, front: float, floor: float, rim: float, paint
     if form == "heap":
         middle = (rear + front) / 2
         colour = w.pick((168, 144, 100), (96, 80, 62), (120, 118, 114), (72, 84, 50))
-        w.add_ellipsoid((middle, 0, floor), ((front - rear) * 0.46, inner, rim - floor + 0.12), colour, squareness=3)
+        radii = ((front - rear) * 0.46, inner, (rim - floor) / 2 + 0.1)
+        w.add_ellipsoid((middle, 0, (floor + rim) / 2), radii, colour, squareness=3)
         return "heap in the bed"
     return "empty bed"
 

@@ -137,10 +137,10 @@ def wheel(centre: tuple[float, float, float], radius: float, width: float) -> tu
     around = np.linspace(0, 2 * np.pi, 21)
     ring = np.stack([np.cos(around), np.zeros_like(around), np.sin(around)], -1)
     half = np.array([0, width / 2, 0])
-    profile = [(0.6, 1.0), (0.92, 1.0), (1.0, 0.8), (1.0, -0.8), (0.92, -1.0), (0.6, -1.0)]
+    profile = [(0.6, -1.0), (0.92, -1.0), (1.0, -0.8), (1.0, 0.8), (0.92, 1.0), (0.6, 1.0)]
     tyre = grid(np.stack([ring * radius * r + half * s for r, s in profile], axis=1) + np.array(centre), Material.MATT)
     discs = [
         grid(np.stack([ring * radius * r + half * s * 0.95 for r in radii], axis=1) + np.array(centre), Material.CHROME)
-        for s, radii in ((1, (0.01, 0.62)), (-1, (0.62, 0.01)))
+        for s, radii in ((1, (0.62, 0.01)), (-1, (0.01, 0.62)))
     ]
     return tyre, join(discs)
