@@ -28,6 +28,9 @@ def main() -> int:
     )
     parser.add_argument("--out", type=Path, required=True, help="the data set's folder, new or begun before")
     parser.add_argument("--identities", type=at_least_one, required=True, help="vehicles")
+    parser.add_argument(
+        "--surroundings", action="store_true", help="show more than the crop, which becomes a box: for turning frames"
+    )
     parser.add_argument("--images-per-identity", type=at_least_one, default=9, help="views of each (default 9)")
     parser.add_argument("--seed", type=seed, default=0, help="another seed, other vehicles (default 0)")
     parser.add_argument(
@@ -38,7 +41,8 @@ def main() -> int:
     args = parser.parse_args()
     if find_spec("pyvista") is None:
         return _fail("pyvista is not installed: make setup does it, or pip install '.[synthetic]'")
-    data_set = DataSet(args.identities, args.images_per_identity, args.seed, Settings())
+    settings = Settings(surroundings=args.surroundings)
+    data_set = DataSet(args.identities, args.images_per_identity, args.seed, settings)
     try:
         total = args.identities * args.images_per_identity
         with tqdm(total=total, unit="img", disable=args.quiet) as bar:

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from index.manifest import Entry, write_manifest
 from index.protocol import Protocol
+from model.box import Box
 from model.whole_file import whole_file
 from training.stop_signal import stop_signal
 from training.synthetic.identity import Identity, draw_identity, name_of, role_of, split_of
@@ -99,6 +100,7 @@ def _entries(number: int, identity: Identity, settings: Settings) -> list[Entry]
             identity=identity.identity,
             role=role_of(split, index),
             split=split,
+            box=Box.parse(view.box) if view.box else None,
             further={
                 "type": identity.type,
                 "colour": identity.colour,

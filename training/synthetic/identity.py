@@ -23,6 +23,7 @@ class ViewFacts(BaseModel):
 
     Attributes:
         file: its name; sha256: of its bytes.
+        box: ``x,y,w,h`` of the crop in it; empty if the image is the crop.
         heading_deg: the rear→front axis in the crop, counter-clockwise from the right, in (−180, 180].
         altitude_m, depression_deg, roll_deg: of the camera.
         px_per_m: scale at the vehicle.
@@ -33,6 +34,7 @@ class ViewFacts(BaseModel):
 
     file: str
     sha256: str
+    box: str
     heading_deg: float
     altitude_m: float
     depression_deg: float
@@ -47,6 +49,7 @@ class ViewFacts(BaseModel):
         return cls(
             file=file,
             sha256=hashlib.sha256(content).hexdigest(),
+            box="" if view.box is None else str(view.box),
             heading_deg=round(view.heading_deg, 2),
             altitude_m=round(camera.altitude_m, 2),
             depression_deg=round(camera.depression_deg, 2),

@@ -26,6 +26,8 @@ class Settings:
         cut_off: how often the frame's edge cuts off a part.
         jpeg_quality: of the files, uniform.
         split: the identities' shares in train, val and test, out of ten.
+        surroundings: images show the whole circle around the crop, and the manifest has the crop's box: for turning
+            frames first and cutting then.
     """
 
     version: int = 1
@@ -41,6 +43,7 @@ class Settings:
     cut_off: float = 0.03
     jpeg_quality: Range = (55.0, 96.0)
     split: tuple[int, int, int] = (5, 1, 4)
+    surroundings: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it."""

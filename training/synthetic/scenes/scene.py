@@ -5,8 +5,10 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
+from model.box import Box
 from training.synthetic.scenes.framing import frame
 from training.synthetic.scenes.illumination import light_up
 from training.synthetic.scenes.light import draw_light
@@ -27,6 +29,7 @@ class View:
 
     Attributes:
         image: RGB, at native size.
+        box: the crop in the image; None if the image is the crop.
         viewpoint: the camera; the vehicle stands at the origin and points along x.
         heading_deg: the rear→front axis in the crop, counter-clockwise from the right, in (−180, 180].
         occluded: whether something hangs in front of it.
@@ -34,6 +37,7 @@ class View:
     """
 
     image: Image.Image
+    box: Box | None
     viewpoint: Viewpoint
     heading_deg: float
     occluded: bool
@@ -56,7 +60,8 @@ def render_view(
     viewpoint, box = frame(vehicle, settings, random)
     occluded = bool(random.random() < settings.occluded)
     quality = round(random.uniform(*settings.jpeg_quality))
-    half = np.ceil(np.abs(box).reshape(2, 2).max(0)).astype(int) + _EDGE_PX
+    shown = _around(box) if settings.surroundings else box
+    half = np.ceil(np.abs(shown).reshape(2, 2).max(0)).astype(int) + _EDGE_PX
     width, height = 2 * int(half[0]), 2 * int(half[1])
     # Drawn finer than it is kept, and averaged: linear light, as on a sensor's pixel.
     finer = 2 if half.max() > 50 else 3
@@ -68,7 +73,18 @@ def render_view(
     if occluded:
         linear = occlude(linear, light, scenery)
     pixels = expose(linear.reshape(height, finer, width, finer, 3).mean((1, 3)), camera)
-    left, upper, right, lower = np.round(box + np.tile(half, 2)).astype(int)
-    crop = Image.fromarray(pixels[upper:lower, left:right].round().astype(np.uint8))
+    left, upper, right, lower = np.round(shown + np.tile(half, 2)).astype(int)
+    image = Image.fromarray(pixels[upper:lower, left:right].round().astype(np.uint8))
+    corners = np.round(box + np.tile(half, 2)).astype(int) - [left, upper, left, upper]
+    x, y, x1, y1 = (int(corner) for corner in corners)
+    cut = Box(x, y, x1 - x, y1 - y) if settings.surroundings else None
     heading = viewpoint.heading_deg((0.0, 0.0), 0.0, vehicle.shape.length)
-    return View(crop, viewpoint, heading, occluded, quality)
+    return View(image, cut, viewpoint, heading, occluded, quality)
+
+
+def _around(box: NDArray[np.floating]) -> NDArray[np.floating]:
+    """The square around the circle around a box (left, upper, right, lower)."""
+    middle = (box[:2] + box[2:]) / 2
+    radius = np.linalg.norm(box[2:] - box[:2]) / 2 + 2
+    square: NDArray[np.floating] = np.concatenate([middle - radius, middle + radius])
+    return square

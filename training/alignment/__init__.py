@@ -1,0 +1,1 @@
+"""How well vehicles are turned the same way: against known headings, and against known turns."""
