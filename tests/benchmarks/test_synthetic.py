@@ -266,6 +266,41 @@ def test_a_rendered_crop_is_shown_only_once(rendered: Manifest, frames: Path, tm
     assert len(drawn) == len(set(drawn)) == 12
 
 
+@pytest.mark.parametrize(("num_rendered", "num_boxes"), [(5, 40), (40, 3), (1, 1)])
+def test_a_sheet_of_few_crops_has_fewer_cells(
+    num_rendered: int, num_boxes: int, rendered: Manifest, frames: Path, tmp_path: Path
+) -> None:
+    right = rendered.keep(lambda entry: entry.path.startswith("right"))
+    real = read_manifest(frames)
+    few_frames = shutil.copytree(frames, tmp_path / "frames")
+    write_manifest(few_frames / "manifest.csv", real.entries[: 1 + num_boxes], real.protocol)
+    path = tmp_path / "sheet.png"
+    benchmark.contact_sheet(replace(right, entries=right.entries[:num_rendered]), few_frames, path, 3)
+    truth = json.loads((tmp_path / "sheet.json").read_text("utf-8"))
+    number = 2 * min(num_rendered, num_boxes)
+    assert truth == [kind for kind, _ in crops_on(path, number)]
+    assert truth.count("real") == truth.count("rendered") == number // 2
+
+
+@pytest.mark.parametrize("lacking", ["boxes", "steep crops", "depressions"])
+def test_a_sheet_that_lacks_crops_says_so(
+    lacking: str, vehicles: Manifest, rendered: Manifest, frames: Path, tmp_path: Path
+) -> None:
+    if lacking == "boxes":
+        frames = shutil.copytree(frames, tmp_path / "frames")
+        write_manifest(frames / "manifest.csv", [Entry("without.png")], Protocol())
+    elif lacking == "steep crops":
+        rendered = rendered.keep(lambda entry: entry.path.startswith("flat"))
+    else:
+        rendered = vehicles
+    with pytest.raises(
+        ValueError, match=r"a sheet needs boxes in .* and rendered crops from 70° or more above"
+    ) as error:
+        benchmark.contact_sheet(rendered, frames, tmp_path / "sheet.png", 3)
+    assert str(frames) in str(error.value)
+    assert not list(tmp_path.glob("sheet.*"))
+
+
 def test_the_sheet_follows_from_its_seed(rendered: Manifest, frames: Path, tmp_path: Path) -> None:
     for name, seed in (("one", 3), ("same", 3), ("other", 4)):
         benchmark.contact_sheet(rendered, frames, tmp_path / f"{name}.png", seed)

@@ -70,6 +70,8 @@ def generate(
         StoppedError: stopped by a signal.
     """
     _claim(out, data_set)
+    for left in out.glob("manifest.*.tmp"):  # by a process killed while it wrote them
+        left.unlink()
     identities = _draw_all(out, data_set, num_workers, progress)
     digest = hashlib.sha256()
     for identity in identities:
@@ -130,11 +132,13 @@ def _claim(out: Path, data_set: DataSet) -> None:
         with whole_file(path) as temporary:
             temporary.write_text(json.dumps(record, indent=2) + "\n", "utf-8")
         return
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise SyntheticError(f"{path} cannot be read ({error}): choose a new folder") from None
     if there != record:
         known = there if isinstance(there, dict) else {}
-        differing = sorted(key for key in record | known if known.get(key) != record.get(key))
+        differing = sorted(
+            key for key in record | known if [key in known, known.get(key)] != [True, record.get(key, "")]
+        )
         raise SyntheticError(
             f"{out} was begun with another {' and '.join(differing)}: choose a new folder, or the same numbers"
         )

@@ -92,7 +92,7 @@ class Identity(BaseModel):
             record = json.loads((folder / _FACTS).read_text("utf-8"))
             sha256 = record.pop("sha256")
             there = cls.model_validate(record)
-        except (OSError, ValueError, AttributeError, TypeError, KeyError):
+        except (OSError, ValueError, AttributeError, TypeError, KeyError, RecursionError):
             return None  # pydantic's ValidationError is a ValueError
         return there if sha256 == there._sha256() and there.identity == folder.name else None
 
@@ -152,7 +152,8 @@ def draw_identity(
             known[file] = ViewFacts.of(file, stream.getvalue(), view)
         views.append(known[file])
     identity = Identity.of(folder.name, vehicle, views)
-    identity.write(folder)
+    further = [view for file, view in known.items() if file not in files]  # of a time when more were asked for
+    identity.model_copy(update={"views": [*views, *further]}).write(folder)
     return identity
 
 

@@ -33,13 +33,13 @@ class Settings:
     version: int = 1
     altitude_m: Range = (15.0, 60.0)
     depression_deg: Range = (40.0, 80.0)
-    focal_px: Range = (400.0, 2200.0)
+    focal_px: Range = (600.0, 2600.0)
     long_side_px: Range = (20.0, 200.0)
     roll_spread_deg: float = 2.0
     box_margin: float = 0.04
     box_spread: float = 0.05
     neighbour: float = 0.3
-    occluded: float = 0.12
+    occluded: float = 0.1
     cut_off: float = 0.03
     jpeg_quality: Range = (55.0, 96.0)
     split: tuple[int, int, int] = (5, 1, 4)

@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from index.task import plan_task
 from training.data import training_data
 from training.synthetic import generate as generate_module
 from training.synthetic.generate import DataSet, StoppedError, SyntheticError, generate
-from training.synthetic.identity import Identity, name_of
+from training.synthetic.identity import Identity, ViewFacts, name_of
 from training.synthetic.scenes.rasterizer import Rasterizer
 from training.synthetic.settings import Settings
 
@@ -93,9 +94,12 @@ def contents(out: Path) -> dict[str, bytes]:
     return {str(path.relative_to(out)): path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()}
 
 
-def finished(out: Path) -> dict[str, bytes]:
-    """All files but those that a killed process left under a temporary name."""
-    return {name: data for name, data in contents(out).items() if not name.endswith(".tmp")}
+def is_whole(folder: Path) -> bool:
+    """Whether an identity's facts can be read and its images are those."""
+    there = Identity.read(folder)
+    return there is not None and all(
+        hashlib.sha256((folder / view.file).read_bytes()).hexdigest() == view.sha256 for view in there.views
+    )
 
 
 def images(out: Path) -> dict[str, bytes]:
@@ -118,9 +122,8 @@ def images_sha256(out: Path) -> str:
 # --- the same numbers, the same bytes
 
 
-@pytest.mark.parametrize("num_workers", [1, 2, 3])
-def test_any_number_of_processes_draws_the_same_bytes(num_workers: int, small: Path, tmp_path: Path) -> None:
-    generate(tmp_path / "data", SMALL, num_workers)
+def test_several_processes_draw_the_same_bytes_as_one(small: Path, tmp_path: Path) -> None:
+    generate(tmp_path / "data", SMALL, 2)
     assert contents(tmp_path / "data") == contents(small)
 
 
@@ -164,10 +167,8 @@ def test_more_images_are_added_to_those_that_are_there(small: Path, tmp_path: Pa
     out = copy(small, tmp_path / "data")
     more = replace(SMALL, images_per_identity=3)
     generate(out, more, 1)
-    before, after = images(small), images(out)
-    assert {name: after[name] for name in before if name.endswith(".jpg")} == {
-        name: data for name, data in before.items() if name.endswith(".jpg")
-    }
+    added = {f"images/{name_of(3, number)}/{file}" for number in range(4) for file in ("2.jpg", "vehicle.json")}
+    assert written_again(out) == added | {"manifest.csv", "manifest.json"}
     generate(tmp_path / "fresh", more, 1)
     assert contents(out) == contents(tmp_path / "fresh")
 
@@ -206,14 +207,18 @@ def test_what_is_damaged_is_drawn_again_and_nothing_else(whole: Path, tmp_path: 
     (folders[5] / "vehicle.json").write_text("{", "utf-8")
     (folders[6] / "vehicle.json").write_text("{}", "utf-8")
     (folders[7] / "vehicle.json").unlink()
+    text = (folders[8] / "vehicle.json").read_text("utf-8")
+    (folders[8] / "vehicle.json").write_text(text.replace('"heading_deg": ', '"heading_deg": 1'), "utf-8")
     shutil.rmtree(folders[9])
     for path in out.rglob("*"):
         os.utime(path, (LONG_AGO, LONG_AGO))
     (out / "manifest.csv").unlink()
     generate(out, WHOLE, 1)
     assert contents(out) == contents(whole)
-    again = {Path(name).parent.name for name in written_again(out) if name.startswith("images/")}
-    assert again == {name_of(3, number) for number in (0, 2, 3, 5, 6, 7, 9)}
+    again = {0: {"1.jpg"}, 2: {"0.jpg"}, 3: {"1.jpg"}} | {number: {"0.jpg", "1.jpg"} for number in (5, 6, 7, 8, 9)}
+    assert written_again(out) == {"manifest.csv", "manifest.json"} | {
+        f"images/{name_of(3, number)}/{file}" for number, files in again.items() for file in files | {"vehicle.json"}
+    }
 
 
 @pytest.mark.usefixtures("here")
@@ -336,9 +341,19 @@ def test_an_evaluation_takes_the_data(split: str | None, numbers: list[int], man
 
 def test_other_settings_split_otherwise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def draw(out: Path, data_set: DataSet, number: int) -> Identity:
-        view = dict.fromkeys(("heading_deg", "altitude_m", "depression_deg", "px_per_m"), 1.0)
-        view |= {"file": "0.jpg", "sha256": "00" * 32, "occluded": True}  # type: ignore[dict-item]
-        return Identity(name_of(data_set.seed, number), "van", "red", (), (view,))
+        view = ViewFacts(
+            file="0.jpg",
+            sha256="00" * 32,
+            box="",
+            heading_deg=1.0,
+            altitude_m=1.0,
+            depression_deg=1.0,
+            roll_deg=1.0,
+            px_per_m=1.0,
+            occluded=True,
+        )
+        name = name_of(data_set.seed, number)
+        return Identity(identity=name, type="van", colour="red", details=[], size_m=[1.0, 1.0, 1.0], views=[view])
 
     monkeypatch.setattr(generate_module, "ProcessPoolExecutor", Here)
     monkeypatch.setattr(generate_module, "_draw", draw)
@@ -373,6 +388,14 @@ def test_a_folder_with_something_else_is_left_alone(tmp_path: Path, monkeypatch:
     assert reason == f"{tmp_path} is there and holds something else: choose a new folder"
     (tmp_path / "holiday" / "0.jpg").write_bytes(b"the sea")
     assert refused(tmp_path, SMALL, monkeypatch) == reason
+
+
+def test_what_a_killed_process_left_does_not_hide_something_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "generator.jsonk3_x.tmp").write_bytes(b"{")
+    (tmp_path / "notes.tmp").write_bytes(b"mine")
+    assert "holds something else" in refused(tmp_path, SMALL, monkeypatch)
 
 
 def test_a_data_set_without_its_record_is_left_alone(
@@ -433,6 +456,14 @@ def test_a_record_of_something_else_is_left_alone(
     assert "was begun with another format and seed and settings" in refused(out, SMALL, monkeypatch)
 
 
+def test_a_record_that_says_more_is_left_alone(small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = copy(small, tmp_path / "data")
+    record = json.loads((out / "generator.json").read_text("utf-8"))
+    (out / "generator.json").write_text(json.dumps(record | {"weather": "rain", "film": 400}), "utf-8")
+    reason = refused(out, SMALL, monkeypatch)
+    assert reason == f"{out} was begun with another film and weather: choose a new folder, or the same numbers"
+
+
 def test_another_format_is_left_alone(small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = copy(small, tmp_path / "data")
     record = json.loads((out / "generator.json").read_text("utf-8"))
@@ -446,8 +477,13 @@ def test_an_empty_folder_is_taken_and_a_missing_one_is_made(small: Path, tmp_pat
     (tmp_path / "empty").mkdir()
     generate(tmp_path / "empty", one, 1)
     generate(tmp_path / "not" / "there" / "yet", one, 1)
+    (tmp_path / "killed").mkdir()
+    for name in ("generator.jsonk3_x.tmp", "generator.jsonabc.tmp"):  # by a process that came no further
+        (tmp_path / "killed" / name).write_bytes(b"{")
+    generate(tmp_path / "killed", one, 1)
     first = images(small)[f"images/{name_of(3, 0)}/0.jpg"]
-    for out in (tmp_path / "empty", tmp_path / "not" / "there" / "yet"):
+    for out in (tmp_path / "empty", tmp_path / "not" / "there" / "yet", tmp_path / "killed"):
+        assert {path.name for path in out.iterdir()} == {"generator.json", "images", "manifest.csv", "manifest.json"}
         assert images(out)[f"images/{name_of(3, 0)}/0.jpg"] == first
         assert (out / "generator.json").read_bytes() == (small / "generator.json").read_bytes()
 
@@ -477,6 +513,58 @@ def test_a_signal_stops_after_an_identity_and_the_rest_is_drawn_later(
     assert contents(tmp_path / "data") == contents(small)
 
 
+def blocked() -> set[int]:
+    """The signals that this thread, and a process that it starts, does not see."""
+    return {int(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, ())}
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_workers_start_without_signals_and_one_sent_meanwhile_stops(
+    sent: signal.Signals, small: Path, tmp_path: Path, rasterizer: Rasterizer
+) -> None:
+    masks: list[set[int]] = []
+    told: list[int] = []
+
+    class Starting(Here):
+        def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
+            if not masks:
+                signal.raise_signal(sent)
+            masks.append(blocked())
+            return super().submit(fn, *args, **kwargs)
+
+    def progress(number: int) -> None:
+        told.append(number)
+        assert blocked() == before
+
+    before = blocked()
+    with drawing_here(rasterizer), pytest.MonkeyPatch.context() as patched:
+        patched.setattr(generate_module, "ProcessPoolExecutor", Starting)
+        with pytest.raises(StoppedError):
+            generate(copy(small, tmp_path / "data"), SMALL, 1, progress)
+    assert told == [2]
+    assert len(masks) == 4
+    assert all({signal.SIGINT, signal.SIGTERM} <= mask for mask in masks)
+    assert blocked() == before
+
+
+@pytest.mark.parametrize("number", [0, 1, 3])
+def test_a_worker_that_dies_while_others_start_is_reported(
+    number: int, small: Path, tmp_path: Path, rasterizer: Rasterizer
+) -> None:
+    class Breaking(Here):
+        def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
+            if args[-1] == number:
+                raise BrokenProcessPool("a child process terminated abruptly")
+            return super().submit(fn, *args, **kwargs)
+
+    before = blocked()
+    with drawing_here(rasterizer), pytest.MonkeyPatch.context() as patched:
+        patched.setattr(generate_module, "ProcessPoolExecutor", Breaking)
+        with pytest.raises(SyntheticError, match=r"a process that drew died.*memory.*try fewer workers"):
+            generate(copy(small, tmp_path / "data"), SMALL, 1)
+    assert blocked() == before
+
+
 def test_a_worker_that_dies_is_reported_and_leaves_nothing_that_counts_and_is_not_whole(
     whole: Path, tmp_path: Path, rasterizer: Rasterizer
 ) -> None:
@@ -497,5 +585,6 @@ def test_a_worker_that_dies_is_reported_and_leaves_nothing_that_counts_and_is_no
     assert multiprocessing.active_children() == []
     assert not (out / "manifest.csv").exists()
     for facts in out.glob("images/*/vehicle.json"):
-        assert Identity.read(facts.parent, 2) is not None
-    assert finished(draw_here(out, WHOLE, rasterizer)).items() >= contents(whole).items()
+        assert is_whole(facts.parent)
+    assert contents(draw_here(out, WHOLE, rasterizer)).items() >= contents(whole).items()
+    assert not list(out.glob(f"images/{name_of(3, 0)[:-1]}?/*.tmp"))

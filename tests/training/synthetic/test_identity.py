@@ -1,8 +1,11 @@
+import copy
 import hashlib
 import io
 import itertools
 import json
-from collections.abc import Callable
+import operator
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,14 +13,16 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from model.box import Box
 from tests.conftest import picture
 from training.synthetic import identity as identity_module
-from training.synthetic.identity import Identity, draw_identity, name_of, role_of, split_of
+from training.synthetic.identity import Identity, ViewFacts, draw_identity, name_of, role_of, split_of
 from training.synthetic.settings import Settings
 
 SEED, NUMBER = 4, 12
 NAME = "s4-000012"
 RASTERIZER: Any = object()
+LONG_AGO = 1e9  # seconds since 1970
 
 
 @pytest.fixture
@@ -39,6 +44,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
         )
         return SimpleNamespace(
             image=Image.fromarray(picture(index)),
+            box=Box(3, 4, 20, 10) if index == 1 else None,
             viewpoint=camera,
             heading_deg=-170.98765 + index,
             occluded=index == 1,
@@ -72,8 +78,15 @@ def facts(folder: Path) -> dict[str, Any]:
     return found
 
 
-def write_facts(folder: Path, value: object) -> None:
-    (folder / "vehicle.json").write_text(json.dumps(value), "utf-8")
+def age(folder: Path) -> None:
+    """All files were written long ago."""
+    for path in folder.iterdir():
+        os.utime(path, (LONG_AGO, LONG_AGO))
+
+
+def written_again(folder: Path) -> set[str]:
+    """The files that changed since then."""
+    return {path.name for path in folder.iterdir() if path.stat().st_mtime != LONG_AGO}
 
 
 def jpeg(view: int) -> bytes:
@@ -118,13 +131,14 @@ def test_an_identity_is_drawn_into_its_folder(tmp_path: Path, drawn: list[tuple[
     identity = draw(folder, 2)
     assert drawn == [(SEED, NUMBER, 0), (SEED, NUMBER, 1)]
     assert contents(folder).keys() == {"0.jpg", "1.jpg", "vehicle.json"}
-    views = []
+    views: list[dict[str, Any]] = []
     for index in range(2):
         assert (folder / f"{index}.jpg").read_bytes() == jpeg(index)
         views.append(
             {
                 "file": f"{index}.jpg",
                 "sha256": hashlib.sha256(jpeg(index)).hexdigest(),
+                "box": ("", "3,4,20,10")[index],
                 "heading_deg": round(-170.98765 + index, 2),
                 "altitude_m": round(20.12345 + index, 2),
                 "depression_deg": 50.68,
@@ -133,8 +147,7 @@ def test_an_identity_is_drawn_into_its_folder(tmp_path: Path, drawn: list[tuple[
                 "occluded": index == 1,
             }
         )
-    assert identity == Identity(NAME, "van", "red", ("dusty", "dented"), tuple(views))
-    assert facts(folder) == {
+    expected: dict[str, Any] = {
         "identity": NAME,
         "type": "van",
         "colour": "red",
@@ -142,11 +155,14 @@ def test_an_identity_is_drawn_into_its_folder(tmp_path: Path, drawn: list[tuple[
         "size_m": [4.123, 1.7, 1.5],
         "views": views,
     }
+    assert identity == Identity(**expected | {"views": [ViewFacts(**view) for view in views]})
+    sha256 = hashlib.sha256(json.dumps(expected, sort_keys=True).encode()).hexdigest()
+    assert facts(folder) == expected | {"sha256": sha256}
 
 
 def test_what_is_read_back_is_what_was_drawn(tmp_path: Path, drawn: list[tuple[int, ...]]) -> None:
     folder = tmp_path / NAME
-    assert draw(folder, 3) == Identity.read(folder, 3)
+    assert draw(folder, 3) == Identity.read(folder)
 
 
 def test_what_is_there_is_not_drawn_again(
@@ -154,17 +170,19 @@ def test_what_is_there_is_not_drawn_again(
 ) -> None:
     monkeypatch.setattr(identity_module, "build_vehicle", lambda *_: pytest.fail("it is all there"))
     before = contents(folder)
-    assert draw(folder, 3) == Identity.read(folder, 3)
+    age(folder)
+    assert draw(folder, 3) == Identity.read(folder)
     assert drawn == []
     assert contents(folder) == before
+    assert written_again(folder) == set()
 
 
 def test_fewer_views_are_the_first_ones_and_leave_the_others(folder: Path, drawn: list[tuple[int, ...]]) -> None:
     before = contents(folder)
-    whole = Identity.read(folder, 3)
+    whole = Identity.read(folder)
     fewer = draw(folder, 2)
     assert whole is not None
-    assert fewer.views == whole.views[:2]
+    assert fewer == whole.model_copy(update={"views": whole.views[:2]})
     assert drawn == []
     assert contents(folder) == before
 
@@ -172,10 +190,11 @@ def test_fewer_views_are_the_first_ones_and_leave_the_others(folder: Path, drawn
 def test_more_views_end_as_if_all_had_been_drawn_at_once(
     folder: Path, drawn: list[tuple[int, ...]], tmp_path: Path
 ) -> None:
+    age(folder)
     more = draw(folder, 5)
-    assert (SEED, NUMBER, 3) in drawn
-    assert (SEED, NUMBER, 4) in drawn
-    assert more == draw(tmp_path / "fresh" / NAME, 5)
+    assert drawn == [(SEED, NUMBER, 3), (SEED, NUMBER, 4)]
+    assert written_again(folder) == {"3.jpg", "4.jpg", "vehicle.json"}
+    assert more == Identity.read(folder) == draw(tmp_path / "fresh" / NAME, 5)
     assert contents(folder) == contents(tmp_path / "fresh" / NAME)
 
 
@@ -210,23 +229,28 @@ def test_a_damaged_image_is_noticed_and_drawn_again(
     view: int, damage: Callable[[Path], None], folder: Path, drawn: list[tuple[int, ...]]
 ) -> None:
     before = contents(folder)
+    age(folder)
     damage(folder / f"{view}.jpg")
-    assert Identity.read(folder, 3) is None
     draw(folder, 3)
-    assert (SEED, NUMBER, view) in drawn
+    assert drawn == [(SEED, NUMBER, view)]
     assert contents(folder) == before
+    assert written_again(folder) == {f"{view}.jpg", "vehicle.json"}
 
 
-def test_damage_of_a_view_that_is_not_wanted_does_not_matter(folder: Path) -> None:
+def test_damage_of_a_view_that_is_not_wanted_does_not_matter(folder: Path, drawn: list[tuple[int, ...]]) -> None:
     alter(folder / "2.jpg")
-    assert Identity.read(folder, 2) is not None
+    assert len(draw(folder, 2).views) == 2
+    assert drawn == []
 
 
-def test_two_images_that_changed_places_are_noticed(folder: Path) -> None:
+def test_two_images_that_changed_places_are_noticed(folder: Path, drawn: list[tuple[int, ...]]) -> None:
+    before = contents(folder)
     first, second = (folder / "0.jpg").read_bytes(), (folder / "1.jpg").read_bytes()
     (folder / "0.jpg").write_bytes(second)
     (folder / "1.jpg").write_bytes(first)
-    assert Identity.read(folder, 3) is None
+    draw(folder, 3)
+    assert drawn == [(SEED, NUMBER, 0), (SEED, NUMBER, 1)]
+    assert contents(folder) == before
 
 
 def not_json(path: Path) -> None:
@@ -237,38 +261,109 @@ def not_text(path: Path) -> None:
     path.write_bytes(b"\xff\xfe{}")
 
 
-def no_views(path: Path) -> None:
+def no_facts(path: Path) -> None:
     path.write_text("{}", "utf-8")
 
 
-def one_view_less(path: Path) -> None:
-    known = facts(path.parent)
-    write_facts(path.parent, known | {"views": known["views"][:-1]})
+def another_heading(path: Path) -> None:
+    text = path.read_text("utf-8")
+    assert text.count("-170.99") == 1
+    path.write_text(text.replace("-170.99", "170.99"), "utf-8")
 
 
-def view_without_file(path: Path) -> None:
-    known = facts(path.parent)
-    del known["views"][1]["file"]
-    write_facts(path.parent, known)
-
-
-def view_without_hash(path: Path) -> None:
-    known = facts(path.parent)
-    del known["views"][2]["sha256"]
-    write_facts(path.parent, known)
+def another_name(path: Path) -> None:
+    """As if the folder had been that of another vehicle."""
+    path.write_text(path.read_text("utf-8").replace(NAME, name_of(SEED, NUMBER + 1)), "utf-8")
 
 
 @pytest.mark.parametrize(
     "damage",
-    [remove, empty, not_json, not_text, no_views, one_view_less, view_without_file, view_without_hash],
+    [remove, empty, not_json, not_text, no_facts, another_heading, another_name],
     ids=lambda damage: damage.__name__,
 )
-def test_damaged_facts_are_noticed_and_written_again(damage: Callable[[Path], None], folder: Path) -> None:
+def test_damaged_facts_are_noticed_and_written_again(
+    damage: Callable[[Path], None], folder: Path, drawn: list[tuple[int, ...]]
+) -> None:
     before = contents(folder)
     damage(folder / "vehicle.json")
-    assert Identity.read(folder, 3) is None
+    assert Identity.read(folder) is None
+    draw(folder, 3)
+    assert drawn == [(SEED, NUMBER, view) for view in range(3)]
+    assert contents(folder) == before
+
+
+def test_facts_in_the_folder_of_another_identity_do_not_count(folder: Path) -> None:
+    assert Identity.read(folder) is not None
+    assert Identity.read(folder.rename(folder.parent / name_of(SEED, NUMBER + 1))) is None
+
+
+@pytest.mark.parametrize(
+    "text", ["[]", "null", "3", '"facts"', "true", "NaN", '[{"sha256": 1}]', '{"sha256": null}', '{"sha256": "ab"}']
+)
+def test_facts_of_another_form_are_noticed(text: str, folder: Path) -> None:
+    before = contents(folder)
+    (folder / "vehicle.json").write_text(text, "utf-8")
+    assert Identity.read(folder) is None
     draw(folder, 3)
     assert contents(folder) == before
+
+
+def places(value: object, place: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """Where everything in a JSON value lies, however deep."""
+    if place:
+        yield place
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from places(inner, (*place, key))
+    if isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from places(inner, (*place, index))
+
+
+def test_each_fact_that_is_missing_added_or_altered_is_noticed(folder: Path) -> None:
+    whole = facts(folder)
+    all_places = list(places(whole))
+    assert ("views", 1, "heading_deg") in all_places
+    assert ("views", 2, "occluded") in all_places
+    assert ("sha256",) in all_places
+
+    def read(change: Callable[[Any, Any], None], place: tuple[str | int, ...]) -> Identity | None:
+        """What is read when a change was made at a place."""
+        record: Any = copy.deepcopy(whole)
+        holder = record
+        for step in place[:-1]:
+            holder = holder[step]
+        change(holder, place[-1])
+        (folder / "vehicle.json").write_text(json.dumps(record), "utf-8")
+        return Identity.read(folder)
+
+    def alter_it(holder: Any, key: Any) -> None:
+        value = holder[key]
+        if isinstance(value, bool):
+            holder[key] = not value
+        elif isinstance(value, float):
+            holder[key] = value + 0.01
+        elif isinstance(value, str):
+            holder[key] = value + "x"
+        elif isinstance(value, list):
+            holder[key] = value + value
+        else:
+            value["file"] = "another.jpg"
+
+    def replace_by(other: object) -> Callable[[Any, Any], None]:
+        return lambda holder, key: operator.setitem(holder, key, other)
+
+    def add_beside(holder: Any, key: Any) -> None:
+        if isinstance(holder, dict):
+            holder["note"] = "mine"
+        else:
+            holder.append(holder[key])
+
+    changes = [operator.delitem, alter_it, add_beside, *map(replace_by, (None, "x", 7, -0.5, [], {}, [{}]))]
+    for place in all_places:
+        for change in changes:
+            assert read(change, place) is None, place
+    assert read(lambda *_: None, ("type",)) is not None
 
 
 # --- what is interrupted
@@ -283,13 +378,13 @@ def test_an_identity_that_was_interrupted_does_not_count(
         with pytest.raises(OSError, match="no space"):
             draw(folder, 3)
     assert not (folder / "vehicle.json").exists()
-    assert Identity.read(folder, 1) is None
+    assert Identity.read(folder) is None
     draw(folder, 3)
-    assert draw(tmp_path / "fresh" / NAME, 3) == Identity.read(folder, 3)
+    assert draw(tmp_path / "fresh" / NAME, 3) == Identity.read(folder)
     assert contents(folder) == contents(tmp_path / "fresh" / NAME)
 
 
-def test_an_image_that_is_half_written_does_not_count(
+def test_an_image_that_is_half_written_is_not_there(
     tmp_path: Path, drawn: list[tuple[int, ...]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_bytes = Path.write_bytes
@@ -305,22 +400,38 @@ def test_an_image_that_is_half_written_does_not_count(
         patched.setattr(Path, "write_bytes", write_half)
         with pytest.raises(OSError, match="no space"):
             draw(folder, 2)
-    assert Identity.read(folder, 2) is None
+    assert contents(folder) == {"0.jpg": jpeg(0)}
     draw(folder, 2)
     assert (folder / "1.jpg").read_bytes() == jpeg(1)
-    assert Identity.read(folder, 2) is not None
+    assert Identity.read(folder) is not None
+
+
+@pytest.mark.parametrize("num_views", [2, 3, 4])
+def test_what_a_killed_process_left_is_removed(num_views: int, folder: Path, tmp_path: Path) -> None:
+    for name in ("0.jpgk3_x.tmp", "9.jpgabc.tmp", "vehicle.jsonq.tmp"):
+        (folder / name).write_bytes(b"half of")
+    draw(folder, num_views)
+    assert contents(folder) == contents_of_a_fresh_one(tmp_path, max(num_views, 3))
 
 
 def test_more_views_that_were_interrupted_leave_the_first_ones_valid(
     folder: Path, drawn: list[tuple[int, ...]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = Identity.read(folder, 3)
-    monkeypatch.setattr(identity_module, "render_view", fails_at(4))
-    with pytest.raises(OSError, match="no space"):
-        draw(folder, 5)
+    before = Identity.read(folder)
+    with monkeypatch.context() as patched:
+        patched.setattr(identity_module, "render_view", fails_at(4))
+        with pytest.raises(OSError, match="no space"):
+            draw(folder, 5)
+    drawn.clear()
     assert before is not None
-    assert Identity.read(folder, 3) == before
-    assert Identity.read(folder, 5) is None
+    assert draw(folder, 3) == Identity.read(folder) == before
+    assert drawn == []
+    assert len(draw(folder, 5).views) == 5
+
+
+def contents_of_a_fresh_one(tmp_path: Path, num_views: int) -> dict[str, bytes]:
+    draw(tmp_path / "fresh" / NAME, num_views)
+    return contents(tmp_path / "fresh" / NAME)
 
 
 def fails_at(view: int) -> Callable[..., Any]:

@@ -88,6 +88,19 @@ def test_a_wheel_is_a_tyre_with_a_rim_on_both_sides() -> None:
         np.testing.assert_allclose(np.linalg.norm(mesh.normals, axis=1), 1, atol=1e-6)
 
 
+def test_a_wheels_normals_point_outwards() -> None:
+    tyre, rim = wheel((1, 2, 0.3), 0.3, 0.2)
+    middles, normals, _ = faces(tyre)
+    for places, outwards in ((tyre.points, tyre.normals), (middles, normals)):
+        # Away from the ring in the middle of the tyre's rubber.
+        spoke = (places - np.array([1, 2, 0.3])) * np.array([1, 0, 1])
+        ring = np.array([1, 2, 0.3]) + 0.8 * 0.3 * spoke / np.linalg.norm(spoke, axis=1, keepdims=True)
+        assert ((places - ring) * outwards).sum(1).min() > 0.01
+    middles, normals, _ = faces(rim)
+    for places, outwards in ((rim.points, rim.normals), (middles, normals)):
+        np.testing.assert_allclose(outwards[:, 1], np.sign(places[:, 1] - 2), atol=1e-6)
+
+
 def test_a_joined_mesh_is_its_parts_one_after_the_other() -> None:
     parts = [
         box((0, 0, 0), (1, 1, 1), Material.MATT),

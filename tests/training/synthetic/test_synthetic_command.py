@@ -19,12 +19,11 @@ from tests.training.synthetic.test_generate import (
     copy,
     draw_here,
     drawing_here,
-    finished,
     images_sha256,
+    is_whole,
 )
 from training.synthetic import __main__ as command
 from training.synthetic.generate import DataSet, StoppedError, SyntheticError
-from training.synthetic.identity import Identity
 from training.synthetic.scenes.rasterizer import Rasterizer
 from training.synthetic.settings import Settings
 
@@ -300,6 +299,23 @@ def running(group: int) -> list[int]:
     return found
 
 
+def workers(group: int) -> list[Path]:
+    """Those of a group that draw, or will."""
+    found = []
+    for number in running(group):
+        with contextlib.suppress(OSError):
+            if b"spawn_main" in (Path("/proc") / str(number) / "cmdline").read_bytes():
+                found.append(Path("/proc") / str(number))
+    return found
+
+
+def blocks_signals(worker: Path) -> bool:
+    """Whether a process sees neither SIGINT nor SIGTERM."""
+    fields = dict(line.split(":", 1) for line in (worker / "status").read_text().splitlines())
+    mask = int(fields["SigBlk"], 16)
+    return all(mask >> (number - 1) & 1 for number in (signal.SIGINT, signal.SIGTERM))
+
+
 def assert_nobody_is_left(group: int) -> None:
     """No process of the group runs on; the last ones are given some time to end."""
     for _ in range(1000):
@@ -314,17 +330,16 @@ def assert_nothing_half_counts(out: Path, whole: Path) -> None:
     """An identity that says it is whole is whole."""
     expected = contents(whole)
     for facts in out.glob("images/*/vehicle.json"):
-        assert Identity.read(facts.parent, 2) is not None
+        assert is_whole(facts.parent)
         for path in facts.parent.glob("*.jpg"):
             assert path.read_bytes() == expected[str(path.relative_to(out))]
 
 
-# A terminal's Ctrl-C reaches the workers too; a process manager's SIGTERM need not.
-@pytest.mark.parametrize(("sent", "send", "num_workers"), [(signal.SIGINT, os.killpg, 1), (signal.SIGTERM, os.kill, 2)])
+# A terminal's Ctrl-C reaches the workers too, as does what a process manager sends: while they start, or draw.
+@pytest.mark.parametrize(("sent", "early"), [(signal.SIGINT, True), (signal.SIGTERM, False)])
 def test_a_signal_stops_everything_and_the_same_command_goes_on(
     sent: signal.Signals,
-    send: Callable[[int, int], None],
-    num_workers: int,
+    early: bool,
     whole: Path,
     tmp_path: Path,
     rasterizer: Rasterizer,
@@ -332,10 +347,16 @@ def test_a_signal_stops_everything_and_the_same_command_goes_on(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     out = tmp_path / "data"
-    with start(out, num_workers) as process:
-        wait_for(out, "images/*", 1, process)
-        assert running(process.pid)
-        send(process.pid, sent)
+    with start(out) as process:
+        while not workers(process.pid) and process.poll() is None:
+            time.sleep(0.002)
+        if not early:
+            wait_for(out, "images/*/0.jpg", 1, process)
+        started = workers(process.pid)
+        assert started
+        assert all(blocks_signals(worker) for worker in started)
+        assert bool(list(out.glob("images/*"))) != early
+        os.killpg(process.pid, sent)
         printed, said = process.communicate()
     assert process.returncode == 1
     assert (printed, said) == ("", "training.synthetic: stopped; the same command goes on\n")
@@ -350,14 +371,14 @@ def test_a_signal_stops_everything_and_the_same_command_goes_on(
 
 
 def kill_rounds(out: Path, whole: Path, rng: random.Random, rounds: int) -> None:
-    """Kills the command and its workers at a random moment, round after round."""
-    for _ in range(rounds):
+    """Kills the command at a random moment, round after round: with its workers, or alone, which then end too."""
+    for number in range(rounds):
         there = len(list(out.glob("images/*/*.jpg")))
         with start(out) as process:
             wait_for(out, "images/*/*.jpg", there + rng.choice([1, 1, 2, 3]), process)
             time.sleep(rng.uniform(0, 0.2))
             with contextlib.suppress(ProcessLookupError):  # it may have come to its end
-                os.killpg(process.pid, signal.SIGKILL)
+                (os.kill if number % 2 else os.killpg)(process.pid, signal.SIGKILL)
         assert_nobody_is_left(process.pid)
         assert_nothing_half_counts(out, whole)
 
@@ -371,7 +392,7 @@ def test_killed_in_the_middle_the_same_command_goes_on(whole: Path, tmp_path: Pa
     result = json.loads(printed.splitlines()[-1])
     assert result["images_sha256"] == images_sha256(whole)
     assert read_manifest(Path(result["manifest"])).entries == read_manifest(whole).entries
-    assert finished(out) == contents(whole)
+    assert contents(out) == contents(whole)
     assert_nobody_is_left(process.pid)
 
 
@@ -381,4 +402,6 @@ def test_killed_many_times_the_same_command_goes_on(whole: Path, tmp_path: Path,
     for number in range(8):
         out = tmp_path / str(number)
         kill_rounds(out, whole, rng, rng.randint(1, 4))
-        assert finished(draw_here(out, WHOLE, rasterizer)) == contents(whole)
+        there = contents(draw_here(out, WHOLE, rasterizer))
+        left = {name for name in there if name.startswith("manifest.") and name.endswith(".tmp")}  # killed at the end
+        assert {name: data for name, data in there.items() if name not in left} == contents(whole)

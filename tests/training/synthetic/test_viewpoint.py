@@ -119,10 +119,15 @@ def test_the_heading_is_that_of_any_vehicle_on_the_ground() -> None:
 
 @pytest.mark.parametrize(
     ("angle", "expected"),
-    [(180, 180), (-180, 180), (540, 180), (-179, -179), (181, -179), (0, 0), (360, 0), (-725, -5), (179.5, 179.5)],
-)
+    [
+        (180, 180), (-180, 180), (540, 180), (-179, -179), (181, -179), (0, 0), (360, 0), (-725, -5), (179.5, 179.5),
+        # Where a remainder is rounded.
+        (180 + 3e-14, 180), (-180 - 3e-14, 180), (180 - 3e-14, 180), (-5e-324, 0), (5e-324, 0),
+    ],
+)  # fmt: skip
 def test_wrapped_angles_lie_above_minus_180_up_to_180(angle: float, expected: float) -> None:
     assert wrapped_deg(angle) == pytest.approx(expected, abs=1e-12)
+    assert -180 < wrapped_deg(angle) <= 180
 
 
 def colour_heading(albedo: NDArray[np.uint8]) -> float:

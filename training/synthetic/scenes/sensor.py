@@ -44,9 +44,9 @@ def expose(linear: Image, random: np.random.Generator) -> Image:
 
 def _focus(image: Image, random: np.random.Generator) -> Image:
     """The lens, the drone's motion, and the sharpening that cameras add."""
-    sigma = random.uniform(0.4, 0.9) if random.random() < 0.8 else random.uniform(0.9, 1.7)
+    sigma = random.uniform(0.4, 0.9) if random.random() < 0.88 else random.uniform(0.9, 1.5)
     image = gaussian_filter(image, (sigma, sigma, 0), mode="nearest")
-    if random.random() < 0.2:
+    if random.random() < 0.12:
         image = uniform_filter1d(image, int(random.integers(2, 5)), axis=int(random.integers(2)), mode="nearest")
     if random.random() < 0.5:
         strength = np.float32(random.uniform(0.2, 0.8))

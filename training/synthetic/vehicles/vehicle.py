@@ -18,7 +18,8 @@ from training.synthetic.vehicles.wear import weather
 from training.synthetic.vehicles.workshop import Workshop
 
 _NUM_MODELS: Final = 4  # of each type: bodies that many vehicles share to the millimetre
-_FEWEST_DETAILS: Final = 3
+_FEWEST_DETAILS: Final = 4
+_FEWEST_STRIKING: Final = 2
 _RIMS: Final[tuple[Colour, ...]] = ((120, 122, 125), (84, 86, 90), (26, 26, 27), (52, 53, 55), (148, 150, 152))
 
 
@@ -64,7 +65,9 @@ def build_vehicle(seed: int, number: int, stream: int = 0) -> Vehicle:
     # The models are everybody's, whatever the seed: real vehicles share theirs too.
     shape = TYPES[kind].shape(np.random.default_rng([*kind.encode(), int(random.integers(_NUM_MODELS))]))
     tints = COLOURS[colour][1]
-    return _assemble(kind, colour, shape, tints[random.integers(len(tints))], random)
+    tint = np.array(tints[random.integers(len(tints))]) * np.exp(random.normal(0, 0.05)) + random.normal(0, 2, 3)
+    red, green, blue = (int(value) for value in tint.clip(6, 246))
+    return _assemble(kind, colour, shape, (red, green, blue), random)
 
 
 def _drawn(random: np.random.Generator, shares: dict[str, float]) -> str:
@@ -79,13 +82,15 @@ def _assemble(kind: str, colour: str, shape: Shape, paint: Colour, random: np.ra
     paint_body(atlas, shape, kind, paint, random)
     dirt = weather(workshop)
     details = [load_up(workshop)]
-    fitting = [entry for entry in DETAILS if kind in entry[1]]
-    while len([word for word in details if word]) < _FEWEST_DETAILS:
-        for entry in [*fitting]:
-            probability, _, fit = entry
-            if random.random() < probability:
-                details.append(fit(workshop))
-                fitting.remove(entry)
+    fitting = [detail for detail in DETAILS if kind in detail.types]
+    num_fitted = num_striking = 0
+    while num_fitted < _FEWEST_DETAILS or num_striking < _FEWEST_STRIKING:
+        for detail in [*fitting]:
+            if random.random() < detail.share:
+                details.append(detail.fit(workshop))
+                fitting.remove(detail)
+                num_fitted += 1
+                num_striking += detail.striking
     body, house = lower_body(shape), cabin(shape)
     glass = _glass(house, atlas, shape, random)
     mesh = join([atlas.projected(body), glass, *workshop.parts, *_fittings(workshop)])
