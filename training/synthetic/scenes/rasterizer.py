@@ -96,6 +96,7 @@ class Rasterizer:
         data = pyvista.PolyData(mesh.points, faces)
         data.active_texture_coordinates = np.stack([mesh.uv[:, 0], 1 - mesh.uv[:, 1]], 1)
         data["normal"] = np.round((mesh.normals + 1) * 127.5).astype(np.uint8)
+        # Numbers as greys, far enough apart that no rounding mixes them up.
         data["material"] = np.repeat((mesh.material * 64)[:, None], 3, 1)
         texture: Any = pyvista.Texture(np.asarray(picture))  # type: ignore[no-untyped-call]
         texture.MipmapOn()

@@ -100,13 +100,13 @@ def _assemble(kind: str, colour: str, shape: Shape, paint: Colour, random: np.ra
 
 
 def _glass(house: Mesh, atlas: Atlas, shape: Shape, random: np.random.Generator) -> Mesh:
-    """The cabin with its panes: tinted behind the front seats or not, and something pale inside or not."""
+    """The cabin with its panes, tinted behind the front seats or not, and its dark posts."""
     tint = int(random.integers(34, 130))
     front: Colour = (tint, round(tint * 1.12) + 4, round(tint * 1.1) + 4)
     rear: Colour = front if random.random() < 0.5 else (24, 28, 29)
     material = house.material[house.triangles[:, 0]]
     is_glass, is_post = material == Material.GLASS, material == Material.MATT
-    behind = house.points[house.triangles].mean(1)[:, 0] < sum(shape.roof_outline[:1]) - 0.1
+    behind = house.points[house.triangles].mean(1)[:, 0] < shape.roof_outline[0] - 0.1
 
     def piece(chosen: NDArray[np.bool_]) -> Mesh:
         used, triangles = np.unique(house.triangles[chosen], return_inverse=True)
