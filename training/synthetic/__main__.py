@@ -11,7 +11,6 @@ import argparse
 import json
 import os
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 from tqdm import tqdm
@@ -39,8 +38,6 @@ def main() -> int:
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object, as the last line")
     args = parser.parse_args()
-    if find_spec("pyvista") is None:
-        return _fail("pyvista is not installed: make setup does it, or pip install '.[synthetic]'")
     settings = Settings(surroundings=args.surroundings)
     data_set = DataSet(args.identities, args.images_per_identity, args.seed, settings)
     try:

@@ -21,6 +21,8 @@ from model.box import Box
 from model.whole_file import whole_file
 from training.stop_signal import stop_signal
 from training.synthetic.identity import Identity, draw_identity, name_of, role_of, split_of
+from training.synthetic.scenes.rasterizer import Rasterizer
+from training.synthetic.scenes.scene import rasterizer_for
 from training.synthetic.settings import Settings
 
 _RECORD: Final = "generator.json"
@@ -195,12 +197,11 @@ def _end_with_the_parent() -> None:
 
 
 @cache
-def _rasterizer() -> Any:
-    from training.synthetic.scenes.rasterizer import Rasterizer
-
-    return Rasterizer()
+def _rasterizer(settings: Settings) -> Rasterizer:
+    return rasterizer_for(settings)
 
 
 def _draw(out: Path, data_set: DataSet, number: int) -> Identity:
-    folder = out / "images" / name_of(data_set.seed, number)
-    return draw_identity(folder, data_set.seed, number, data_set.images_per_identity, data_set.settings, _rasterizer())
+    seed, settings = data_set.seed, data_set.settings
+    folder = out / "images" / name_of(seed, number)
+    return draw_identity(folder, seed, number, data_set.images_per_identity, settings, _rasterizer(settings))

@@ -52,7 +52,7 @@ class Here(Executor):
 def drawing_here(rasterizer: Rasterizer) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(generate_module, "ProcessPoolExecutor", Here)
-        patched.setattr(generate_module, "_rasterizer", lambda: rasterizer)
+        patched.setattr(generate_module, "_rasterizer", lambda _: rasterizer)
         yield
 
 

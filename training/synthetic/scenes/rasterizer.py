@@ -12,7 +12,11 @@ os.environ.setdefault("VTK_DEFAULT_OPENGL_WINDOW", "vtkEGLRenderWindow")
 os.environ.setdefault("LIBGL_ALWAYS_SOFTWARE", "1")
 
 import numpy as np
-import pyvista
+
+try:
+    import pyvista
+except ModuleNotFoundError:
+    raise ModuleNotFoundError("pyvista is not installed: make setup does it, or pip install '.[synthetic]'") from None
 from numpy.typing import NDArray
 from PIL import Image
 from vtkmodules.vtkCommonCore import vtkFloatArray, vtkUnsignedCharArray
@@ -20,8 +24,6 @@ from vtkmodules.vtkCommonCore import vtkFloatArray, vtkUnsignedCharArray
 from training.synthetic.scenes.viewpoint import Viewpoint
 from training.synthetic.vehicles.mesh import Mesh
 from training.synthetic.vehicles.vehicle import Vehicle
-
-_LARGEST_PX = 640  # a side of the largest picture; the window is three of them wide
 
 
 @dataclass(frozen=True)
@@ -44,11 +46,17 @@ class Surfaces:
 
 
 class Rasterizer:
-    """A window that nobody sees, with the same scene drawn three times side by side."""
+    """A window that nobody sees, with the same scene drawn three times side by side.
 
-    def __init__(self) -> None:
+    Args:
+        largest_px: a side of the largest picture. The last bits of where an edge falls depend on it, because they
+            depend on where in the window the picture lies.
+    """
+
+    def __init__(self, largest_px: int = 640) -> None:
+        self._largest_px = largest_px
         self._plotter = pyvista.Plotter(
-            off_screen=True, shape=(1, 3), border=False, window_size=[3 * _LARGEST_PX, _LARGEST_PX], lighting="none"
+            off_screen=True, shape=(1, 3), border=False, window_size=[3 * largest_px, largest_px], lighting="none"
         )
         window: Any = self._plotter.ren_win
         self._window = window
@@ -62,9 +70,11 @@ class Rasterizer:
         Args:
             vehicles: where they stand in the world.
             viewpoint: its target lies in the middle of the picture.
-            size: (W, H) pixels, at most 640 each.
+            size: (W, H) pixels, at most `largest_px` each.
         """
         width, height = size
+        if max(size) > self._largest_px:  # beyond the window's edge there is only uninitialised memory to read
+            raise ValueError(f"a picture has at most {self._largest_px} pixels a side, got {width} x {height}")
         actors = [self._add(vehicle.mesh, vehicle.picture) for vehicle in vehicles]
         window = self._window
         near, far = self._aim(viewpoint, size, [vehicle.mesh for vehicle in vehicles])
@@ -125,9 +135,9 @@ class Rasterizer:
         depths = np.concatenate([(mesh.points - eye) @ forward for mesh in meshes])
         near, far = max(0.5, float(depths.min()) - 0.5), float(depths.max()) + 0.5
         for index, renderer in enumerate(self._plotter.renderers):
-            left = index * _LARGEST_PX
-            whole = 3 * _LARGEST_PX
-            renderer.SetViewport(left / whole, 0, (left + width) / whole, height / _LARGEST_PX)
+            left = index * self._largest_px
+            whole = 3 * self._largest_px
+            renderer.SetViewport(left / whole, 0, (left + width) / whole, height / self._largest_px)
             camera = renderer.GetActiveCamera()
             camera.SetPosition(*eye)
             camera.SetFocalPoint(*(eye + forward))
@@ -138,6 +148,6 @@ class Rasterizer:
 
     def _read(self, index: int, width: int, height: int) -> NDArray[np.uint8]:
         pixels = vtkUnsignedCharArray()
-        left = index * _LARGEST_PX
+        left = index * self._largest_px
         self._window.GetPixelData(left, 0, left + width - 1, height - 1, 0, pixels, 0)
         return np.array(pixels, np.uint8).reshape(height, width, 3)[::-1]

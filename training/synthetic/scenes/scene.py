@@ -20,7 +20,9 @@ from training.synthetic.scenes.viewpoint import Viewpoint
 from training.synthetic.settings import Settings
 from training.synthetic.vehicles.vehicle import Vehicle
 
-_EDGE_PX: Final = 4  # drawn beyond the crop, so that blur and noise know no border
+LARGEST_PX: Final = {False: 640, True: 960}
+"""A side of the largest picture that is drawn, without and with surroundings."""
+EDGE_PX: Final = 4  # drawn beyond the crop, so that blur and noise know no border
 
 
 @dataclass(frozen=True)
@@ -44,13 +46,18 @@ class View:
     jpeg_quality: int
 
 
+def rasterizer_for(settings: Settings) -> Rasterizer:
+    """The rasterizer whose pictures are this data set's."""
+    return Rasterizer(LARGEST_PX[settings.surroundings])
+
+
 def render_view(
     rasterizer: Rasterizer, vehicle: Vehicle, settings: Settings, seed: int, entropy: Sequence[int]
 ) -> View:
     """Draws one view of the vehicle.
 
     Args:
-        rasterizer: of this process.
+        rasterizer: that of the settings, in this process.
         vehicle: the one to show.
         settings: what to draw from.
         seed: of the data set; its bystanders stand next to the vehicle.
@@ -60,11 +67,10 @@ def render_view(
     viewpoint, box = frame(vehicle, settings, random)
     occluded = bool(random.random() < settings.occluded)
     quality = round(random.uniform(*settings.jpeg_quality))
-    shown = _around(box) if settings.surroundings else box
-    half = np.ceil(np.abs(shown).reshape(2, 2).max(0)).astype(int) + _EDGE_PX
+    shown = around(box) if settings.surroundings else box
+    half = np.ceil(np.abs(shown).reshape(2, 2).max(0)).astype(int) + EDGE_PX
     width, height = 2 * int(half[0]), 2 * int(half[1])
-    # Drawn finer than it is kept, and averaged: linear light, as on a sensor's pixel.
-    finer = 2 if half.max() > 50 else 3
+    finer = _finer(int(half.max()), LARGEST_PX[settings.surroundings])
     fine = replace(viewpoint, scale_px_per_m=viewpoint.scale_px_per_m * finer)
     neighbours = draw_neighbours(vehicle, settings, seed, scenery)
     light = draw_light(scenery)
@@ -82,7 +88,15 @@ def render_view(
     return View(image, cut, viewpoint, heading, occluded, quality)
 
 
-def _around(box: NDArray[np.floating]) -> NDArray[np.floating]:
+def _finer(half_px: int, largest_px: int) -> int:
+    """How much finer a picture is drawn than it is kept, and averaged: linear light, as on a sensor's pixel."""
+    if half_px <= 50:
+        return 3
+    # From the lowest and nearest, with one side cut off, few crops lie so far beside the middle that twice is too much.
+    return 2 if 4 * half_px <= largest_px else 1
+
+
+def around(box: NDArray[np.floating]) -> NDArray[np.floating]:
     """The square around the circle around a box (left, upper, right, lower)."""
     middle = (box[:2] + box[2:]) / 2
     radius = np.linalg.norm(box[2:] - box[:2]) / 2 + 2
