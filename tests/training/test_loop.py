@@ -280,14 +280,19 @@ def test_a_second_signal_does_not_wait_for_the_step(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def twice() -> None:
-        # Not os.kill: the second could meet the first still waiting in another thread, and be lost.
+        # Not os.kill: the second could meet the first still waiting, and be lost.
         signal.raise_signal(signal.SIGINT)
         time.sleep(0.01)
         signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(Phase, "step", at_step(1, twice))
-    with pytest.raises(KeyboardInterrupt):
-        train(small_run(data, tmp_path, small_recipe()))
+    # A shell's background jobs inherit that SIGINT is ignored; then the second would be ignored too.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            train(small_run(data, tmp_path, small_recipe()))
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert not (tmp_path / "state.safetensors").exists()
 
 
