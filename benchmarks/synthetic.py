@@ -26,8 +26,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
+from index.bulk_embedding import cut_entry
 from index.evaluation import evaluate
-from index.manifest import Entry, Manifest, read_manifest
+from index.manifest import Manifest, read_manifest
 from index.task import Task, plan_task
 from model.build import build_network
 from model.config import BaselineConfig, Stride
@@ -35,6 +36,7 @@ from model.embedder import Embeddings, pick_device
 from model.image import read_image
 from model.preprocessing import Preprocessing
 from model.pretrained import load_pretrained
+from training.alignment.headings import crop_size
 from training.synthetic.generate import DataSet, generate
 from training.synthetic.settings import Settings
 
@@ -94,7 +96,7 @@ def statistics(manifest: Manifest, task: Task) -> dict[str, Any]:
     looks = {entry.identity: (entry.further["type"], entry.further["colour"]) for entry in task.gallery}
     count = Counter(looks.values())
     headings = np.array([float(entry.further["heading_deg"]) for entry in manifest.entries])
-    sizes = [max(_size_of(manifest, entry)) for entry in manifest.entries]
+    sizes = [max(crop_size(manifest, entry)) for entry in manifest.entries]
     return {
         "num_images": len(manifest.entries),
         "num_identities": len({entry.identity for entry in manifest.entries}),
@@ -118,7 +120,7 @@ def contact_sheet(manifest: Manifest, frames: Path, path: Path, seed: int, numbe
     boxed = [entry for entry in real.entries if entry.box is not None]
     cells: list[tuple[str, Image.Image]] = []
     steep = [entry for entry in manifest.entries if float(entry.further.get("depression_deg", 0)) >= _STEEP_DEG]
-    free = {index: max(_size_of(manifest, steep[index])) for index in random.permutation(len(steep)).tolist()}
+    free = {index: max(crop_size(manifest, steep[index])) for index in random.permutation(len(steep)).tolist()}
     number = 2 * min(number // 2, len(boxed), len(steep))
     if not number:
         raise ValueError(f"a sheet needs boxes in {frames} and rendered crops from {_STEEP_DEG:.0f}° or more above")
@@ -129,7 +131,8 @@ def contact_sheet(manifest: Manifest, frames: Path, path: Path, seed: int, numbe
         crop = Image.fromarray(box.clip(pixels.shape[1], pixels.shape[0]).cut(pixels))
         _, nearest = min((abs(size - max(crop.size)), place) for place, size in free.items())
         del free[nearest]
-        cells += [("real", crop), ("rendered", Image.fromarray(read_image(manifest.path_of(steep[nearest]))))]
+        rendered = cut_entry(steep[nearest], read_image(manifest.path_of(steep[nearest])))
+        cells += [("real", crop), ("rendered", Image.fromarray(rendered))]
     sheet = Image.new(
         "RGB", (_SHEET_COLUMNS * _SHEET_CELL_PX, -(-number // _SHEET_COLUMNS) * _SHEET_CELL_PX), (40,) * 3
     )
@@ -144,11 +147,6 @@ def contact_sheet(manifest: Manifest, frames: Path, path: Path, seed: int, numbe
         truth.append(kind)
     sheet.save(path)
     path.with_suffix(".json").write_text(json.dumps(truth), "utf-8")
-
-
-def _size_of(manifest: Manifest, entry: Entry) -> tuple[int, int]:
-    with Image.open(manifest.path_of(entry)) as image:
-        return image.size
 
 
 def main() -> int:

@@ -93,7 +93,7 @@ def measure_headings(
     Raises:
         ManifestError: a heading is not known.
     """
-    sizes = [_crop_size(manifest, entry) for entry in entries]
+    sizes = [crop_size(manifest, entry) for entry in entries]
     before = np.array([input_heading_deg(known_heading(e), *size) for e, size in zip(entries, sizes, strict=True)])
     after = before + np.array([turn_of(theta).rotation_deg for theta in thetas])
     identities = [entry.identity for entry in entries]
@@ -103,6 +103,7 @@ def measure_headings(
     }
 
 
-def _crop_size(manifest: Manifest, entry: Entry) -> tuple[int, int]:
+def crop_size(manifest: Manifest, entry: Entry) -> tuple[int, int]:
+    """Width and height of an entry's crop, in pixels of the upright image."""
     height, width, _ = read_entry(manifest, entry).shape
     return width, height

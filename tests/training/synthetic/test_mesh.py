@@ -137,9 +137,12 @@ def test_turn_about_z_adds_to_the_angle(angle: float) -> None:
         assert (np.rad2deg(np.arctan2(y, x)) - start - angle + 180) % 360 == pytest.approx(180, abs=1e-3)
 
 
-def test_of_material_changes_nothing_else() -> None:
-    mesh = box((0, 0, 0), (1, 1, 1), Material.MATT)
-    glass = mesh.of_material(Material.GLASS)
-    assert (glass.material == Material.GLASS).all()
-    assert glass.points is mesh.points
-    assert (mesh.material == Material.MATT).all()
+def test_a_part_is_the_chosen_triangles_and_only_their_points() -> None:
+    mesh = join([box((0, 0, 0), (1, 1, 1), Material.MATT), box((5, 5, 5), (6, 6, 6), Material.GLASS)])
+    chosen = mesh.material[mesh.triangles[:, 0]] == Material.GLASS
+    part = mesh.part(chosen)
+    np.testing.assert_array_equal(part.points[part.triangles], mesh.points[mesh.triangles[chosen]])
+    np.testing.assert_array_equal(part.normals[part.triangles], mesh.normals[mesh.triangles[chosen]])
+    assert (part.material == Material.GLASS).all()
+    assert part.points.min() == 5
+    assert len(part.points) == len(part.normals) == len(part.uv) == len(np.unique(part.triangles))

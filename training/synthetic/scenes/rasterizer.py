@@ -71,6 +71,9 @@ class Rasterizer:
             vehicles: where they stand in the world.
             viewpoint: its target lies in the middle of the picture.
             size: (W, H) pixels, at most `largest_px` each.
+
+        Raises:
+            ValueError: a picture larger than the window.
         """
         width, height = size
         if max(size) > self._largest_px:  # beyond the window's edge there is only uninitialised memory to read

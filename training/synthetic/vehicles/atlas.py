@@ -126,19 +126,11 @@ class Atlas:
         half_length, half_width, height = self._half
         parts = []
         for number in np.unique(side):
-            used, triangles = np.unique(mesh.triangles[side == number], return_inverse=True)
-            x, y, z = mesh.points[used].T
+            part = mesh.part(side == number)
+            x, y, z = part.points.T
             column, row = self._corner[SIDES[number]]
             across = (x + half_length, half_length - x, x + half_length, y + half_width, half_width - y)[number]
             down = half_width - y if number == 0 else height - z
             uv = np.stack([column + 1 + across * self.scale, row + 1 + down * self.scale], 1) / self.image.size
-            parts.append(
-                Mesh(
-                    mesh.points[used],
-                    mesh.normals[used],
-                    triangles.reshape(-1, 3).astype(np.int32),
-                    uv.astype(np.float32),
-                    mesh.material[used],
-                )
-            )
+            parts.append(replace(part, uv=uv.astype(np.float32)))
         return join(parts)

@@ -42,9 +42,11 @@ class Mesh:
         turn = turn_about_z(turn_deg)
         return replace(self, points=self.points @ turn + np.asarray(offset, np.float32), normals=self.normals @ turn)
 
-    def of_material(self, material: Material) -> "Mesh":
-        """The same surface of another material."""
-        return replace(self, material=np.full(len(self.points), material, np.uint8))
+    def part(self, chosen: NDArray[np.bool_]) -> "Mesh":
+        """Some of the triangles, (T,), with the points that they need."""
+        used, corners = np.unique(self.triangles[chosen], return_inverse=True)
+        triangles = corners.reshape(-1, 3).astype(np.int32)
+        return Mesh(self.points[used], self.normals[used], triangles, self.uv[used], self.material[used])
 
 
 def turn_about_z(angle_deg: float) -> FloatArray:

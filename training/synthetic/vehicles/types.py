@@ -20,7 +20,6 @@ class VehicleType:
         length, width, height, clearance, nose, belt, deck: ranges, as in `Shape`.
         screen_foot, roof_front, roof_rear, rear_foot: of the cabin, along the vehicle.
         posts: the cabin's pillars.
-        body: what stands behind the cabin: nothing, a pickup's bed, or what trucks carry.
     """
 
     share: float
@@ -39,7 +38,6 @@ class VehicleType:
     roundness: Range
     posts: tuple[tuple[float, float], ...] = _CAR_POSTS
     glazed_rear: bool = True
-    body: str = ""
 
     def shape(self, random: np.random.Generator) -> Shape:
         """A model of this kind."""
@@ -88,7 +86,7 @@ TYPES: Final[dict[str, VehicleType]] = {
                          (0.14, 0.2), (0.0, 0.05), (-0.18, -0.14), (-0.42, -0.35), (0.24, 0.3), (4, 6),
                          ((0.94, 1.0), (-0.4, -0.3), (-1.0, -0.9))),
     "pickup": VehicleType(0.05, (5.0, 5.6), (1.84, 2.0), (1.72, 1.9), 0.3, (0.95, 1.05), (1.1, 1.2), (0.62, 0.7),
-                          (0.19, 0.23), (0.1, 0.14), (-0.1, -0.06), (-0.12, -0.09), (0.13, 0.18), (8, 13), body="bed"),
+                          (0.19, 0.23), (0.1, 0.14), (-0.1, -0.06), (-0.12, -0.09), (0.13, 0.18), (8, 13)),
     "van": VehicleType(0.06, (4.7, 6.0), (1.9, 2.08), (1.95, 2.6), 0.22, (0.95, 1.1), (1.18, 1.3), (1.1, 1.2),
                        (0.36, 0.42), (0.24, 0.31), (-0.49, -0.48), (-0.497, -0.492), (0.08, 0.14), (9, 14),
                        ((0.96, 1.0), (-1.0, 0.52)), glazed_rear=False),
@@ -97,7 +95,7 @@ TYPES: Final[dict[str, VehicleType]] = {
                        _bus_posts(9)),
     "truck": VehicleType(0.035, (6.2, 9.0), (2.1, 2.5), (2.4, 2.9), 0.4, (1.3, 1.45), (1.5, 1.65), (0.9, 1.0),
                          (0.485, 0.494), (0.44, 0.46), (0.29, 0.31), (0.285, 0.29), (0.05, 0.1), (24, 34),
-                         ((0.9, 1.0), (-1.0, 0.0)), glazed_rear=False, body="cargo"),
+                         ((0.9, 1.0), (-1.0, 0.0)), glazed_rear=False),
 }  # fmt: skip
 COLOURS: Final[dict[str, tuple[float, tuple[tuple[int, int, int], ...]]]] = {
     "white": (0.24, ((238, 238, 236), (230, 232, 235), (240, 236, 228))),

@@ -76,7 +76,7 @@ def _drawn(random: np.random.Generator, shares: dict[str, float]) -> str:
 
 
 def _assemble(kind: str, colour: str, shape: Shape, paint: Colour, random: np.random.Generator) -> Vehicle:
-    height = shape.height + (0.9 if TYPES[kind].body == "cargo" else 0.1)
+    height = shape.height + (0.9 if kind == "truck" else 0.1)
     atlas = Atlas(shape.length, shape.width, height, paint)
     workshop = Workshop(kind, paint, shape, atlas, random)
     paint_body(atlas, shape, kind, paint, random)
@@ -108,18 +108,13 @@ def _glass(house: Mesh, atlas: Atlas, shape: Shape, random: np.random.Generator)
     is_glass, is_post = material == Material.GLASS, material == Material.MATT
     behind = house.points[house.triangles].mean(1)[:, 0] < shape.roof_outline[0] - 0.1
 
-    def piece(chosen: NDArray[np.bool_]) -> Mesh:
-        used, triangles = np.unique(house.triangles[chosen], return_inverse=True)
-        corners = triangles.reshape(-1, 3).astype(np.int32)
-        return Mesh(house.points[used], house.normals[used], corners, house.uv[used], house.material[used])
-
     return join(
         [
-            atlas.projected(piece(material == Material.PAINT)),
-            *([atlas.flat(piece(is_post), BLACK)] if is_post.any() else []),
+            atlas.projected(house.part(material == Material.PAINT)),
+            *([atlas.flat(house.part(is_post), BLACK)] if is_post.any() else []),
             *(
                 # The sun reaches the dashboard and the shelf behind the seats, not the roof's inside.
-                atlas.graded(piece(chosen), colour, darker(colour, 0.45), (shape.belt, shape.height))
+                atlas.graded(house.part(chosen), colour, darker(colour, 0.45), (shape.belt, shape.height))
                 for chosen, colour in ((is_glass & ~behind, front), (is_glass & behind, rear))
                 if chosen.any()
             ),
