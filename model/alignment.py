@@ -1,5 +1,6 @@
-"""The self-alignment module: a spatial transformer on the trunk's map (paper, Sec. III-C, Fig. 3)."""
+"""Self-alignment: a spatial transformer on the trunk's map (paper, Sec. III-C, Fig. 3), or on the network's input."""
 
+import math
 from typing import Final
 
 import torch
@@ -7,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.config import Padding, Transform
+from model.polar import PolarHeading
 
 ALIGN_CORNERS: Final = False
 """One convention for every warp, of maps and of images: -1 and 1 are the outer edges of the border pixels."""
@@ -54,6 +56,40 @@ class SelfAlignment(nn.Module):
         """Features (N, C, H, W) -> the aligned features (N, C, H, W) and theta (N, 2, 3) float32."""
         theta = theta_from_parameters(self.localization(features), self.transform)
         return warp(features, theta, self.padding), theta
+
+
+class InputAlignment(nn.Module):
+    """Turns the images themselves, so that the trunk sees every vehicle the same way (docs/decisions/0014).
+
+    The heading has been learned before anything else (`training.heading`); no gradient flows through it.
+    """
+
+    def __init__(self, padding: Padding) -> None:
+        super().__init__()
+        self.padding: Padding = padding
+        self.heading = PolarHeading()
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Normalised images (N, 3, S, S) -> (N, 3, S, W), headings upwards, and theta (N, 2, 3) float32.
+
+        Vehicles are longer than wide: the aligned input keeps the middle `kept_width` of its columns.
+        """
+        with torch.no_grad():
+            theta = theta_of_turn(math.pi / 2 - self.heading(images))
+        side = images.shape[-1]
+        left = (side - kept_width(side)) // 2
+        return warp(images, theta, self.padding)[..., left : side - left], theta
+
+
+def kept_width(side: int) -> int:
+    """Columns of an aligned input of this side: two thirds, in whole cells of the trunk's map (16 pixels)."""
+    return max(16, round(side * 2 / 3 / 16) * 16)
+
+
+def theta_of_turn(turn_rad: Tensor) -> Tensor:
+    """The theta (N, 2, 3) that turns the content by (N,) radians, counter-clockwise."""
+    # Theta maps back, from the output, and rows point down: the two signs cancel.
+    return theta_from_parameters(torch.stack([turn_rad.cos(), turn_rad.sin()], dim=1), "rotation")
 
 
 def theta_from_parameters(parameters: Tensor, transform: Transform) -> Tensor:

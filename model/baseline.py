@@ -24,4 +24,6 @@ class Baseline(nn.Module):
         """Images (N, 3, 256, 256), uint8 or float in [0, 1], RGB -> embedding (N, 2048 or 512) and theta."""
         features = self.layer4(self.trunk(self.normalization(images)))
         embedding = F.adaptive_avg_pool2d(features, 1).flatten(1)
+        if self.config.unit_length:
+            embedding = F.normalize(embedding)
         return NetworkOutput(embedding, identity_theta(len(images), images.device))

@@ -8,6 +8,7 @@ Backbone = Literal["resnet18", "resnet34", "resnet50", "resnet101"]
 Transform = Literal["none", "rotation", "similarity", "affine"]
 Padding = Literal["zeros", "border", "reflection"]
 Stride = Literal["3x3", "1x1"]
+Aligned = Literal["map", "input"]
 
 PART_DIM: Final = 512
 """Width of every reduced feature: g and each of the parts (paper, Sec. III-B)."""
@@ -27,11 +28,14 @@ class BackboneConfig:
             original ResNet v1 (He et al. 2016). The tensors of both have the same names and shapes, so a wrong
             choice loads without an error and computes another network.
         bn_eps: epsilon of every BatchNorm in the ResNet (torchvision 1e-5, Keras 1.001e-5).
+        unit_length: whether each branch's features are divided by their length, so that branches count alike in the
+            distance; what a network needs whose ID losses compare cosines.
     """
 
     backbone: Backbone = "resnet50"
     stride: Stride = "3x3"
     bn_eps: float = 1e-5
+    unit_length: bool = dataclasses.field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         _check_choice("backbone", self.backbone, get_args(Backbone))
@@ -53,22 +57,30 @@ class SANetConfig(BackboneConfig):
 
     Attributes:
         num_parts: M, the parts per spatial branch. The paper's are 2, 4 and 6; the embedding has
-            ``512 * (1 + 2 * M)`` numbers.
+            ``512 * (1 + 2 * M)`` numbers. With 0 there is the global branch alone.
         transform: the family of theta: ``"affine"`` (paper, 6 parameters), ``"similarity"`` (turn, uniform scale,
             shift), ``"rotation"`` (turn alone), or ``"none"``, the ablation without the alignment module.
         padding: what ``grid_sample`` reads outside the map.
+        aligned: what is turned: the trunk's ``"map"``, for the spatial branches alone (paper), or the ``"input"``,
+            before the trunk sees it; the heading then comes from `model.polar`, and the transform is a rotation.
     """
 
     num_parts: int = 2
     transform: Transform = "affine"
     padding: Padding = "zeros"
+    aligned: Aligned = "map"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if type(self.num_parts) is not int or not 1 <= self.num_parts <= 16:
-            raise ConfigError(f"num_parts must lie between 1 and 16 (the map is 16 x 16), got {self.num_parts!r}")
+        if type(self.num_parts) is not int or not 0 <= self.num_parts <= 16:
+            raise ConfigError(f"num_parts must lie between 0 and 16 (the map is 16 x 16), got {self.num_parts!r}")
         _check_choice("transform", self.transform, get_args(Transform))
         _check_choice("padding", self.padding, get_args(Padding))
+        _check_choice("aligned", self.aligned, get_args(Aligned))
+        if self.aligned == "input" and self.transform != "rotation":
+            raise ConfigError(
+                f'an aligned input is turned, nothing else: use the transform "rotation", not {self.transform}'
+            )
 
     @property
     def embedding_dim(self) -> int:

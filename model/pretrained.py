@@ -1,17 +1,21 @@
-"""Pre-trained ResNet weights for the trunk and, where the source has it whole, for every branch's layer4."""
+"""Pre-trained weights: of a ResNet, or of a checkpoint of ours, for the trunk and for every branch's layer4."""
 
 from pathlib import Path
 
 import safetensors.torch
 import torch
 import torchvision
+from safetensors import safe_open
 from torch import Tensor, nn
 
 from model.build import Network
+from model.checkpoint import FORMAT, load_checkpoint
 from model.config import Backbone
 from model.resnet import TRUNK_LAYERS
+from model.sanet import SANet
 
 _COUNTER = "num_batches_tracked"
+_HEADING = "input_alignment."
 
 
 class PretrainedError(ValueError):
@@ -25,8 +29,9 @@ def load_pretrained(network: Network, source: str) -> frozenset[str]:
 
     Args:
         network: changed in place.
-        source: a file (``.safetensors``, or ``.pth`` read with ``weights_only``) with torchvision's names, or the name
-            of torchvision weights such as ``IMAGENET1K_V2``, which torchvision downloads.
+        source: a file (``.safetensors``, or ``.pth`` read with ``weights_only``) with torchvision's names; the name
+            of torchvision weights such as ``IMAGENET1K_V2``, which torchvision downloads; or a checkpoint of ours, of
+            which trunk and (global) layer4 are taken and, by a network with an aligned input, the heading.
 
     Returns:
         The names of the network's parameters and buffers that were loaded: what a trainer may freeze.
@@ -35,8 +40,12 @@ def load_pretrained(network: Network, source: str) -> frozenset[str]:
         PretrainedError: the source cannot be read, or lacks a tensor of the trunk, or has one of another shape.
     """
     state = _read_state(source, network.config.backbone)
+    names = set[str]()
+    heading = {k.removeprefix(_HEADING): v for k, v in state.items() if k.startswith(_HEADING)}
+    if heading and isinstance(network, SANet) and network.input_alignment is not None:
+        names = {_HEADING + name for name in _copy(network.input_alignment, heading, source)}
     loaded = _copy(network.trunk, {k: v for k, v in state.items() if k.split(".")[0] in TRUNK_LAYERS}, source)
-    names = {f"trunk.{name}" for name in loaded}
+    names |= {f"trunk.{name}" for name in loaded}
     layer4 = {k.removeprefix("layer4."): v for k, v in state.items() if k.startswith("layer4.")}
     for prefix, module in network.named_modules():
         if prefix.rpartition(".")[2] != "layer4":
@@ -52,7 +61,7 @@ def _read_state(source: str, backbone: Backbone) -> dict[str, Tensor]:
     known = torchvision.models.get_model_weights(backbone)
     try:
         if path.suffix == ".safetensors":
-            state: object = safetensors.torch.load_file(path)
+            state: object = _read_safetensors(path)
         elif path.suffix in (".pth", ".pt"):
             state = torch.load(path, map_location="cpu", weights_only=True)
         elif source in known.__members__:
@@ -70,6 +79,17 @@ def _read_state(source: str, backbone: Backbone) -> dict[str, Tensor]:
     if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
         raise PretrainedError(f"{source} does not hold tensors by name (a state dict)")
     return state
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata() or {}
+    if metadata.get("format") != FORMAT:
+        return safetensors.torch.load_file(path)
+    ours = load_checkpoint(path).network.state_dict()
+    prefixes = ("trunk.", "global_branch.layer4.", "layer4.", _HEADING)
+    taken = {name: tensor for name, tensor in ours.items() if name.startswith(prefixes)}
+    return {name.removeprefix("trunk.").removeprefix("global_branch."): tensor for name, tensor in taken.items()}
 
 
 def _copy(module: nn.Module, state: dict[str, Tensor], source: str) -> set[str]:

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.alignment import SelfAlignment, identity_theta
+from model.alignment import InputAlignment, SelfAlignment, identity_theta
 from model.config import PART_DIM, SANetConfig
 from model.normalization import Normalization
 from model.resnet import build_layer4, build_trunk, layer4_width, trunk_width
@@ -71,22 +71,25 @@ class SANet(nn.Module):
         self.config = config
         self.normalization = normalization or Normalization()
         self.trunk = build_trunk(config)
-        self.alignment = (
-            None if config.transform == "none" else SelfAlignment(trunk_width(config), config.transform, config.padding)
-        )
+        aligns_map = config.transform != "none" and config.aligned == "map"
+        self.alignment = SelfAlignment(trunk_width(config), config.transform, config.padding) if aligns_map else None
+        self.input_alignment = InputAlignment(config.padding) if config.aligned == "input" else None
         self.global_branch = GlobalBranch(config)
-        self.top_down_branch = SpatialBranch(config, axis=2)
-        self.left_right_branch = SpatialBranch(config, axis=3)
+        self.top_down_branch = SpatialBranch(config, axis=2) if config.num_parts else None
+        self.left_right_branch = SpatialBranch(config, axis=3) if config.num_parts else None
 
     def forward(self, images: Tensor) -> NetworkOutput:
         """Images (N, 3, 256, 256), uint8 or float in [0, 1], RGB -> embedding (N, 512 * (1 + 2 M)) and theta."""
-        features = self.trunk(self.normalization(images))
-        if self.alignment is None:
-            aligned, theta = features, identity_theta(len(images), images.device)
-        else:
+        images = self.normalization(images)
+        theta = identity_theta(len(images), images.device)
+        if self.input_alignment is not None:
+            images, theta = self.input_alignment(images)
+        features = aligned = self.trunk(images)
+        if self.alignment is not None:
             aligned, theta = self.alignment(features)
-        embedding = torch.cat(
-            [self.global_branch(features), self.top_down_branch(aligned), self.left_right_branch(aligned)],
-            dim=1,
-        )
-        return NetworkOutput(embedding, theta)
+        branches = [self.global_branch(features)]
+        if self.top_down_branch is not None and self.left_right_branch is not None:
+            branches += [self.top_down_branch(aligned), self.left_right_branch(aligned)]
+        if self.config.unit_length:
+            branches = [F.normalize(branch) for branch in branches]
+        return NetworkOutput(torch.cat(branches, dim=1), theta)

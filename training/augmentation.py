@@ -1,4 +1,4 @@
-"""Colour jitter, random erasing and flips, a batch at once on the device that trains.
+"""Flips, turns, colour jitter and random erasing, a batch at once on the device that trains.
 
 What happens to an image is drawn beforehand from a generator of the caller's, so that it depends neither on threads nor
 on how a batch is spread over processes.
@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from model.alignment import warp
 from training.recipe import Recipe
 
 # Rec. 601 luma, and the two chroma axes: the hue turns around the grey axis (Haeberli 1993).
@@ -28,12 +29,14 @@ class Augmentation(NamedTuple):
 
     Attributes:
         flip: (N,) bool.
+        theta: (N, 2, 3) the turn, scale and shift, output to input coordinates; the identity for none.
         brightness, contrast, saturation: (N,) factors, 1 for none.
         hue: (N,) in turns, 0 for none.
         erased: (N, 4) left, top, right, bottom in shares of the side; an empty rectangle for none.
     """
 
     flip: NDArray[np.bool_]
+    theta: NDArray[np.float32]
     brightness: NDArray[np.float32]
     contrast: NDArray[np.float32]
     saturation: NDArray[np.float32]
@@ -55,6 +58,7 @@ def draw_augmentation(recipe: Recipe, num_images: int, rng: np.random.Generator)
 
     return Augmentation(
         flip=rng.random(n) < recipe.flip_p,
+        theta=_similarities(recipe, n, rng),
         brightness=factor(recipe.brightness),
         contrast=factor(recipe.contrast),
         saturation=factor(recipe.saturation),
@@ -64,27 +68,31 @@ def draw_augmentation(recipe: Recipe, num_images: int, rng: np.random.Generator)
 
 
 def augment(images: Tensor, augmentation: Augmentation, fill: Tensor) -> Tensor:
-    """Applies it: flip, then colours, then erasing.
+    """Applies it: flip, turn, colours, erasing, in this order.
 
     Args:
         images: (N, 3, S, S) uint8.
         augmentation: of N images.
-        fill: (3,) in 0..1, the colour of what is erased; the normalisation's mean, which the network sees as 0.
+        fill: (3,) in 0..1, the colour of what is erased and of what a turn brings in from outside; the normalisation's
+            mean, which the network sees as 0.
 
     Returns:
         (N, 3, S, S) float32 in 0..1, channels last.
     """
     device = images.device
-    flip, *colours, erased = (torch.from_numpy(values).to(device) for values in augmentation)
+    flip, theta, *colours, erased = (torch.from_numpy(values).to(device) for values in augmentation)
     images = images.float() / 255
     if flip.any():
         images = torch.where(flip[:, None, None, None], images.flip(3), images)
+    fill = fill.to(device).view(1, 3, 1, 1)
+    if (theta != torch.eye(2, 3, device=device)).any():
+        images = warp(images - fill, theta, "zeros") + fill
     images = _recolour(images, *colours)
     x = (torch.arange(images.shape[3], device=device) + 0.5) / images.shape[3]
     inside = (x >= erased[:, 0:1]) & (x < erased[:, 2:3])
     below = (x >= erased[:, 1:2]) & (x < erased[:, 3:4])
     erase = (below[:, :, None] & inside[:, None, :])[:, None]
-    return torch.where(erase, fill.to(device).view(1, 3, 1, 1), images)
+    return torch.where(erase, fill, images)
 
 
 def _recolour(images: Tensor, brightness: Tensor, contrast: Tensor, saturation: Tensor, hue: Tensor) -> Tensor:
@@ -106,6 +114,16 @@ def _recolour(images: Tensor, brightness: Tensor, contrast: Tensor, saturation: 
     offset = (1 - contrast) * brightness * grey
     recoloured = torch.einsum("nij,njhw->nihw", matrix, images) + offset[:, None, None, None]
     return recoloured.clamp(0, 1).contiguous(memory_format=torch.channels_last)
+
+
+def _similarities(recipe: Recipe, n: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    if not (recipe.turn_deg or recipe.scale or recipe.shift):
+        return np.tile(np.eye(2, 3, dtype=np.float32), (n, 1, 1))
+    turn = np.deg2rad(rng.uniform(-recipe.turn_deg, recipe.turn_deg, n))
+    scale = rng.uniform(1 - recipe.scale, 1 + recipe.scale, n)
+    x, y = rng.uniform(-2 * recipe.shift, 2 * recipe.shift, (2, n))  # the side is 2 long
+    a, b = np.cos(turn) / scale, np.sin(turn) / scale
+    return np.stack([a, -b, x, b, a, y], axis=1).reshape(n, 2, 3).astype(np.float32)
 
 
 def _rectangles(chosen: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.float32]:

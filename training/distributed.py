@@ -63,6 +63,13 @@ def any_process(asked: bool) -> bool:
     return bool(flag)
 
 
+def copy_from_first(module: nn.Module) -> None:
+    """Gives the first process's parameters and buffers to all."""
+    if dist.is_initialized():
+        for tensor in module.state_dict().values():
+            dist.broadcast(tensor, 0)
+
+
 def gather(tensor: Tensor) -> Tensor:
     """The tensors (N, ...) of all processes, in order of their ranks: (world × N, ...), with gradients.
 

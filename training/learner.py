@@ -24,6 +24,7 @@ class Learner:
     Attributes:
         scaler: keeps fp16 gradients from vanishing; does nothing in other precisions.
         loaded: the names of what was loaded from pre-trained weights.
+        held: the names of what never trains here: an aligned input's heading, which was learned before.
     """
 
     recipe: Recipe
@@ -33,6 +34,7 @@ class Learner:
     optimizer: torch.optim.Adam
     scaler: torch.amp.GradScaler
     loaded: frozenset[str]
+    held: frozenset[str]
 
 
 def build_learner(recipe: Recipe, num_labels: int, seed: int, device: torch.device) -> Learner:
@@ -53,13 +55,15 @@ def build_learner(recipe: Recipe, num_labels: int, seed: int, device: torch.devi
             id_weight=recipe.id_weight,
             triplet_weight=recipe.triplet_weight,
             label_smoothing=recipe.label_smoothing,
+            id_scale=recipe.id_scale,
         )
     loaded = frozenset[str]() if recipe.trunk_weights == "none" else load_pretrained(network, recipe.trunk_weights)
     network = network.to(device).to(memory_format=torch.channels_last)
     objective = objective.to(device)
     scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision == "fp16")
     optimizer = build_optimizer(network, objective, recipe)
-    return Learner(recipe, device, network, objective, optimizer, scaler, loaded)
+    held = frozenset(name for name in network.state_dict() if name.startswith("input_alignment."))
+    return Learner(recipe, device, network, objective, optimizer, scaler, loaded, held)
 
 
 class Phase:
@@ -76,8 +80,7 @@ class Phase:
     def begin_epoch(self) -> None:
         """Puts the network into the phase's mode, whatever a validation left."""
         thaw(self._learner.network)
-        if self.frozen:
-            freeze(self._learner.network, self._learner.loaded)
+        freeze(self._learner.network, self._learner.held | (self._learner.loaded if self.frozen else frozenset()))
 
     def step(
         self, images: Tensor, labels: Tensor, learning_rate: float, rng: np.random.Generator

@@ -13,11 +13,15 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from model.build import Network
 from model.checkpoint import save_checkpoint
+from model.polar import PolarHeading
+from model.sanet import SANet
 from training import distributed
 from training.alignment_statistics import alignment_statistics
 from training.crops import Crops
 from training.data import TrainingData
+from training.heading.learning import NUM_IDENTITIES, NUM_IMAGES, Task, learn_heading
 from training.learner import Learner, Phase, build_learner
 from training.recipe import Recipe
 from training.run_folder import RunFolder
@@ -103,7 +107,12 @@ def train(run: Run, *, resume: bool = False) -> Progress:
     if writes:
         if not resume:
             run.folder.create(recipe, run.facts())
-        run.folder.open_log(progress.steps_done, in_epoch=progress.step_in_epoch > 0)
+        # A heading's steps come before step 0.
+        run.folder.open_log(progress.steps_done or -recipe.heading_steps, in_epoch=progress.step_in_epoch > 0)
+    with stop_signal() as stop_asked:
+        heading = _heading_of(learner.network)
+        if heading is not None and not progress.steps_done and not learner.held & learner.loaded:
+            _learn_heading(run, learner, heading, crops, stop_asked)
     images_per_step = recipe.num_identities * recipe.num_images
     bar = tqdm(
         total=recipe.epochs * steps_per_epoch * images_per_step,
@@ -131,6 +140,48 @@ def train(run: Run, *, resume: bool = False) -> Progress:
             _save_checkpoint(run.folder.best, run, learner, progress)
         run.folder.close()
     return progress
+
+
+def _heading_of(network: Network) -> PolarHeading | None:
+    """What turns the network's input, if anything does."""
+    if isinstance(network, SANet) and network.input_alignment is not None:
+        return network.input_alignment.heading
+    return None
+
+
+def _learn_heading(
+    run: Run, learner: Learner, heading: PolarHeading, crops: Crops, stop_asked: Callable[[], bool]
+) -> None:
+    """Teaches an aligned input its heading, in one process for all. Stopped, it starts anew."""
+    recipe, logs = run.recipe, distributed.rank() == 0
+    num_images = NUM_IDENTITIES * NUM_IMAGES
+    with tqdm(
+        total=recipe.heading_steps * num_images,
+        desc="heading",
+        unit="img",
+        disable=not (logs and run.habits.show_progress),
+    ) as bar:
+
+        def on_step(step: int, losses: dict[str, float]) -> None:
+            bar.update(num_images)
+            if not all(math.isfinite(loss) for loss in losses.values()):
+                raise TrainingError(f"the loss of the heading's step {step} is not finite: {losses}")
+            if step % run.habits.log_every == 0:
+                run.folder.log("heading", step - recipe.heading_steps, losses)
+            if stop_asked():
+                raise StoppedError
+
+        if logs:
+            task = Task(
+                crops.batches,
+                run.data.labels,
+                learner.network.normalization,
+                recipe.heading_steps,
+                run.seed,
+                learner.device,
+            )
+            learn_heading(heading, task, on_step)
+    distributed.copy_from_first(heading)
 
 
 def _train_epoch(

@@ -1,5 +1,7 @@
 """What a network is trained for: the ID and triplet losses of the paper (eq. 2 to 4), term by term."""
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -25,12 +27,13 @@ class Objective(nn.Module):
         id_weight: float = 1.0,
         triplet_weight: float = 1.0,
         label_smoothing: float = 0.0,
+        id_scale: float = 0.0,
     ) -> None:
         super().__init__()
         self._num_parts = config.num_parts if isinstance(config, SANetConfig) else None
         self._margin, self._label_smoothing = margin, label_smoothing
-        self._id_weight, self._triplet_weight = id_weight, triplet_weight
-        if self._num_parts is None:
+        self._id_weight, self._triplet_weight, self._id_scale = id_weight, triplet_weight, id_scale
+        if not self._num_parts:
             widths = {"g": config.embedding_dim}
         else:
             spatial = self._num_parts * PART_DIM
@@ -44,7 +47,7 @@ class Objective(nn.Module):
         """
         ids, triplets = self._features(embedding)
         terms = {
-            f"id_{name}": F.cross_entropy(self.classifiers[name](x), labels, label_smoothing=self._label_smoothing)
+            f"id_{name}": F.cross_entropy(self._logits(name, x), labels, label_smoothing=self._label_smoothing)
             for name, x in ids.items()
         }
         terms |= {f"triplet_{name}": batch_hard_triplet_loss(x, labels, self._margin) for name, x in triplets.items()}
@@ -52,9 +55,16 @@ class Objective(nn.Module):
         total = sum((weights[name.split("_")[0]] * term for name, term in terms.items()), start=embedding.new_zeros(()))
         return {"total": total, **terms}
 
+    def _logits(self, name: str, x: Tensor) -> Tensor:
+        """Of the identities: a linear layer's (paper), or scaled cosines (NormFace, Wang et al. 2017)."""
+        classifier = cast(nn.Linear, self.classifiers[name])
+        if not self._id_scale:
+            return F.linear(x, classifier.weight, classifier.bias)
+        return self._id_scale * F.normalize(x) @ F.normalize(classifier.weight).T
+
     def _features(self, embedding: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """What the ID losses and what the triplet losses are computed on, by name."""
-        if self._num_parts is None:
+        if not self._num_parts:
             return {"g": embedding}, {"g": embedding}
         m = self._num_parts
         g, spatial = embedding[:, :PART_DIM], embedding[:, PART_DIM:]

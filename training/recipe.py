@@ -4,8 +4,18 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Final, Literal, get_args
 
-from model.config import Backbone, BaselineConfig, ConfigError, NetworkConfig, Padding, SANetConfig, Stride, Transform
-from model.preprocessing import Preprocessing, PreprocessingError
+from model.config import (
+    Aligned,
+    Backbone,
+    BaselineConfig,
+    ConfigError,
+    NetworkConfig,
+    Padding,
+    SANetConfig,
+    Stride,
+    Transform,
+)
+from model.preprocessing import Preprocessing, PreprocessingError, Resize
 
 Architecture = Literal["sanet", "baseline"]
 TrainingPrecision = Literal["float32", "bf16", "fp16"]
@@ -34,9 +44,14 @@ class Recipe:
     num_parts: int = _field(2, "M, parts per spatial branch (paper: 2, 4, 6)")
     transform: Transform = _field("affine", "the family of theta")
     padding: Padding = _field("zeros", "what the alignment reads outside the map")
+    aligned: Aligned = _field("map", "what is aligned: the trunk's map (paper), or the input (ours)")
     size_px: int = _field(256, "side of the network's square input")
+    resize: Resize = _field("stretch", "how a crop fills the square; pad keeps its aspect (ours)")
     trunk_weights: str = _field("IMAGENET1K_V2", "torchvision's name of weights, a .pth/.safetensors file, or none")
 
+    heading_steps: int = _field(
+        1000, "steps that teach an aligned input its heading before the first epoch, unless it was loaded (ours)"
+    )
     epochs: int = _field(80, "passes over the training images (ours)")
     max_steps_per_epoch: int = _field(0, "ends an epoch early; 0 does not")
     num_identities: int = _field(8, "p, identities in a batch")
@@ -50,10 +65,14 @@ class Recipe:
 
     margin: float = _field(0.3, "of the triplet losses")
     id_weight: float = _field(1.0, "of the ID losses in the total")
+    id_scale: float = _field(0.0, "ID logits are cosines times this; 0 is a plain linear layer (paper)")
     triplet_weight: float = _field(1.0, "of the triplet losses in the total")
     label_smoothing: float = _field(0.0, "of the ID losses (ours)")
 
     flip_p: float = _field(0.0, "probability of a left-right flip; it swaps what left and right parts see (ours)")
+    turn_deg: float = _field(0.0, "random turn within ± this (ours)")
+    scale: float = _field(0.0, "random scale within 1 ± this (ours)")
+    shift: float = _field(0.0, "random shift within ± this share of the side (ours)")
     jitter_p: float = _field(0.5, "probability of colour jitter")
     brightness: float = _field(0.15, "colour jitter: factor within 1 ± this (ours)")
     contrast: float = _field(0.15, "colour jitter: factor within 1 ± this (ours)")
@@ -84,9 +103,20 @@ class Recipe:
                 raise RecipeError(f"{name} must be 1 or more, got {getattr(self, name)}")
         if self.num_identities < 2:
             raise RecipeError("num_identities must be 2 or more: a triplet needs a negative")
-        for name in ("flip_p", "jitter_p", "erasing_p", "label_smoothing", "brightness", "contrast", "saturation"):
+        for name in (
+            "flip_p",
+            "jitter_p",
+            "erasing_p",
+            "label_smoothing",
+            "brightness",
+            "contrast",
+            "saturation",
+            "shift",
+        ):
             if getattr(self, name) > 1:
                 raise RecipeError(f"{name} must lie between 0 and 1, got {getattr(self, name)}")
+        if self.scale >= 1:
+            raise RecipeError(f"scale must lie below 1, got {self.scale}")
         try:
             self.network_config()
             self.preprocessing()
@@ -95,13 +125,25 @@ class Recipe:
 
     def network_config(self) -> NetworkConfig:
         """The shape of the network that it trains."""
+        shared: dict[str, Any] = {
+            "backbone": self.backbone,
+            "stride": self.stride,
+            "bn_eps": self.bn_eps,
+            "unit_length": self.id_scale > 0,
+        }
         if self.architecture == "baseline":
-            return BaselineConfig(self.backbone, self.stride, self.bn_eps)
-        return SANetConfig(self.backbone, self.stride, self.bn_eps, self.num_parts, self.transform, self.padding)
+            return BaselineConfig(**shared)
+        return SANetConfig(
+            **shared,
+            num_parts=self.num_parts,
+            transform=self.transform,
+            padding=self.padding,
+            aligned=self.aligned,
+        )
 
     def preprocessing(self) -> Preprocessing:
         """Of the network that it trains."""
-        return Preprocessing(self.size_px)
+        return Preprocessing(self.size_px, resize=self.resize)
 
 
 def sanet_paper() -> Recipe:
@@ -112,6 +154,39 @@ def sanet_paper() -> Recipe:
 def baseline_paper() -> Recipe:
     """The paper's baseline: ResNet-50, ID and triplet loss; the same budget."""
     return Recipe(architecture="baseline")
+
+
+def sanet() -> Recipe:
+    """Ours: SANet whose input is aligned by a heading that it learns first; from scratch, without a GPU if need be."""
+    return Recipe(
+        backbone="resnet18",
+        transform="rotation",
+        aligned="input",
+        size_px=128,
+        resize="pad",
+        trunk_weights="none",
+        epochs=24,
+        num_identities=16,
+        frozen_epochs=0,
+        warmup_epochs=1,
+        learning_rate=1e-3,
+        id_scale=20.0,
+        triplet_weight=0.0,
+        turn_deg=180.0,
+        scale=0.15,
+        shift=0.03,
+        jitter_p=0.8,
+        brightness=0.25,
+        hue=0.02,
+        erasing_p=0.4,
+        precision="bf16",
+        validate_every=4,
+    )
+
+
+def baseline() -> Recipe:
+    """The baseline under our recipe: the same data, augmentation, losses and budget, and nothing aligned."""
+    return dataclasses.replace(sanet(), architecture="baseline", transform="affine", aligned="map")
 
 
 def debug() -> Recipe:
@@ -128,5 +203,5 @@ def debug() -> Recipe:
     )
 
 
-RECIPES: Final = {recipe.__name__: recipe for recipe in (sanet_paper, baseline_paper, debug)}
+RECIPES: Final = {recipe.__name__: recipe for recipe in (sanet_paper, baseline_paper, sanet, baseline, debug)}
 """By the name that ``--recipe`` takes."""

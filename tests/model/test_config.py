@@ -7,7 +7,7 @@ import pytest
 from model.config import BaselineConfig, ConfigError, NetworkConfig, SANetConfig, config_from_dict, config_to_dict
 
 
-@pytest.mark.parametrize(("num_parts", "embedding_dim"), [(1, 1536), (2, 2560), (4, 4608), (6, 6656), (16, 16896)])
+@pytest.mark.parametrize(("num_parts", "embedding_dim"), [(0, 512), (1, 1536), (2, 2560), (4, 4608), (6, 6656), (16, 16896)])
 def test_the_embedding_has_512_numbers_per_part(num_parts: int, embedding_dim: int) -> None:
     assert SANetConfig(num_parts=num_parts).embedding_dim == embedding_dim
 
@@ -20,6 +20,8 @@ def test_the_default_is_the_papers_best() -> None:
         "num_parts": 2,
         "transform": "affine",
         "padding": "zeros",
+        "aligned": "map",
+        "unit_length": False,
     }
 
 
@@ -27,7 +29,10 @@ CONFIGS: list[NetworkConfig] = [
     SANetConfig(),
     SANetConfig("resnet101", "1x1", 1.001e-5, 6, "similarity", "border"),
     SANetConfig("resnet18", num_parts=16, transform="none", padding="reflection"),
+    SANetConfig("resnet18", transform="rotation", aligned="input", unit_length=True),
+    SANetConfig("resnet18", num_parts=0, transform="rotation", aligned="input"),
     BaselineConfig(),
+    BaselineConfig("resnet18", unit_length=True),
     BaselineConfig("resnet34", bn_eps=1e-3),
 ]
 
@@ -60,11 +65,14 @@ def test_reading_leaves_the_callers_fields_alone() -> None:
         ({"bn_eps": 1}, "bn_eps must lie between"),
         ({"bn_eps": float("nan")}, "bn_eps must lie between"),
         ({"bn_eps": "1e-5"}, "does not fit 'sanet'"),
-        ({"num_parts": 0}, "num_parts must lie between 1 and 16"),
-        ({"num_parts": 17}, "num_parts must lie between 1 and 16"),
-        ({"num_parts": "2"}, "num_parts must lie between 1 and 16 .* got '2'"),
+        ({"num_parts": -1}, "num_parts must lie between 0 and 16"),
+        ({"num_parts": 17}, "num_parts must lie between 0 and 16"),
+        ({"num_parts": "2"}, "num_parts must lie between 0 and 16 .* got '2'"),
         ({"num_parts": 2.5}, "num_parts must lie between"),
         ({"num_parts": True}, "num_parts must lie between"),
+        ({"aligned": "output"}, "aligned must be one of map, input"),
+        ({"aligned": "input"}, 'use the transform "rotation", not affine'),
+        ({"aligned": "input", "transform": "none"}, 'use the transform "rotation", not none'),
         ({"transform": "perspective"}, "transform must be one of none, rotation, similarity, affine"),
         ({"padding": "wrap"}, "padding must be one of zeros, border, reflection"),
         ({"margin": 0.3}, "does not fit 'sanet'.*margin"),

@@ -64,6 +64,32 @@ def test_reading_leaves_the_callers_fields_alone() -> None:
     assert fields == Preprocessing().to_dict()
 
 
+@pytest.mark.parametrize(
+    ("height", "width", "placed"),
+    [(20, 40, (16, 0, 48, 64)), (40, 20, (0, 16, 64, 48)), (30, 30, (0, 0, 64, 64)), (1, 500, (31, 0, 32, 64))],
+)
+def test_padding_keeps_the_aspect_and_centres_the_crop(height: int, width: int, placed: tuple[int, ...]) -> None:
+    crop = noise(height, width)
+    square = Preprocessing(64, resize="pad")(crop)
+    top, left, bottom, right = placed
+    inside = Image.fromarray(crop).resize((right - left, bottom - top), Image.Resampling.BILINEAR)
+    assert np.array_equal(square[top:bottom, left:right], np.asarray(inside))
+    outside = np.ones((64, 64), bool)
+    outside[top:bottom, left:right] = False
+    assert (square[outside] == np.round(255 * np.array(Preprocessing().mean))).all()
+
+
+def test_the_way_of_resizing_stands_in_the_checkpoint() -> None:
+    fields = Preprocessing(96, resize="pad").to_dict()
+    assert fields["resize"] == "bilinear-antialias-pad"
+    assert Preprocessing.from_dict(json.loads(json.dumps(fields))) == Preprocessing(96, resize="pad")
+
+
+def test_another_way_of_resizing_is_refused() -> None:
+    with pytest.raises(PreprocessingError, match="resize must be one of stretch, pad; got 'crop'"):
+        Preprocessing(64, resize="crop")  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("size_px", [32, 48, 2048])
 def test_the_sizes_at_the_limits_are_taken(size_px: int) -> None:
     assert Preprocessing(size_px)(noise(5, 5)).shape == (size_px, size_px, 3)

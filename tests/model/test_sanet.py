@@ -158,11 +158,15 @@ def test_the_spatial_branches_keep_the_16_x_16_map_and_the_global_branch_halves_
         features = small_network.trunk(pictures(1, 256))
         assert features.shape == (1, 256, 16, 16)
         assert small_network.global_branch.layer4(features).shape == (1, 512, 8, 8)
+        assert small_network.top_down_branch is not None
+        assert small_network.left_right_branch is not None
         assert small_network.top_down_branch.layer4(features).shape == (1, 512, 16, 16)
         assert small_network.left_right_branch.layer4(features).shape == (1, 512, 16, 16)
 
 
 def test_the_branches_share_no_tensor(small_network: SANet) -> None:
+    assert small_network.top_down_branch is not None
+    assert small_network.left_right_branch is not None
     branches: list[nn.Module] = [
         small_network.trunk,
         small_network.global_branch,

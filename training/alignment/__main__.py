@@ -58,8 +58,9 @@ def main() -> int:
 def _headings(manifest: Manifest, entries: list[Entry], embedder: Embedder, bar: "tqdm[Any]") -> dict[str, Any]:
     for entry in entries:
         known_heading(entry)  # before the network has worked for nothing
-    embedded = embed_entries(manifest, entries, embedder.card.preprocessing, embedder.embed_prepared, bar.update)
-    return {"num_images": len(entries), **measure_headings(manifest, entries, embedded.theta)}
+    preprocessing = embedder.card.preprocessing
+    embedded = embed_entries(manifest, entries, preprocessing, embedder.embed_prepared, bar.update)
+    return {"num_images": len(entries), **measure_headings(manifest, entries, embedded.theta, preprocessing.resize)}
 
 
 def _consistency(manifest: Manifest, entries: list[Entry], embedder: Embedder, bar: "tqdm[Any]") -> dict[str, Any]:

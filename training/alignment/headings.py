@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from index.bulk_embedding import read_entry
 from index.manifest import Entry, Manifest, ManifestError
+from model.preprocessing import Resize
 from model.theta import turn_of
 from training.alignment.circular import residuals_deg
 
@@ -78,7 +79,7 @@ def known_heading(entry: Entry) -> float:
 
 
 def measure_headings(
-    manifest: Manifest, entries: Sequence[Entry], thetas: NDArray[np.float32]
+    manifest: Manifest, entries: Sequence[Entry], thetas: NDArray[np.float32], resize: Resize
 ) -> dict[str, dict[str, Any]]:
     """The spread of headings before and after the alignment.
 
@@ -86,6 +87,7 @@ def measure_headings(
         manifest: whose images are read for their sizes.
         entries: N, with known headings.
         thetas: (N, 2, 3) what the network made of them.
+        resize: how the network's preprocessing fills its square; stretching a crop changes its heading.
 
     Returns:
         ``before`` and ``after``, each with residuals modulo 360 and modulo 180.
@@ -93,8 +95,10 @@ def measure_headings(
     Raises:
         ManifestError: a heading is not known.
     """
-    sizes = [crop_size(manifest, entry) for entry in entries]
-    before = np.array([input_heading_deg(known_heading(e), *size) for e, size in zip(entries, sizes, strict=True)])
+    before = np.array([known_heading(entry) for entry in entries])
+    if resize == "stretch":
+        sizes = [crop_size(manifest, entry) for entry in entries]
+        before = np.array([input_heading_deg(known, *size) for known, size in zip(before, sizes, strict=True)])
     after = before + np.array([turn_of(theta).rotation_deg for theta in thetas])
     identities = [entry.identity for entry in entries]
     return {

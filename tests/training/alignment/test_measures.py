@@ -80,7 +80,7 @@ def test_vehicles_at_the_border_and_without_box_are_skipped(frames: Manifest) ->
 def test_headings_of_vehicles_turned_alike(frames: Manifest) -> None:
     known = [0.0, 50.0, 100.0, -70.0]
     thetas = np.stack([theta_turning_by(90 - heading) for heading in known])
-    result = measure_headings(frames, frames.entries, thetas)
+    result = measure_headings(frames, frames.entries, thetas, "stretch")
     assert result["after"]["modulo_360"]["median_deg"] == pytest.approx(0, abs=1e-4)
     assert result["after"]["modulo_360"]["share_within_15_deg"] == 1
     assert result["before"]["modulo_360"]["median_deg"] > 40
@@ -89,7 +89,7 @@ def test_headings_of_vehicles_turned_alike(frames: Manifest) -> None:
 def test_front_taken_for_rear_shows_modulo_360_only(frames: Manifest) -> None:
     known = [0.0, 50.0, 100.0, -70.0]
     thetas = np.stack([theta_turning_by(90 - h + 180 * (i % 2)) for i, h in enumerate(known)])
-    result = measure_headings(frames, frames.entries, thetas)["after"]
+    result = measure_headings(frames, frames.entries, thetas, "stretch")["after"]
     assert result["modulo_180"]["median_deg"] == pytest.approx(0, abs=1e-4)
     assert result["modulo_360"]["share_within_15_deg"] <= 0.5
 
@@ -104,7 +104,7 @@ def test_stretching_a_crop_to_a_square_moves_its_heading() -> None:
 
 def test_the_interval_is_that_of_identities(frames: Manifest) -> None:
     thetas = np.stack([theta_turning_by(angle) for angle in (0, 0, 0, 0)])
-    result = measure_headings(frames, frames.entries, thetas)["after"]["modulo_360"]
+    result = measure_headings(frames, frames.entries, thetas, "stretch")["after"]["modulo_360"]
     low, high = result["median_interval_deg"]
     assert low < result["median_deg"] < high
 

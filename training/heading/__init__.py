@@ -1,0 +1,1 @@
+"""Which way vehicles point, learned from their identities alone: matching, congealing, agreement."""
