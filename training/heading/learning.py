@@ -84,7 +84,7 @@ def learn_heading(heading: PolarHeading, task: Task, on_step: Callable[[int, dic
     starts = {"axis": round(_SHARES["matching"] * task.num_steps)}
     starts["agreement"] = starts["axis"] + round(_SHARES["axis"] * task.num_steps)
     axis_steps = torch.zeros(len(positions))
-    order = _batch_order(sampler, task.num_steps)
+    order = _batch_order(len(labels), sampler, starts["axis"], task)
     for step, (chosen, images) in enumerate(zip(order, task.batches(positions[b] for b in order), strict=True)):
         if step == starts["axis"]:
             axis_steps = _congealed(heading, task, positions, generator)
@@ -121,11 +121,22 @@ def _chosen(task: Task) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return positions, np.searchsorted(picked, labels[positions])
 
 
-def _batch_order(sampler: PKSampler, num_steps: int) -> NDArray[np.int64]:
-    """(num_steps, p * k) positions, the k of an identity beside each other."""
-    num_epochs = -(-num_steps // sampler.num_batches)
-    batches = np.concatenate([sampler.epoch(epoch) for epoch in range(num_epochs)])[:num_steps]
-    return batches.reshape(num_steps, -1)
+def _batch_order(num: int, sampler: PKSampler, num_matching: int, task: Task) -> list[NDArray[np.int64]]:
+    """The positions of each step's batch.
+
+    Matching takes images at random: as many identities as possible in a batch, so that every template is taught often.
+    From then on the k images of an identity stand beside each other.
+    """
+    random = np.random.default_rng([2, task.seed])
+    size = NUM_IDENTITIES * NUM_IMAGES
+    matching: list[NDArray[np.int64]] = []
+    while len(matching) < num_matching:
+        shuffled = random.permutation(num)
+        matching += [shuffled[i : i + size] for i in range(0, max(num - size, 0) + 1, size)]
+    num_grouped = task.num_steps - num_matching
+    epochs = [sampler.epoch(epoch) for epoch in range(-(-num_grouped // sampler.num_batches))]
+    grouped = [batch.reshape(-1) for epoch in epochs for batch in epoch]
+    return matching[:num_matching] + grouped[:num_grouped]
 
 
 def _learning_rate(step: int, num_matching: int, num_steps: int) -> float:

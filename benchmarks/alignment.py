@@ -1,0 +1,183 @@
+"""Is the alignment real? On rendered vehicles, on real ones, and against what a network might follow instead.
+
+    python -m benchmarks.alignment --checkpoint FILE [--data UAV_SYNTH] [--surroundings UAV_SYNTH_WITH_SURROUNDINGS]
+        [--frames DIR] [--oriented IMAGE LABELS] [--quick] [--json]
+
+- ``headings``: `--data`'s test vehicles, one heading for all? Modulo 360 and 180, before and after.
+- ``consistency``: vehicles of turned frames, rendered (`--surroundings`) and real (`--frames`): degrees off their mean.
+- ``decoy``: real vehicles; what lies around the vehicle's disc is turned, the disc is not, and the other way round. A
+  network that follows the vehicle does not notice the first and follows the second.
+- ``axis``: `--oriented` is a photograph and its labels in DOTA's format: real vehicles with true axes, modulo 180. The
+  sun stands in one place there: whoever followed shadows would find one axis for all.
+"""
+
+import argparse
+import json
+import os
+import platform
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from index.bulk_embedding import EmbedBatch, embed_entries
+from index.manifest import Entry, Manifest, read_manifest
+from model.box import Box
+from model.checkpoint import load_checkpoint
+from model.embedder import Embedder, pick_device
+from model.image import read_image
+from model.preprocessing import Preprocessing
+from model.theta import turn_of
+from training.alignment.circular import residuals_deg
+from training.alignment.consistency import TURNS_DEG, measure_consistency
+from training.alignment.headings import NEAR_DEG, input_heading_deg, measure_headings
+from training.alignment.turning import circle_around, circle_fits, turned_views
+
+_ROOM: Final = 1.35
+"""How much more than the circle around the box a decoy view shows."""
+
+
+def headings(manifest: Manifest, embedder: Embedder) -> dict[str, Any]:
+    """The spread of the test split's headings."""
+    entries = [entry for entry in manifest.entries if entry.split in ("", "test")]
+    preprocessing = embedder.card.preprocessing
+    with tqdm(total=len(entries), desc="headings", unit="img") as bar:
+        embedded = embed_entries(manifest, entries, preprocessing, embedder.embed_prepared, bar.update)
+    return {"num_images": len(entries), **measure_headings(manifest, entries, embedded.theta, preprocessing.resize)}
+
+
+def consistency(manifest: Manifest, entries: Sequence[Entry], embedder: Embedder) -> dict[str, Any]:
+    """How far turned frames' vehicles stray from one aligned view each."""
+    with tqdm(total=len(entries), desc="consistency", unit="img") as bar:
+        return measure_consistency(
+            manifest, entries, embedder.card.preprocessing, embedder.embed_prepared, TURNS_DEG, bar.update
+        ).to_dict()
+
+
+def decoy(
+    manifest: Manifest, entries: Sequence[Entry], preprocessing: Preprocessing, embed_batch: EmbedBatch
+) -> dict[str, Any]:
+    """What is turned with the ring around the vehicle, and what with the vehicle itself.
+
+    Returns:
+        Medians over vehicles and turns: of the angle between the answer and the one without any turn, when only the
+        surroundings were turned (0: not followed), and between the answer and the vehicle's turn, when only the vehicle
+        was (0: followed). 90 is chance.
+    """
+    surroundings, vehicle = [], []
+    size_px, mean = preprocessing.size_px, preprocessing.mean
+    x = (np.arange(size_px) + 0.5) / size_px * 2 - 1
+    disc = (x**2 + x[:, None] ** 2 <= (1 / _ROOM) ** 2)[None, :, :, None]
+    for entry in tqdm(entries, "decoy"):
+        frame = read_image(manifest.path_of(entry))
+        height, width, _ = frame.shape
+        wide = None if entry.box is None else widened(entry.box.clip(width, height), _ROOM)
+        if wide is None or not circle_fits(wide, width, height):
+            continue
+        views = turned_views(frame, wide, TURNS_DEG, size_px, mean)
+        for mixed, found in (
+            (np.where(disc, views[:1], views), surroundings),
+            (np.where(disc, views, views[:1]), vehicle),
+        ):
+            turns = np.array([turn_of(theta).rotation_deg for theta in embed_batch(mixed).theta])
+            moved = turns[1:] - turns[0]
+            off = moved if found is surroundings else moved + np.array(TURNS_DEG[1:])
+            found.append(np.abs((off + 180) % 360 - 180))
+    return {
+        "num_vehicles": len(vehicle),
+        "surroundings_turned_median_deg": float(np.median(surroundings)),
+        "vehicle_turned_median_deg": float(np.median(vehicle)),
+    }
+
+
+def widened(box: Box, factor: float) -> Box:
+    """A box of the same centre whose circle is larger by a factor."""
+    x, y, _ = circle_around(box)
+    w, h = box.w * factor, box.h * factor
+    return Box(round(x - w / 2), round(y - h / 2), round(w), round(h))
+
+
+def axis(image: Path, labels: Path, embedder: Embedder) -> dict[str, Any]:
+    """The spread of the axes of real vehicles whose oriented boxes are known, before and after, modulo 180."""
+    frame = read_image(image)
+    height, width, _ = frame.shape
+    boxes, truths = read_oriented_boxes(labels)
+    inside = [i for i, box in enumerate(boxes) if circle_fits(box, width, height)]
+    crops = [boxes[i].clip(width, height).cut(frame) for i in inside]
+    before = np.array([truths[i] for i in inside])
+    if embedder.card.preprocessing.resize == "stretch":
+        sizes = [(crop.shape[1], crop.shape[0]) for crop in crops]
+        before = np.array([input_heading_deg(truth, *size) for truth, size in zip(before, sizes, strict=True)])
+    after = before + np.array([turn_of(theta).rotation_deg for theta in embedder.embed(crops).theta])
+    return {"num_vehicles": len(inside)} | {
+        name: {
+            "median_deg": float(np.median(residuals_deg(axes, 180))),
+            f"share_within_{NEAR_DEG:.0f}_deg": float((residuals_deg(axes, 180) <= NEAR_DEG).mean()),
+        }
+        for name, axes in (("before", before), ("after", after))
+    }
+
+
+def read_oriented_boxes(labels: Path) -> tuple[list[Box], NDArray[np.floating]]:
+    """DOTA's labels, ``x1 y1 .. x4 y4 category difficult``: the upright boxes, and the long sides' directions (N,).
+
+    Directions are in degrees, counter-clockwise from the right, modulo 180.
+    """
+    boxes, axes = [], []
+    for line in labels.read_text("utf-8").splitlines():
+        fields = line.split()
+        if len(fields) < 10 or "vehicle" not in fields[8]:
+            continue
+        corners = np.array(fields[:8], float).reshape(4, 2)
+        left, top = np.floor(corners.min(0)).astype(int)
+        right, bottom = np.ceil(corners.max(0)).astype(int)
+        boxes.append(Box(int(left), int(top), int(right - left), int(bottom - top)))
+        sides = corners[[1, 2]] - corners[[0, 1]]
+        x, y = sides[np.hypot(*sides.T).argmax()]
+        axes.append(np.rad2deg(np.arctan2(-y, x)) % 180)
+    return boxes, np.array(axes)
+
+
+def main() -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.alignment", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--checkpoint", type=Path, required=True)
+    parser.add_argument("--data", type=Path, help="UAV-Synth")
+    parser.add_argument("--surroundings", type=Path, help="UAV-Synth drawn with --surroundings")
+    parser.add_argument("--frames", type=Path, help="real frames with a manifest")
+    parser.add_argument("--oriented", type=Path, nargs=2, metavar=("IMAGE", "LABELS"), help="labels in DOTA's format")
+    parser.add_argument("--quick", action="store_true", help="every tenth vehicle, under a minute")
+    parser.add_argument("--json", action="store_true")
+    args = parser.parse_args()
+    embedder = Embedder(load_checkpoint(args.checkpoint), pick_device("auto"))
+    preprocessing, embed = embedder.card.preprocessing, embedder.embed_prepared
+    step = 10 if args.quick else 1
+    rows: list[dict[str, Any]] = []
+    if args.data:
+        manifest = read_manifest(args.data)
+        manifest = Manifest(manifest.folder, manifest.entries[::step], manifest.protocol)
+        rows.append({"measure": "headings", "vehicles": "rendered"} | headings(manifest, embedder))
+    for vehicles, folder in (("rendered", args.surroundings), ("real", args.frames)):
+        if folder:
+            manifest = read_manifest(folder)
+            known = [entry for entry in manifest.entries if entry.identity and entry.split in ("", "test")][::step]
+            rows.append({"measure": "consistency", "vehicles": vehicles} | consistency(manifest, known, embedder))
+            rows.append({"measure": "decoy", "vehicles": vehicles} | decoy(manifest, known, preprocessing, embed))
+    if args.oriented:
+        rows.append({"measure": "axis", "vehicles": "real"} | axis(*args.oriented, embedder))
+    machine = {"machine": platform.machine(), "cores": os.cpu_count(), "python": platform.python_version()}
+    headline = {"model": embedder.card.fingerprint}
+    sys.stdout.write(
+        json.dumps({"headline": headline, "rows": rows, "machine": machine}, indent=None if args.json else 2) + "\n"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,86 @@
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from benchmarks.alignment import decoy, read_oriented_boxes, widened
+from index.manifest import Entry, Manifest
+from index.protocol import Protocol
+from model.box import Box
+from model.embedder import Embeddings
+from model.preprocessing import Preprocessing
+from training.alignment.turning import circle_around
+
+
+def theta_turning_by(degrees: float) -> NDArray[np.float32]:
+    cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    return np.array([[cos, -sin, 0], [sin, cos, 0]], np.float32)
+
+
+def direction_of(view: NDArray[np.uint8], channel: int) -> float:
+    """Where one colour lies, seen from the middle: a red vehicle points with red, its surroundings with green."""
+    rows, columns = np.nonzero((view[..., channel] > 150) & (view[..., 1 - channel] < 100))
+    middle = (len(view) - 1) / 2
+    return math.degrees(math.atan2(middle - rows.mean(), columns.mean() - middle))
+
+
+def follower(channel: int) -> Callable[[NDArray[np.uint8]], Embeddings]:
+    """Turns what it follows to the right."""
+
+    def embed(views: NDArray[np.uint8]) -> Embeddings:
+        thetas = [theta_turning_by(-direction_of(view, channel)) for view in views]
+        return Embeddings(np.zeros((len(views), 2), np.float32), np.stack(thetas))
+
+    return embed
+
+
+@pytest.fixture
+def frame(tmp_path: Path) -> Manifest:
+    """A red bar that points up inside the circle of its box, and a green patch to the right beyond it."""
+    pixels = np.zeros((201, 201, 3), np.uint8)
+    pixels[70:100, 97:104, 0] = 255
+    pixels[90:111, 146:154, 1] = 255
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    entries = (Entry("a.png", "a", box=Box(70, 70, 61, 61)), Entry("a.png", "b", box=Box(0, 0, 40, 40)))
+    return Manifest(tmp_path, entries, Protocol())
+
+
+def test_who_follows_the_vehicle_does_not_notice_its_surroundings(frame: Manifest) -> None:
+    found = decoy(frame, frame.entries, Preprocessing(96), follower(0))
+    assert found["num_vehicles"] == 1
+    assert found["surroundings_turned_median_deg"] < 1
+    assert found["vehicle_turned_median_deg"] < 2
+
+
+def test_who_follows_the_surroundings_is_found_out(frame: Manifest) -> None:
+    found = decoy(frame, frame.entries, Preprocessing(96), follower(1))
+    assert found["surroundings_turned_median_deg"] > 60
+    assert found["vehicle_turned_median_deg"] > 60
+
+
+def test_a_widened_box_keeps_its_centre() -> None:
+    box = Box(10, 20, 40, 30)
+    wide = widened(box, 1.5)
+    assert circle_around(wide)[:2] == pytest.approx(circle_around(box)[:2], abs=0.5)
+    assert circle_around(wide)[2] == pytest.approx(1.5 * circle_around(box)[2], rel=0.02)
+
+
+def test_oriented_boxes_have_the_axis_of_their_long_side(tmp_path: Path) -> None:
+    lines = [
+        "imagesource:GoogleEarth",
+        "gsd:0.26",
+        "10 10 50 10 50 20 10 20 small-vehicle 0",  # along the rows
+        "10 10 20 10 20 60 10 60 large-vehicle 1",  # along the columns
+        "0 30 30 0 37 7 7 37 small-vehicle 0",  # up to the right
+        "0 0 30 30 23 37 -7 7 small-vehicle 0",  # down to the right
+        "0 0 9 0 9 9 0 9 harbor 0",
+    ]
+    labels = tmp_path / "labels.txt"
+    labels.write_text("\n".join(lines), "utf-8")
+    boxes, axes = read_oriented_boxes(labels)
+    assert boxes == [Box(10, 10, 40, 10), Box(10, 10, 10, 50), Box(0, 0, 37, 37), Box(-7, 0, 37, 37)]
+    assert axes == pytest.approx([0, 90, 45, 135])
