@@ -119,6 +119,16 @@ def record_id(content: str, box: Box) -> str:
     return hashlib.sha256(f"{content} {box}".encode()).hexdigest()[:32]
 
 
+def box_within(box: Box | None, pixels: NDArray[np.uint8]) -> Box:
+    """The part of a box that lies on an image (H, W, 3), or all of the image: the box that makes a record's id.
+
+    Raises:
+        BoxError: it lies on the image by less than half, or too little is left.
+    """
+    height, width, _ = pixels.shape
+    return Box(0, 0, width, height) if box is None else box.clip(width, height)
+
+
 def _in_utc(time: datetime) -> datetime:
     if time.tzinfo is None:
         raise FieldsError("captured_at needs a time zone")

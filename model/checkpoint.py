@@ -2,7 +2,8 @@
 
 The header's metadata holds JSON texts: ``config`` and ``preprocessing`` (with the tensors they are the model, and make
 its fingerprint), ``training`` (where the weights come from), and the annotations ``evaluation`` and ``calibration``,
-which may be written later. Nothing is ever unpickled.
+which may be written later. Nothing is ever unpickled. Weights may be stored as float16, which halves the file; the
+network computes in float32 all the same.
 """
 
 import hashlib
@@ -22,6 +23,9 @@ from model.preprocessing import Preprocessing
 from model.whole_file import whole_file
 
 FORMAT: Final = "sanet-checkpoint-1"
+
+# What rounding to float16 costs a number that float16 holds in full: half a unit in the last of its 11 bits.
+_FLOAT16_PRECISION: Final = 2.0**-11
 
 
 class CheckpointError(ValueError):
@@ -81,6 +85,8 @@ def save_checkpoint(path: Path, network: Network, preprocessing: Preprocessing, 
 def load_checkpoint(path: Path) -> Checkpoint:
     """Rebuilds the network, strictly, and checks the fingerprint against the tensors.
 
+    Tensors stored as float16 become float32; all others keep their type.
+
     Raises:
         CheckpointError: missing, of another format, or damaged.
     """
@@ -94,6 +100,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     with torch.device("meta"):
         network = build_network(card.config, card.preprocessing)
     network.normalization = build_normalization(card.preprocessing)
+    tensors = {name: t.float() if t.dtype == torch.float16 else t for name, t in tensors.items()}
     try:
         network.load_state_dict(tensors, strict=True, assign=True)
     except RuntimeError as error:
@@ -121,6 +128,27 @@ def annotate_checkpoint(path: Path, **annotations: dict[str, Any]) -> None:
     _write(path, tensors, metadata | {name: canonical_json(value) for name, value in annotations.items()})
 
 
+def halve_checkpoint(source: Path, target: Path) -> str:
+    """Writes a copy in about half the bytes, whole or not at all, and returns its fingerprint: it is another model.
+
+    Weights of convolutions and linear layers are rounded to float16. Vectors (BatchNorm's statistics, biases) stay as
+    they are, for each of their numbers scales a whole channel and together they weigh next to nothing; and so does a
+    tensor that float16 cannot hold. ``training`` is kept and names the source's fingerprint under ``halved_from``;
+    evaluation and calibration are the source's and left out.
+
+    Raises:
+        CheckpointError: the source is missing, damaged or no checkpoint.
+    """
+    card = load_checkpoint(source).card
+    tensors, metadata = _read(source)
+    tensors = {name: _rounded(tensor) for name, tensor in tensors.items()}
+    fingerprint = compute_fingerprint(metadata["config"], metadata["preprocessing"], tensors)
+    training = canonical_json({**card.training, "halved_from": card.fingerprint})
+    kept = {name: metadata[name] for name in ("format", "config", "preprocessing")}
+    _write(target, tensors, kept | {"fingerprint": fingerprint, "training": training})
+    return fingerprint
+
+
 def compute_fingerprint(config_json: str, preprocessing_json: str, tensors: dict[str, Tensor]) -> str:
     """SHA-256 over length-prefixed fields, so that no two models can run into the same bytes."""
     digest = hashlib.sha256()
@@ -142,6 +170,17 @@ def compute_fingerprint(config_json: str, preprocessing_json: str, tensors: dict
 def canonical_json(value: object) -> str:
     """One text per value: sorted keys, no spaces, no NaN."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+
+
+def _rounded(tensor: Tensor) -> Tensor:
+    """The tensor in float16, or as it is where that would lose more than float16's precision."""
+    if tensor.dtype != torch.float32 or tensor.dim() < 2:
+        return tensor
+    half = tensor.half()
+    # Of the whole tensor, in float64: single weights near zero may vanish, a tensor of them may not. An overflow is
+    # infinitely far off.
+    lost = torch.linalg.vector_norm(half.double() - tensor.double())
+    return half if lost <= _FLOAT16_PRECISION * torch.linalg.vector_norm(tensor.double()) else tensor
 
 
 def _card(path: Path, metadata: dict[str, str]) -> ModelCard:

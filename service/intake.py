@@ -8,7 +8,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from index.record import Fields, Record, content_hash, record_id
+from index.record import Fields, Record, box_within, content_hash, record_id
 from model.box import Box, BoxError
 from model.image import ImageError, decode_image
 from service.engine import Engine
@@ -61,7 +61,7 @@ def take_in_query(engine: Engine, file: BinaryIO, box: Box | None) -> NDArray[np
         ImageError, BoxError: the image or the box cannot be used.
     """
     pixels = decode_image(_read(engine, file)).pixels
-    return engine.card.preprocessing(_fit(box, pixels).cut(pixels))
+    return engine.card.preprocessing(box_within(box, pixels).cut(pixels))
 
 
 def take_in_file(engine: Engine, admission: Admission, file: BinaryIO, vehicles: Sequence[Vehicle]) -> Intake:
@@ -78,7 +78,7 @@ def take_in_file(engine: Engine, admission: Admission, file: BinaryIO, vehicles:
     boxes: list[Box | Rejected] = []
     for vehicle in vehicles:
         try:
-            boxes.append(_fit(None if vehicle.box is None else Box.parse(vehicle.box), image.pixels))
+            boxes.append(box_within(None if vehicle.box is None else Box.parse(vehicle.box), image.pixels))
         except BoxError as error:
             boxes.append(Rejected(str(error), _text(vehicle.box)))
     known = engine.gallery.known([record_id(content, box) for box in boxes if isinstance(box, Box)])
@@ -100,11 +100,6 @@ def _read(engine: Engine, file: BinaryIO) -> bytes:
     if len(data) > engine.max_file_bytes:
         raise ImageError(f"the file is larger than {engine.max_file_bytes:,} bytes: send a smaller image or cut it")
     return data
-
-
-def _fit(box: Box | None, pixels: NDArray[np.uint8]) -> Box:
-    height, width, _ = pixels.shape
-    return Box(0, 0, width, height) if box is None else box.clip(width, height)
 
 
 def _text(box: RawBox | None) -> str | None:

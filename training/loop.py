@@ -21,7 +21,7 @@ from training import distributed
 from training.alignment_statistics import alignment_statistics
 from training.crops import Crops
 from training.data import TrainingData
-from training.heading.learning import NUM_IDENTITIES, NUM_IMAGES, Task, learn_heading
+from training.heading.learning import BATCH_SIZE, Task, learn_heading
 from training.learner import Learner, Phase, build_learner
 from training.recipe import Recipe
 from training.run_folder import RunFolder
@@ -154,16 +154,15 @@ def _learn_heading(
 ) -> None:
     """Teaches an aligned input its heading, in one process for all. Stopped, it starts anew."""
     recipe, logs = run.recipe, distributed.rank() == 0
-    num_images = NUM_IDENTITIES * NUM_IMAGES
     with tqdm(
-        total=recipe.heading_steps * num_images,
+        total=recipe.heading_steps * BATCH_SIZE,
         desc="heading",
         unit="img",
         disable=not (logs and run.habits.show_progress),
     ) as bar:
 
         def on_step(step: int, losses: dict[str, float]) -> None:
-            bar.update(num_images)
+            bar.update(BATCH_SIZE)
             if not all(math.isfinite(loss) for loss in losses.values()):
                 raise TrainingError(f"the loss of the heading's step {step} is not finite: {losses}")
             if step % run.habits.log_every == 0:

@@ -39,6 +39,9 @@ class Objective(nn.Module):
             spatial = self._num_parts * PART_DIM
             widths = {"g": PART_DIM, "td": spatial, "lr": spatial}
         self.classifiers = nn.ModuleDict({name: nn.Linear(width, num_labels) for name, width in widths.items()})
+        for name, parameter in self.classifiers.named_parameters():
+            # A cosine has no bias, and parallel processes wait for the gradient of whatever trains.
+            parameter.requires_grad_(not (id_scale and name.endswith(".bias")))
 
     def forward(self, embedding: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Embedding (N, D) and labels (N,) -> ``total``, and the unweighted terms it is the weighted sum of.
@@ -58,9 +61,10 @@ class Objective(nn.Module):
     def _logits(self, name: str, x: Tensor) -> Tensor:
         """Of the identities: a linear layer's (paper), or scaled cosines (NormFace, Wang et al. 2017)."""
         classifier = cast(nn.Linear, self.classifiers[name])
-        if not self._id_scale:
-            return F.linear(x, classifier.weight, classifier.bias)
-        return self._id_scale * F.normalize(x) @ F.normalize(classifier.weight).T
+        if self._id_scale:
+            return self._id_scale * F.normalize(x) @ F.normalize(classifier.weight).T
+        logits: Tensor = classifier(x)
+        return logits
 
     def _features(self, embedding: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """What the ID losses and what the triplet losses are computed on, by name."""

@@ -50,7 +50,7 @@ class Recipe:
     trunk_weights: str = _field("IMAGENET1K_V2", "torchvision's name of weights, a .pth/.safetensors file, or none")
 
     heading_steps: int = _field(
-        1000, "steps that teach an aligned input its heading before the first epoch, unless it was loaded (ours)"
+        1600, "steps that teach an aligned input its heading before the first epoch, unless it was loaded (ours)"
     )
     epochs: int = _field(80, "passes over the training images (ours)")
     max_steps_per_epoch: int = _field(0, "ends an epoch early; 0 does not")

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from index.record import Fields, FieldsError, ModelKey, content_hash, record_id
-from model.box import Box
+from index.record import Fields, FieldsError, ModelKey, box_within, content_hash, record_id
+from model.box import Box, BoxError
 from tests.index.records import record
 
 CEST = timezone(timedelta(hours=2))
@@ -31,6 +31,15 @@ def test_another_content_is_another_vehicle() -> None:
 
 def test_content_is_named_by_its_sha256() -> None:
     assert content_hash(b"") == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+
+def test_the_box_of_an_id_is_clipped_to_its_image_or_all_of_it() -> None:
+    pixels = np.zeros((40, 60, 3), np.uint8)
+    assert box_within(None, pixels) == Box(0, 0, 60, 40)
+    assert box_within(Box(10, 5, 20, 30), pixels) == Box(10, 5, 20, 30)
+    assert box_within(Box(-5, 20, 30, 30), pixels) == Box(0, 20, 25, 20)
+    with pytest.raises(BoxError, match="outside the image of 60 x 40 pixels"):
+        box_within(Box(60, 0, 20, 20), pixels)
 
 
 def test_a_time_is_kept_in_utc_to_the_microsecond() -> None:

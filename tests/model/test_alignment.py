@@ -6,7 +6,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from model.alignment import SelfAlignment, identity_theta, theta_from_parameters, warp
+from model.alignment import (
+    InputAlignment,
+    SelfAlignment,
+    identity_theta,
+    kept_width,
+    theta_from_parameters,
+    theta_of_turn,
+    warp,
+)
 from model.config import Padding, Transform
 from tests.model import naive
 
@@ -161,3 +169,33 @@ def test_the_localization_net_is_two_convolutions_and_two_linear_layers() -> Non
 def test_identity_theta_is_one_per_image() -> None:
     assert identity_theta(2).tolist() == [[[1, 0, 0], [0, 1, 0]]] * 2
     assert identity_theta(0).shape == (0, 2, 3)
+
+
+@pytest.mark.parametrize(("side", "width"), [(32, 16), (48, 32), (64, 48), (96, 64), (128, 80), (224, 144), (256, 176)])
+def test_two_thirds_of_an_aligned_inputs_columns_are_kept_in_whole_cells(side: int, width: int) -> None:
+    assert kept_width(side) == width
+    assert abs(width - side * 2 / 3) <= 8
+    assert (side - width) % 2 == 0  # so that they are the middle ones
+
+
+@pytest.mark.parametrize("padding", get_args(Padding))
+def test_an_aligned_input_is_the_middle_of_the_image_turned_until_its_heading_is_up(padding: Padding) -> None:
+    module = InputAlignment(padding).eval()
+    images = noise(3, 3, 32, 32)
+    aligned, theta = module(images)
+    with torch.no_grad():
+        turns = math.pi / 2 - module.heading(images)
+    assert turns.abs().min() > 0.01
+    assert torch.equal(theta, theta_of_turn(turns))
+    assert not theta.requires_grad
+    expected = naive.warp(images[1].double().numpy(), theta[1].double().numpy(), padding)[:, :, 8:24]
+    np.testing.assert_allclose(aligned[1].numpy(), expected, atol=1e-4)
+
+
+def test_an_input_is_aligned_in_float32_under_autocast() -> None:
+    module, images = InputAlignment("zeros").eval(), noise(2, 3, 64, 64)
+    expected, theta = module(images)
+    with torch.autocast("cpu", torch.bfloat16):
+        aligned, inside = module(images)
+    assert torch.equal(inside, theta)
+    assert torch.equal(aligned, expected)

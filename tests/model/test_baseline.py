@@ -32,3 +32,14 @@ def test_its_embedding_is_as_wide_as_layer4(backbone: Backbone) -> None:
         output = build_network(config).eval()(torch.empty(3, 3, 64, 64))
     assert output.embedding.shape == (3, config.embedding_dim)
     assert config.embedding_dim == {"resnet18": 512, "resnet34": 512, "resnet50": 2048, "resnet101": 2048}[backbone]
+
+
+def test_features_of_unit_length_are_those_of_the_plain_network_divided_by_their_length() -> None:
+    plain = build_network(BaselineConfig("resnet18")).eval()
+    unit = build_network(BaselineConfig("resnet18", unit_length=True)).eval()
+    unit.load_state_dict(plain.state_dict())
+    images = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected, found = plain(images).embedding.double(), unit(images).embedding
+    assert (expected.norm(dim=1) - 1).abs().min() > 0.1
+    torch.testing.assert_close(found.double(), expected / expected.norm(dim=1, keepdim=True), rtol=1e-5, atol=1e-6)

@@ -19,6 +19,7 @@ from model.checkpoint import (
     annotate_checkpoint,
     canonical_json,
     compute_fingerprint,
+    halve_checkpoint,
     load_checkpoint,
     read_card,
     save_checkpoint,
@@ -77,6 +78,25 @@ def test_a_checkpoint_rebuilds_its_network_bit_by_bit(
     assert not torch.equal(loaded.theta, torch.eye(2, 3).expand(2, 2, 3))
 
 
+def test_a_network_with_an_aligned_input_is_rebuilt_with_its_heading(tmp_path: Path) -> None:
+    config = SANetConfig("resnet18", num_parts=1, transform="rotation", aligned="input", unit_length=True)
+    preprocessing = Preprocessing(64, resize="pad")
+    network = build_network(config, preprocessing).eval()
+    assert isinstance(network, SANet)
+    assert network.input_alignment is not None
+    network.input_alignment.heading.zero_rad.fill_(0.7)
+    save_checkpoint(tmp_path / "model", network, preprocessing, TRAINING)
+    checkpoint = load_checkpoint(tmp_path / "model")
+    assert (checkpoint.card.config, checkpoint.card.preprocessing) == (config, preprocessing)
+    assert checkpoint.network.config == config
+    images = torch.rand(3, 3, 64, 64)
+    with torch.no_grad():
+        expected, loaded = network(images), checkpoint.network(images)
+    assert torch.equal(loaded.embedding, expected.embedding)
+    assert torch.equal(loaded.theta, expected.theta)
+    assert (loaded.theta - torch.eye(2, 3)).abs().amax(dim=(1, 2)).min() > 0.01
+
+
 def test_what_was_loaded_is_written_as_the_same_model(path: Path, tmp_path: Path) -> None:
     checkpoint = load_checkpoint(path)
     again = save_checkpoint(tmp_path / "again", checkpoint.network, checkpoint.card.preprocessing, TRAINING)
@@ -116,6 +136,85 @@ def test_the_dtype_is_kept(path: Path, small_checkpoint: Path) -> None:
         counters = {name for name in state if name.endswith("num_batches_tracked")}
         assert {state[name].dtype for name in counters} == {torch.int64}
         assert {state[name].dtype for name in state.keys() - counters} == {dtype}
+
+
+@pytest.fixture(scope="module")
+def halved(small_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of a checkpoint that was evaluated and calibrated."""
+    folder = tmp_path_factory.mktemp("halved")
+    source = Path(shutil.copy(small_checkpoint, folder / "whole.safetensors"))
+    annotate_checkpoint(source, evaluation={"map": 0.5}, calibration={"match": 1.5})
+    halve_checkpoint(source, folder / "halved.safetensors")
+    return folder / "halved.safetensors"
+
+
+def test_a_halved_checkpoint_has_half_the_bytes_and_weights_rounded_to_float16(
+    halved: Path, small_checkpoint: Path
+) -> None:
+    assert halved.stat().st_size < 0.51 * small_checkpoint.stat().st_size
+    (before, _), (stored, _) = parts_of(small_checkpoint), parts_of(halved)
+    assert stored.keys() == before.keys()
+    for name, tensor in stored.items():
+        # Convolutions and linear layers; vectors are BatchNorm's and biases.
+        expected = before[name].half() if before[name].dim() >= 2 else before[name]
+        assert tensor.dtype == expected.dtype
+        assert torch.equal(tensor, expected), name
+    assert {tensor.dtype for tensor in stored.values()} == {torch.float16, torch.float32, torch.int64}
+
+
+def test_a_halved_checkpoint_is_another_model_that_says_of_which(halved: Path, small_checkpoint: Path) -> None:
+    before, card, (tensors, metadata) = read_card(small_checkpoint), read_card(halved), parts_of(halved)
+    assert (card.config, card.preprocessing) == (before.config, before.preprocessing)
+    assert card.training == before.training | {"halved_from": before.fingerprint}
+    assert card.evaluation is card.calibration is None  # they were the other model's
+    assert card.fingerprint != before.fingerprint
+    # Over the tensors as they are stored.
+    assert card.fingerprint == compute_fingerprint(metadata["config"], metadata["preprocessing"], tensors)
+    annotate_checkpoint(halved, evaluation={"map": 0.25})
+    assert load_checkpoint(halved).card == dataclasses.replace(card, evaluation={"map": 0.25})
+
+
+def test_a_halved_checkpoint_computes_in_float32(halved: Path, small_network: SANet) -> None:
+    network = load_checkpoint(halved).network
+    assert {t.dtype for t in network.state_dict().values()} == {torch.float32, torch.int64}
+    images = torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        expected, found = small_network(images), network(images)
+    assert found.embedding.dtype == torch.float32
+    error = (found.embedding - expected.embedding).norm(dim=1) / expected.embedding.norm(dim=1)
+    assert 0 < error.max() < 2e-3  # float16 has 11 bits: 5e-4 for one rounding
+    assert not torch.equal(found.embedding, found.embedding.half().float())
+
+
+def test_what_float16_cannot_hold_stays_as_it_is(tmp_path: Path) -> None:
+    network = build_network(BaselineConfig("resnet18"))
+    state = network.state_dict()
+    names = ["trunk.conv1.weight", "trunk.layer1.0.conv1.weight", "trunk.layer1.0.conv2.weight"]
+    with torch.no_grad():
+        state[names[0]][0, 0, 0, 0] = 1e5  # float16 ends at 65504
+        state[names[1]].mul_(1e-7)  # below 6e-5 it loses bits
+        state[names[2]][0].mul_(1e-7)  # beside others a few of them do not count
+        state["trunk.bn1.running_var"][:2] = torch.tensor([1e9, 1e-9])
+    save_checkpoint(tmp_path / "whole", network, Preprocessing(64), TRAINING)
+    halve_checkpoint(tmp_path / "whole", tmp_path / "halved")
+    stored = parts_of(tmp_path / "halved")[0]
+    assert [stored[name].dtype for name in names] == [torch.float32, torch.float32, torch.float16]
+    loaded = load_checkpoint(tmp_path / "halved").network.state_dict()
+    for name in (*names[:2], "trunk.bn1.running_var"):
+        assert torch.equal(loaded[name], state[name])
+
+
+def test_a_network_of_half_precision_is_left_as_it_is_by_halving(path: Path, tmp_path: Path) -> None:
+    assert halve_checkpoint(path, tmp_path / "halved") == read_card(path).fingerprint
+
+
+def test_a_damaged_checkpoint_is_not_halved(path: Path, tmp_path: Path) -> None:
+    with path.open("r+b") as file:
+        file.seek(tensor_area(path))
+        file.write(b"\x01\x02\x03")
+    with pytest.raises(CheckpointError, match="is damaged"):
+        halve_checkpoint(path, tmp_path / "halved")
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_an_untrained_network_says_so(network: Network, tmp_path: Path) -> None:

@@ -7,7 +7,9 @@ import pytest
 from model.config import BaselineConfig, ConfigError, NetworkConfig, SANetConfig, config_from_dict, config_to_dict
 
 
-@pytest.mark.parametrize(("num_parts", "embedding_dim"), [(0, 512), (1, 1536), (2, 2560), (4, 4608), (6, 6656), (16, 16896)])
+@pytest.mark.parametrize(
+    ("num_parts", "embedding_dim"), [(0, 512), (1, 1536), (2, 2560), (4, 4608), (6, 6656), (16, 16896)]
+)
 def test_the_embedding_has_512_numbers_per_part(num_parts: int, embedding_dim: int) -> None:
     assert SANetConfig(num_parts=num_parts).embedding_dim == embedding_dim
 

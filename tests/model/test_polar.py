@@ -120,8 +120,18 @@ def test_aligned_pictures_are_alike_however_they_were_turned(heading: PolarHeadi
 def test_the_aligned_view_shows_the_heading_upwards(heading: PolarHeading) -> None:
     alignment = InputAlignment("zeros").eval()
     alignment.heading = heading
-    aligned, _ = alignment(blobs(8, seed=8, side=128))
-    assert difference_deg(heading(aligned), torch.tensor(math.pi / 2)).abs().median() < 2
+    images = blobs(8, seed=8, side=128)
+    _, theta = alignment(images)
+    upright = heading(warp(images, theta, "zeros"))  # all of it, not only the middle columns
+    assert difference_deg(upright, torch.tensor(math.pi / 2)).abs().median() < 2
+
+
+def test_the_learned_zero_turns_what_counts_as_up(heading: PolarHeading) -> None:
+    images = blobs(4, seed=8)
+    before = heading(images)
+    with torch.no_grad():
+        heading.zero_rad.fill_(0.5)
+    assert torch.allclose(heading(images), before + 0.5)
 
 
 def test_theta_of_turn_is_the_turn_that_theta_tells() -> None:

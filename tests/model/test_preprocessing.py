@@ -69,7 +69,7 @@ def test_reading_leaves_the_callers_fields_alone() -> None:
     [(20, 40, (16, 0, 48, 64)), (40, 20, (0, 16, 64, 48)), (30, 30, (0, 0, 64, 64)), (1, 500, (31, 0, 32, 64))],
 )
 def test_padding_keeps_the_aspect_and_centres_the_crop(height: int, width: int, placed: tuple[int, ...]) -> None:
-    crop = noise(height, width)
+    crop = noise(width, height)
     square = Preprocessing(64, resize="pad")(crop)
     top, left, bottom, right = placed
     inside = Image.fromarray(crop).resize((right - left, bottom - top), Image.Resampling.BILINEAR)

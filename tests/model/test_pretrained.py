@@ -9,7 +9,9 @@ import torchvision
 from torch import Tensor, nn
 
 from model.build import Network, build_network
+from model.checkpoint import save_checkpoint
 from model.config import BackboneConfig, BaselineConfig, NetworkConfig, SANetConfig
+from model.preprocessing import Preprocessing
 from model.pretrained import PretrainedError, load_pretrained
 from model.resnet import build_trunk
 
@@ -213,3 +215,91 @@ def test_a_file_without_named_tensors_is_refused(content: object, tmp_path: Path
     torch.save(content, tmp_path / "weights.pth")
     with pytest.raises(PretrainedError, match="does not hold tensors by name"):
         load_pretrained(build_network(BaselineConfig("resnet18")), str(tmp_path / "weights.pth"))
+
+
+# --- a checkpoint of ours
+
+INPUT_ALIGNED = SANetConfig("resnet18", transform="rotation", aligned="input", unit_length=True)
+
+
+def checkpoint_of(config: NetworkConfig, path: Path) -> tuple[str, dict[str, Tensor]]:
+    """The file's name, and what is in it."""
+    network = build_network(config, Preprocessing(64))
+    state = network.state_dict()
+    # The normalisation is that of the header.
+    network.load_state_dict(noisy({name: t for name, t in state.items() if "normalization" not in name}), strict=False)
+    save_checkpoint(path, network, Preprocessing(64), {"trained": True})
+    return str(path), network.state_dict()
+
+
+@pytest.fixture(scope="module")
+def input_aligned(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Tensor]]:
+    return checkpoint_of(INPUT_ALIGNED, tmp_path_factory.mktemp("ours") / "ours.safetensors")
+
+
+def as_resnet(state: dict[str, Tensor], layer4: str) -> dict[str, Tensor]:
+    """Trunk and one layer4 of ours under torchvision's names."""
+    taken = {name: tensor for name, tensor in state.items() if name.startswith(("trunk.", f"{layer4}."))}
+    return {name.removeprefix("trunk.").replace(layer4, "layer4"): tensor for name, tensor in taken.items()}
+
+
+def check_warm(
+    network: Network, source: tuple[str, dict[str, Tensor]], layer4: str, layers: tuple[str, ...], heading: int
+) -> None:
+    """It takes trunk and layer4s, and so many tensors of a heading, and says so."""
+    path, state = source
+    loaded = load_pretrained(network, path)
+    of_heading = {name for name in loaded if name.startswith("input_alignment.")}
+    assert len(of_heading) == heading
+    own = network.state_dict()
+    for name in of_heading:
+        assert torch.equal(own[name], state[name]), name
+    assert of_heading <= changed(network)
+    resnet = as_resnet(state, layer4)
+    others = loaded - of_heading
+    assert others == changed(network) - of_heading
+    assert {name.split(".layer4.")[0] for name in others if ".layer4." in name} <= {x.split(".")[0] for x in layers}
+    expected = {f"trunk.{name}": name for name in without(resnet, "layer4.")}
+    for layer in layers:
+        expected |= {f"{layer}.{n.removeprefix('layer4.')}": n for n in resnet if n.startswith("layer4.")}
+    assert others == expected.keys()
+    for name, source_name in expected.items():
+        assert torch.equal(own[name], resnet[source_name]), name
+
+
+def num_heading_tensors() -> int:
+    return sum(name.startswith("input_alignment.") for name in build_network(INPUT_ALIGNED).state_dict())
+
+
+def test_a_checkpoint_of_ours_fills_trunk_every_layer4_and_the_heading(
+    input_aligned: tuple[str, dict[str, Tensor]],
+) -> None:
+    network = empty(SANetConfig("resnet18", num_parts=3, transform="rotation", aligned="input"))
+    assert num_heading_tensors() > 30
+    check_warm(network, input_aligned, "global_branch.layer4", LAYER4, num_heading_tensors())
+
+
+def test_only_an_aligned_input_takes_the_heading(input_aligned: tuple[str, dict[str, Tensor]]) -> None:
+    check_warm(empty(SANetConfig("resnet18")), input_aligned, "global_branch.layer4", LAYER4, 0)
+    check_warm(empty(BaselineConfig("resnet18")), input_aligned, "global_branch.layer4", ("layer4",), 0)
+
+
+def test_a_checkpoint_without_a_heading_leaves_it_to_be_learned(tmp_path: Path) -> None:
+    source = checkpoint_of(BaselineConfig("resnet18"), tmp_path / "baseline.safetensors")
+    check_warm(empty(INPUT_ALIGNED), source, "layer4", LAYER4, 0)
+
+
+def test_a_damaged_checkpoint_of_ours_is_named(input_aligned: tuple[str, dict[str, Tensor]], tmp_path: Path) -> None:
+    data = bytearray(Path(input_aligned[0]).read_bytes())
+    data[-100] ^= 1
+    path = tmp_path / "damaged.safetensors"
+    path.write_bytes(data)
+    with pytest.raises(PretrainedError, match=f"cannot read the weights {re.escape(str(path))}: .* is damaged"):
+        load_pretrained(empty(INPUT_ALIGNED), str(path))
+
+
+def test_a_checkpoint_of_ours_with_another_backbone_is_refused(
+    input_aligned: tuple[str, dict[str, Tensor]],
+) -> None:
+    with pytest.raises(PretrainedError, match=r"is it of the same backbone\?"):
+        load_pretrained(empty(BaselineConfig("resnet34")), input_aligned[0])

@@ -3,9 +3,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from model.alignment import theta_from_parameters
+from model.alignment import theta_from_parameters, theta_of_turn, warp
 from model.build import build_network
 from model.config import Backbone, SANetConfig, Transform
+from model.polar import polar_views, thumbnails
 from model.sanet import GlobalBranch, SANet, SpatialBranch
 from tests.model import naive
 
@@ -130,6 +131,7 @@ def naive_embedding(network: SANet, image: Tensor) -> tuple[naive.Array, naive.A
     whole = network.global_branch.layer4(features)[0].double().numpy()
     pieces = [reduce(whole.mean(axis=(1, 2)), network.global_branch.reduction)]
     for branch, axis in ((network.top_down_branch, 1), (network.left_right_branch, 2)):
+        assert branch is not None
         parts = naive.pool_parts(branch.layer4(aligned)[0].double().numpy(), network.config.num_parts, axis)
         pieces += [reduce(part, reduction) for part, reduction in zip(parts, branch.reductions, strict=True)]
     return np.concatenate(pieces), theta
@@ -224,3 +226,124 @@ def test_the_loss_reaches_the_alignment_from_both_spatial_branches(small_network
     for part, reached in parts:
         (gradient,) = torch.autograd.grad(embedding[part].sum(), last.bias, retain_graph=True)
         assert bool(gradient.any()) == reached
+
+
+def test_without_parts_there_is_the_global_branch_alone(small_network: SANet) -> None:
+    network = SANet(SANetConfig("resnet18", num_parts=0, transform="none")).eval()
+    assert network.top_down_branch is network.left_right_branch is None
+    missing, surplus = network.load_state_dict(small_network.state_dict(), strict=False)
+    assert not missing
+    assert {name.split(".")[0] for name in surplus} == {"alignment", "top_down_branch", "left_right_branch"}
+    images = pictures(2, 64)
+    with torch.no_grad():
+        output, whole = network(images), small_network(images)
+    assert output.embedding.shape == (2, 512)
+    assert torch.equal(output.embedding, whole.embedding[:, :512])
+    assert torch.equal(output.theta, torch.eye(2, 3).expand(2, 2, 3))
+
+
+@pytest.mark.parametrize("num_parts", [0, 2, 3])
+def test_branches_of_unit_length_are_those_of_the_plain_network_divided_by_their_length(num_parts: int) -> None:
+    plain = fresh(SANetConfig("resnet18", num_parts=num_parts, transform="none"))
+    unit = fresh(SANetConfig("resnet18", num_parts=num_parts, transform="none", unit_length=True))
+    unit.load_state_dict(plain.state_dict())
+    with torch.no_grad():
+        expected, found = plain(pictures(2, 64)).embedding.double(), unit(pictures(2, 64)).embedding
+    spatial = num_parts * 512
+    for start, end in ((0, 512), (512, 512 + spatial), (512 + spatial, 512 + 2 * spatial))[: 3 if num_parts else 1]:
+        lengths = expected[:, start:end].norm(dim=1, keepdim=True)
+        assert (lengths - 1).abs().min() > 0.01
+        torch.testing.assert_close(found[:, start:end].double(), expected[:, start:end] / lengths, rtol=1e-5, atol=1e-6)
+    assert end == found.shape[1]
+
+
+# --- an aligned input
+
+
+def blobs(num: int, seed: int) -> Tensor:
+    """Smooth pictures of 128 pixels a side, normalised, which fade into the mean colour towards the rim of a disc."""
+    noise = torch.randn(num, 3, 8, 8, generator=torch.Generator().manual_seed(seed))
+    x = (torch.arange(128) + 0.5) / 64 - 1
+    inside = (1 - (x**2 + x[:, None] ** 2)).clamp_min(0)
+    return nn.functional.interpolate(noise, size=128, mode="bicubic") * inside
+
+
+def seen(network: SANet, normalized: Tensor) -> Tensor:
+    """What such pictures are before the network normalises them."""
+    return normalized * network.normalization.std + network.normalization.mean
+
+
+@pytest.fixture(scope="module")
+def input_aligned() -> SANet:
+    """Whose heading is as if it had been learned: its pattern is one that some picture has."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(3)
+        network = fresh(SANetConfig("resnet18", transform="rotation", aligned="input"))
+        assert network.input_alignment is not None
+        heading = network.input_alignment.heading
+        with torch.no_grad():
+            heading.pattern.copy_(heading.circle(polar_views(thumbnails(blobs(1, seed=7))))[0])
+    return network
+
+
+def test_a_turned_vehicle_has_nearly_the_same_embedding_beside_another_vehicles(input_aligned: SANet) -> None:
+    images = blobs(6, seed=1)
+    turned = warp(images, theta_of_turn(torch.deg2rad(torch.tensor([20.0, 75.0, -130.0, 180.0, 90.0, -45.0]))), "zeros")
+
+    def off(network: SANet) -> tuple[Tensor, Tensor]:
+        """Distances of each picture to itself, turned, and to the next picture, as that is."""
+        with torch.no_grad():
+            own, again = (network(seen(network, pictures)).embedding for pictures in (images, turned))
+        return (own - again).norm(dim=1), (own - own.roll(1, 0)).norm(dim=1)
+
+    itself, other = off(input_aligned)
+    assert itself.median() < 0.25 * other.median()
+    unaligned = SANet(SANetConfig("resnet18", transform="none")).eval()
+    unaligned.load_state_dict(input_aligned.state_dict(), strict=False)
+    itself, other = off(unaligned)
+    assert itself.median() > 0.6 * other.median()
+
+
+def test_an_inputs_theta_is_a_rotation_and_turns_back_what_was_turned(input_aligned: SANet) -> None:
+    images = blobs(4, seed=2)
+    turn = torch.deg2rad(torch.tensor([40.0, -100.0, 170.0, 5.0]))
+    with torch.no_grad():
+        thetas = [
+            input_aligned(seen(input_aligned, pictures)).theta
+            for pictures in (images, warp(images, theta_of_turn(turn), "zeros"))
+        ]
+    for theta in thetas:
+        assert theta.shape == (4, 2, 3)
+        assert theta.dtype == torch.float32
+        assert theta[:, :, 2].abs().max() == 0
+        torch.testing.assert_close(theta[:, :, :2] @ theta[:, :, :2].mT, torch.eye(2).expand(4, 2, 2))
+        torch.testing.assert_close(torch.linalg.det(theta[:, :, :2]), torch.ones(4))
+        assert (theta - torch.eye(2, 3)).abs().amax(dim=(1, 2)).min() > 0.01
+    turned_by = [torch.atan2(theta[:, 1, 0], theta[:, 0, 0]) for theta in thetas]
+    off = torch.rad2deg(turned_by[0] - turned_by[1] - turn)
+    assert ((off + 180).remainder(360) - 180).abs().median() < 2
+
+
+@pytest.mark.parametrize(("side", "width"), [(64, 48), (128, 80), (256, 176)])
+def test_the_trunk_sees_the_middle_columns_of_the_aligned_input(input_aligned: SANet, side: int, width: int) -> None:
+    inputs: list[Tensor] = []
+    images = pictures(1, side)
+    with torch.no_grad():
+        hook = input_aligned.trunk.register_forward_pre_hook(lambda _, given: inputs.append(given[0]))
+        output = input_aligned(images)
+        hook.remove()
+        expected = warp(input_aligned.normalization(images), output.theta, "zeros")
+    left = (side - width) // 2
+    assert torch.equal(inputs[0], expected[..., left : left + width])
+    assert output.embedding.shape == (1, 2560)
+
+
+def test_no_gradient_flows_through_the_heading(input_aligned: SANet) -> None:
+    images = pictures(1, 64).requires_grad_()
+    gradients: tuple[Tensor | None, ...] = torch.autograd.grad(
+        input_aligned(images).embedding.sum(), [*input_aligned.parameters(), images], allow_unused=True
+    )
+    names = [name for name, _ in input_aligned.named_parameters()]
+    taught = {name for name, gradient in zip(names, gradients[:-1], strict=True) if gradient is not None}
+    assert taught == {name for name in names if not name.startswith("input_alignment.")}
+    assert len(taught) < len(names)

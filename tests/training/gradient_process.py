@@ -94,9 +94,10 @@ def classifier_steps() -> dict[str, Tensor]:
     return steps(learner, frozen=True) | dict(learner.objective.named_parameters())
 
 
-def network_steps() -> dict[str, Tensor]:
+def network_steps(id_scale: float = 0.0) -> dict[str, Tensor]:
     """Steps of the trainer: every weight."""
-    learner = build_learner(small_recipe(), NUM_LABELS, 0, torch.device("cpu"))
+    recipe = dataclasses.replace(small_recipe(), id_scale=id_scale)
+    learner = build_learner(recipe, NUM_LABELS, 0, torch.device("cpu"))
     found = steps(learner, frozen=False)
     return found | dict(learner.network.named_parameters()) | dict(learner.objective.named_parameters())
 
@@ -121,7 +122,17 @@ def agreement() -> dict[str, Tensor]:
         "share": torch.arange(8)[distributed.share(8)],
         "gathered": distributed.gather(torch.arange(2) + 10 * rank),
         "any": torch.tensor([distributed.any_process(asked) for asked in (False, rank == 0, rank == 1, True)]),
+        **{f"copied.{name}": tensor for name, tensor in copied(rank).items()},
     }
+
+
+def copied(rank: int) -> dict[str, Tensor]:
+    """A module whose every number is 5 in the first process and another in the others, after it was copied."""
+    module = nn.BatchNorm1d(2)
+    for tensor in module.state_dict().values():
+        tensor.fill_(5 + rank)
+    distributed.copy_from_first(module)
+    return module.state_dict()
 
 
 def main(folder: Path) -> None:
@@ -131,6 +142,7 @@ def main(folder: Path) -> None:
         "gradients": shared_gradients(),
         "classifiers": classifier_steps(),
         "network": network_steps(),
+        "cosines": network_steps(id_scale=16.0),
         "agreement": agreement(),
     }
     for name, tensors in results.items():

@@ -1,3 +1,5 @@
+import dataclasses
+import itertools
 import math
 from copy import deepcopy
 from typing import Any
@@ -8,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tests.model import naive
 from training.augmentation import Augmentation, augment, draw_augmentation
 from training.recipe import Recipe
 
@@ -26,12 +29,14 @@ def images_of(num: int, seed: int = 0) -> Tensor:
 
 def nothing(num: int, **drawn: Any) -> Augmentation:
     """No change to any of the images but for what is given, per image or the same for all."""
-    none = {"flip": False, "brightness": 1, "contrast": 1, "saturation": 1, "hue": 0, "erased": (0, 0, 0, 0)}
-    kinds = {"flip": np.bool_}
+    none = {
+        "flip": False, "theta": np.eye(2, 3), "brightness": 1, "contrast": 1, "saturation": 1, "hue": 0,
+        "erased": (0, 0, 0, 0),
+    }  # fmt: skip
+    kinds, shapes = {"flip": np.bool_}, {"theta": (num, 2, 3), "erased": (num, 4)}
     arrays = {}
     for name, value in (none | drawn).items():
-        shape = (num, 4) if name == "erased" else (num,)
-        arrays[name] = np.broadcast_to(np.array(value, kinds.get(name, np.float32)), shape).copy()
+        arrays[name] = np.broadcast_to(np.array(value, kinds.get(name, np.float32)), shapes.get(name, (num,))).copy()
     return Augmentation(**arrays)
 
 
@@ -51,27 +56,29 @@ def naive_pixel(
 
 
 def naive_augment(images: Tensor, drawn: Augmentation) -> Array:
-    """One pixel after the other: flip, colours, erasing."""
+    """One pixel after the other: flip, turn (with the fill outside), colours, erasing."""
     source = images.numpy().astype(np.float64) / 255
     result = np.zeros_like(source)
-    for number, image in enumerate(source):
-        flip, *colours, (left, top, right, bottom) = (values[number] for values in drawn)
+    fill = np.array(FILL)[:, None, None]
+    for number, unturned in enumerate(source):
+        flip, theta, *colours, (left, top, right, bottom) = (values[number] for values in drawn)
+        flipped = unturned[:, :, ::-1] if flip else unturned
+        image = naive.warp(flipped - fill, theta.astype(np.float64), "zeros") + fill
         mean_luma = float(np.mean([LUMA @ image[:, row, column] for row in range(SIDE) for column in range(SIDE)]))
         for row in range(SIDE):
             for column in range(SIDE):
                 x, y = (column + 0.5) / SIDE, (row + 0.5) / SIDE
-                from_column = SIDE - 1 - column if flip else column
-                changed = naive_pixel(image[:, row, from_column], mean_luma, *map(float, colours))
+                changed = naive_pixel(image[:, row, column], mean_luma, *map(float, colours))
                 erased = left <= x < right and top <= y < bottom
                 result[number, :, row, column] = FILL if erased else changed
     return result
 
 
-def check(images: Tensor, drawn: Augmentation) -> Tensor:
+def check(images: Tensor, drawn: Augmentation, atol: float = 2e-6) -> Tensor:
     """The images are augmented as one would do it by hand."""
     result = augment(images, drawn, torch.tensor(FILL))
     assert result.dtype == torch.float32
-    np.testing.assert_allclose(result.numpy(), naive_augment(images, drawn), atol=2e-6)
+    np.testing.assert_allclose(result.numpy(), naive_augment(images, drawn), atol=atol)
     return result
 
 
@@ -114,6 +121,42 @@ def test_drawn_together_they_follow_the_documented_order(seed: int) -> None:
     recipe = Recipe(flip_p=0.5, jitter_p=0.8, erasing_p=0.5, brightness=0.5, contrast=0.6, saturation=0.7, hue=0.3)
     drawn = draw_augmentation(recipe, 12, np.random.default_rng(seed))
     check(images_of(12, seed), drawn)
+    recipe = dataclasses.replace(recipe, turn_deg=180.0, scale=0.4, shift=0.2)
+    check(images_of(12, seed), draw_augmentation(recipe, 12, np.random.default_rng(seed)), TURNED)
+
+
+# Positions are float32 in the grid: a difference of neighbours times 1e-6 of a pixel.
+TURNED = 2e-5
+
+
+@pytest.mark.parametrize(
+    "drawn",
+    [{}, {"flip": True}, {"contrast": 0.3, "brightness": 1.2}, {"hue": 0.2, "erased": (0.3, 0.1, 0.7, 0.5)}],
+    ids=lambda drawn: "-".join(drawn) or "alone",
+)
+def test_a_turn_reads_the_positions_that_theta_names_and_the_fill_outside(drawn: dict[str, Any]) -> None:
+    theta = np.random.default_rng(4).normal(np.eye(2, 3), 0.5, (4, 2, 3))
+    theta[3] = np.eye(2, 3)
+    images = images_of(4)
+    result = check(images, nothing(4, theta=theta, **drawn), TURNED)
+    unturned = augment(images, nothing(4, **drawn), torch.tensor(FILL))
+    difference = (result - unturned).abs().amax(dim=(1, 2, 3))
+    assert (difference[:3] > 0.1).all()
+    assert difference[3] < TURNED
+
+
+def test_a_quarter_turn_is_that_of_the_array_counter_clockwise() -> None:
+    images = images_of(1)
+    result = augment(images, nothing(1, theta=[[0, -1, 0], [1, 0, 0]]), torch.tensor(FILL))
+    np.testing.assert_allclose(result.numpy(), np.rot90(images.numpy(), axes=(2, 3)) / 255, atol=TURNED)
+
+
+def test_what_a_shift_brings_in_is_the_fill() -> None:
+    images = images_of(1)
+    result = augment(images, nothing(1, theta=[[1, 0, 4 / SIDE], [0, 1, 0]]), torch.tensor(FILL))  # by two pixels
+    np.testing.assert_allclose(result[..., :-2].numpy(), images[..., 2:].numpy() / 255, atol=TURNED)
+    fill = torch.tensor(FILL).view(1, 3, 1, 1).expand(1, 3, SIDE, 2)
+    np.testing.assert_allclose(result[..., -2:].numpy(), fill.numpy(), atol=TURNED)
 
 
 def test_a_flip_swaps_left_and_right_exactly_and_only_that() -> None:
@@ -205,7 +248,7 @@ def test_what_is_erased_has_the_fills_colour_whatever_the_jitter() -> None:
 
 
 def test_a_part_of_a_batch_is_augmented_as_within_it() -> None:
-    recipe = Recipe(flip_p=0.5, jitter_p=0.8, erasing_p=0.5)
+    recipe = Recipe(flip_p=0.5, jitter_p=0.8, erasing_p=0.5, turn_deg=90.0, scale=0.2, shift=0.1)
     images, drawn = images_of(12), draw_augmentation(recipe, 12, np.random.default_rng(1))
     whole = augment(images, drawn, torch.tensor(FILL))
     for chosen in (slice(0, 4), slice(4, 12), slice(7, 8)):
@@ -217,8 +260,8 @@ def test_a_part_of_a_batch_is_augmented_as_within_it() -> None:
 def test_channels_last_stays_and_the_input_too() -> None:
     images = images_of(6)
     before = images.clone()
-    recipe = Recipe(flip_p=0.5, jitter_p=0.8, erasing_p=0.8)
-    for seed in range(3):
+    plain = Recipe(flip_p=0.5, jitter_p=0.8, erasing_p=0.8)
+    for seed, recipe in itertools.product(range(3), (plain, dataclasses.replace(plain, turn_deg=30.0))):
         drawn = draw_augmentation(recipe, 6, np.random.default_rng(seed))
         copy = deepcopy(drawn)
         result = augment(images, drawn, torch.tensor(FILL))
@@ -230,7 +273,7 @@ def test_channels_last_stays_and_the_input_too() -> None:
 
 
 def test_a_draw_is_a_function_of_the_generator() -> None:
-    recipe = Recipe(flip_p=0.5)
+    recipe = Recipe(flip_p=0.5, turn_deg=30.0)
     first, again, other = (draw_augmentation(recipe, 20, np.random.default_rng(seed)) for seed in (1, 1, 2))
     for name, one, same, different in zip(Augmentation._fields, first, again, other, strict=True):
         assert np.array_equal(one, same), name
@@ -290,10 +333,52 @@ def test_a_colours_draw_fills_its_range_evenly(name: str) -> None:
 
 def test_each_colour_is_drawn_apart_from_the_others() -> None:
     drawn = draw_many(jitter_p=1.0, brightness=0.1, contrast=0.2, saturation=0.3, hue=0.4)
-    correlation = np.corrcoef(np.stack(drawn[1:5]))
+    correlation = np.corrcoef(np.stack(drawn[2:6]))
     assert np.abs(correlation - np.eye(4)).max() < 0.04
-    widest = [float(np.abs(values - values.mean()).max()) for values in drawn[1:5]]
+    widest = [float(np.abs(values - values.mean()).max()) for values in drawn[2:6]]
     assert widest == pytest.approx([0.1, 0.2, 0.3, 0.4], rel=0.02)
+
+
+def similarities(**fields: float) -> tuple[Array, Array, Array]:
+    """What many thetas do to the content: turned in degrees, scaled (N,), and where they read the centre (N, 2)."""
+    theta = draw_many(**fields).theta.astype(np.float64)
+    np.testing.assert_allclose(theta[:, 0, 0], theta[:, 1, 1], atol=1e-6)
+    np.testing.assert_allclose(theta[:, 0, 1], -theta[:, 1, 0], atol=1e-6)
+    turn = np.rad2deg(np.arctan2(theta[:, 1, 0], theta[:, 0, 0]))
+    return turn, 1 / np.hypot(theta[:, 0, 0], theta[:, 1, 0]), theta[:, :, 2]
+
+
+def test_turn_scale_and_shift_fill_their_ranges_evenly() -> None:
+    turn, scale, centre = similarities(turn_deg=70.0, scale=0.3, shift=0.1)
+    # The side is 2 long: a tenth of it is 0.2.
+    for values, spread in ((turn, 70), (scale - 1, 0.3), (centre[:, 0], 0.2), (centre[:, 1], 0.2)):
+        assert np.abs(values).max() <= spread * (1 + 1e-5)
+        counts, _ = np.histogram(values, bins=8, range=(-spread * (1 + 1e-5), spread * (1 + 1e-5)))
+        assert counts.min() > 0.9 * NUM / 8
+        assert counts.max() < 1.1 * NUM / 8
+    correlation = np.corrcoef(np.stack([turn, scale, *centre.T]))
+    assert np.abs(correlation - np.eye(4)).max() < 0.04
+
+
+@pytest.mark.parametrize(("field", "spread"), [("turn_deg", 180.0), ("scale", 0.5), ("shift", 1.0)])
+def test_a_similarity_changes_only_what_the_recipe_asks_for(field: str, spread: float) -> None:
+    turn, scale, centre = similarities(**{field: spread})
+    for name, values, unchanged in (("turn_deg", turn, 0), ("scale", scale, 1), ("shift", centre, 0)):
+        if name == field:
+            assert float(np.abs(values - unchanged).max()) > 0.9 * spread
+        else:
+            np.testing.assert_allclose(values, unchanged, atol=1e-6)
+
+
+def test_without_similarities_none_is_drawn_and_all_else_is_as_if_there_were_none() -> None:
+    recipe = Recipe(jitter_p=1.0, brightness=0.3)
+    drawn = draw_augmentation(recipe, 6, np.random.default_rng(5))
+    assert np.array_equal(drawn.theta, np.tile(np.eye(2, 3, dtype=np.float32), (6, 1, 1)))
+    rng = np.random.default_rng(5)
+    rng.random((2, 6))  # who is jittered, and who is flipped
+    np.testing.assert_allclose(drawn.brightness, rng.uniform(0.7, 1.3, 6), rtol=1e-6)
+    turned = draw_augmentation(dataclasses.replace(recipe, turn_deg=1.0), 6, np.random.default_rng(5))
+    assert not np.array_equal(turned.brightness, drawn.brightness)
 
 
 def test_a_rectangle_lies_in_the_image_and_has_the_published_size() -> None:

@@ -84,7 +84,7 @@ def test_two_processes_have_the_gradients_of_one(folder: Path) -> None:
         assert (tensor - expected[name]).abs().max() <= 1e-10 * largest
 
 
-@pytest.mark.parametrize("name", ["gradients", "classifiers", "network"])
+@pytest.mark.parametrize("name", ["gradients", "classifiers", "network", "cosines"])
 def test_all_processes_have_the_same_gradients_loss_terms_and_weights(name: str, folder: Path) -> None:
     first, second = ((folder / f"{name}-{rank}.txt").read_text() for rank in range(NUM_PROCESSES))
     assert first == second
@@ -136,6 +136,14 @@ def test_processes_know_their_place_and_agree(folder: Path) -> None:
         assert found["any"].tolist() == [False, True, True, True]
 
 
+def test_all_processes_get_the_firsts_parameters_and_buffers(folder: Path) -> None:
+    names = {"weight", "bias", "running_mean", "running_var", "num_batches_tracked"}
+    for rank in range(NUM_PROCESSES):
+        found = {n: t for n, t in found_by(folder, "agreement", rank).items() if n.startswith("copied.")}
+        assert {name.removeprefix("copied.") for name in found} == names
+        assert all((tensor == 5).all() for tensor in found.values())
+
+
 def test_one_process_is_a_group_of_its_own() -> None:
     distributed.join(torch.device("cpu"))
     assert (distributed.rank(), distributed.world_size(), distributed.local_rank()) == (0, 1, 0)
@@ -143,6 +151,9 @@ def test_one_process_is_a_group_of_its_own() -> None:
     tensor, module = torch.ones(3), torch.nn.Linear(1, 1)
     assert distributed.gather(tensor) is tensor
     assert distributed.parallel(module) is module
+    weight = module.weight.detach().clone()
+    distributed.copy_from_first(module)
+    assert torch.equal(module.weight, weight)
     assert [distributed.any_process(asked) for asked in (False, True)] == [False, True]
     distributed.leave()
 

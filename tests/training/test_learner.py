@@ -97,7 +97,8 @@ def test_fp16_scales_its_loss() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"margin": 1.5}, {"id_weight": 0.25}, {"triplet_weight": 4.0}, {"label_smoothing": 0.3}]
+    "options",
+    [{"margin": 1.5}, {"id_weight": 0.25}, {"triplet_weight": 4.0}, {"label_smoothing": 0.3}, {"id_scale": 12.0}],
 )
 def test_the_recipes_losses_are_those_it_learns_from(options: dict[str, Any]) -> None:
     learner = build_learner(replace(PLAIN, **options), 3, 0, CPU)
@@ -247,6 +248,34 @@ def test_a_step_leaves_its_images_alone() -> None:
     learner = build_learner(replace(BASELINE, jitter_p=1.0, erasing_p=1.0, flip_p=1.0), 3, 0, CPU)
     Phase(learner, frozen=False).step(images, LABELS, 1e-3, np.random.default_rng(0))
     assert torch.equal(images, images_of())
+
+
+INPUT_ALIGNED = replace(PLAIN, transform="rotation", aligned="input", id_scale=16.0)
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_an_aligned_inputs_heading_is_held_whatever_trains(frozen: bool) -> None:
+    # With decay, which moves what has no gradient but zeros.
+    learner = build_learner(replace(INPUT_ALIGNED, weight_decay=0.1), 3, 0, CPU)
+    before = state_of(learner)
+    assert learner.held == {name for name in before if name.startswith("input_alignment.")}
+    assert {name.rpartition(".")[2] for name in learner.held} >= {"pattern", "zero_rad", "weight", "running_var"}
+    phase = Phase(learner, frozen=frozen)
+    for step in range(2):
+        learner.network.eval()  # as a validation leaves it
+        phase.begin_epoch()
+        _, theta = phase.step(images_of(), LABELS, 1e-2, np.random.default_rng(step))
+        assert (theta - torch.eye(2, 3)).abs().max() > 0.1
+    after = state_of(learner)
+    biases = {name for name in before if name.startswith("objective.") and name.endswith(".bias")}
+    still = {name for name, tensor in after.items() if torch.equal(tensor, before[name])}
+    normalization = {name for name in before if name.startswith("normalization.")}
+    assert still == learner.held | biases | normalization
+
+
+def test_nothing_else_is_held() -> None:
+    assert build_learner(PLAIN, 3, 0, CPU).held == frozenset()
+    assert build_learner(BASELINE, 3, 0, CPU).held == frozenset()
 
 
 def test_the_baseline_aligns_nothing() -> None:

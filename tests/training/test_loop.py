@@ -25,6 +25,7 @@ from torch import Tensor
 from index.evaluation import evaluate
 from model.checkpoint import load_checkpoint, read_card
 from model.embedder import Embedder
+from model.polar import PolarHeading
 from tests.conftest import picture
 from tests.training.runs import (
     ROOT,
@@ -37,7 +38,8 @@ from tests.training.runs import (
     write_vehicles,
 )
 from training import loop
-from training.learner import Phase, build_learner
+from training.heading.learning import Task, learn_heading
+from training.learner import Learner, Phase, build_learner
 from training.loop import StoppedError, TrainingError, train
 from training.recipe import Recipe
 from training.run_folder import RunFolder
@@ -540,6 +542,174 @@ def test_the_checkpoint_knows_the_weights_name_and_not_their_folder(thawed: Path
         path = thawed / f"{name}.safetensors"
         assert read_card(path).training["recipe"]["trunk_weights"] == "trunk.safetensors"
         assert str(trunk_file.parent).encode() not in path.read_bytes()
+
+
+# --- an aligned input learns its heading first
+
+
+HEADING_STEPS = 3
+
+
+def heading_recipe(**changes: Any) -> Recipe:
+    """Three steps for the heading, then an epoch of two, with all augmentation, and a validation."""
+    ours: dict[str, Any] = {
+        "architecture": "sanet", "transform": "rotation", "aligned": "input", "resize": "pad", "num_parts": 1,
+        "heading_steps": HEADING_STEPS, "epochs": 2, "max_steps_per_epoch": 1, "id_scale": 16.0, "turn_deg": 180.0,
+    }  # fmt: skip
+    return small_recipe(**{**ours, **changes})
+
+
+def heading_of(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """What belongs to a network's heading, by its name there."""
+    return {
+        f"input_alignment.{name.partition('input_alignment.')[2]}": tensor
+        for name, tensor in tensors.items()
+        if "input_alignment." in name and not name.startswith("optimizer")
+    }
+
+
+def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(tensor, second[name]) for name, tensor in first.items())
+
+
+@pytest.fixture(scope="module")
+def heading_as_learned() -> dict[str, Tensor]:
+    """What `headed` had learned before its first epoch."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def headed(data: Path, heading_as_learned: dict[str, Tensor], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that learned its heading and went on."""
+    out = tmp_path_factory.mktemp("headed") / "run"
+    learn = loop._learn_heading
+
+    def learning(run: loop.Run, learner: Learner, *others: Any) -> None:
+        learn(run, learner, *others)
+        found = heading_of(learner.network.state_dict())
+        heading_as_learned.update({name: tensor.clone() for name, tensor in found.items()})
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(loop, "_learn_heading", learning)
+        train(small_run(data, out, heading_recipe()))
+    return out
+
+
+def test_a_headings_steps_are_logged_before_step_0(headed: Path) -> None:
+    assert [(line["event"], line["step"]) for line in log_of(headed)] == [
+        *[("heading", step) for step in (-2, -1, 0)],
+        *[(event, step) for step in (1, 2) for event in ("step", "validation")],
+    ]
+    lines = log_of(headed, "heading")
+    assert [line.keys() - {"event", "step"} for line in lines] == [{"matching"}, *[{"matching", "ends"}] * 2]
+    found = tensorboard_of(headed)
+    np.testing.assert_allclose(
+        found["heading/matching"], [(line["step"], line["matching"]) for line in lines], rtol=1e-6
+    )
+    assert [step for step, _ in found["step/total"]] == [1, 2]
+
+
+def test_the_network_trains_and_the_heading_stays_as_it_was_learned(
+    headed: Path, heading_as_learned: dict[str, Tensor]
+) -> None:
+    fresh = build_learner(heading_recipe(), 8, 0, torch.device("cpu")).network.state_dict()
+    last = load_checkpoint(headed / "last.safetensors").network.state_dict()
+    assert len(heading_as_learned) > 30
+    assert same(heading_of(last), heading_as_learned)
+    assert same(heading_of(safetensors.torch.load_file(headed / "state.safetensors")), heading_as_learned)
+    moved = {name for name, tensor in fresh.items() if not torch.equal(tensor, last[name])}
+    assert moved == {name for name in fresh if not name.startswith("normalization.")}
+
+
+def test_the_same_seed_learns_the_same_heading_and_network_and_another_does_not(
+    data: Path, headed: Path, tmp_path: Path
+) -> None:
+    torch.rand(5)
+    before = torch.random.get_rng_state()
+    train(small_run(data, tmp_path / "again", heading_recipe(), cache_gb=0.0))
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert outcome(tmp_path / "again") == outcome(headed)
+    train(small_run(data, tmp_path / "other", heading_recipe(validation="none", epochs=1), seed=1))
+    for one, another in zip(log_of(headed, "heading"), log_of(tmp_path / "other", "heading"), strict=True):
+        assert one["step"] == another["step"]
+        assert one["matching"] != another["matching"]
+
+
+@pytest.mark.parametrize("step", [1, HEADING_STEPS])
+def test_a_heading_that_was_stopped_is_learned_anew_without_a_trace(
+    step: int, data: Path, headed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(heading: PolarHeading, task: Task, on_step: Callable[[int, dict[str, float]], None]) -> None:
+        def stopping(number: int, losses: dict[str, float]) -> None:
+            if number == step:
+                os.kill(os.getpid(), signal.SIGTERM)
+            on_step(number, losses)
+
+        learn_heading(heading, task, stopping)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(loop, "learn_heading", interrupted)
+        with pytest.raises(StoppedError):
+            train(small_run(data, tmp_path, heading_recipe()))
+    assert [line["step"] for line in log_of(tmp_path)] == [number - HEADING_STEPS for number in range(1, step + 1)]
+    assert not list(tmp_path.glob("*.safetensors"))
+    train(small_run(data, tmp_path, heading_recipe()), resume=True)
+    assert outcome(tmp_path) == outcome(headed)
+
+
+def refuse(*_: object) -> None:
+    raise AssertionError("a heading was learned")
+
+
+def test_a_resumed_run_keeps_the_heading_that_it_has(
+    data: Path, headed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(Phase, "step", at_step(1, lambda: os.kill(os.getpid(), signal.SIGINT)))
+        with pytest.raises(StoppedError):
+            train(small_run(data, tmp_path, heading_recipe()))
+    monkeypatch.setattr(loop, "learn_heading", refuse)
+    train(small_run(data, tmp_path, heading_recipe()), resume=True)
+    assert outcome(tmp_path) == outcome(headed)
+
+
+def test_a_loaded_heading_is_not_learned_again(
+    data: Path, headed: Path, heading_as_learned: dict[str, Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "learn_heading", refuse)
+    recipe = heading_recipe(trunk_weights=str(headed / "best.safetensors"), epochs=1)
+    train(small_run(data, tmp_path, recipe, seed=1))
+    assert log_of(tmp_path, "heading") == []
+    assert same(heading_of(load_checkpoint(tmp_path / "last.safetensors").network.state_dict()), heading_as_learned)
+
+
+def test_weights_without_a_heading_leave_it_to_be_learned(data: Path, trunk_file: Path, tmp_path: Path) -> None:
+    recipe = heading_recipe(trunk_weights=str(trunk_file), epochs=1, validation="none", heading_steps=1)
+    train(small_run(data, tmp_path, recipe))
+    assert [line["step"] for line in log_of(tmp_path, "heading")] == [0]
+
+
+@pytest.mark.parametrize("changes", [{"aligned": "map"}, {"architecture": "baseline"}])
+def test_who_aligns_no_input_learns_no_heading(
+    changes: dict[str, Any], data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "learn_heading", refuse)
+    train(small_run(data, tmp_path, heading_recipe(**changes, epochs=1, validation="none")))
+    assert [line["event"] for line in log_of(tmp_path)] == ["step"]
+
+
+def test_a_headings_loss_that_is_not_finite_stops_the_run(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(heading: PolarHeading, task: Task, on_step: Callable[[int, dict[str, float]], None]) -> None:
+        on_step(1, {"matching": 0.5})
+        on_step(2, {"matching": 0.5, "ends": math.nan})
+
+    monkeypatch.setattr(loop, "learn_heading", broken)
+    with pytest.raises(TrainingError, match=r"the loss of the heading's step 2 is not finite: .*nan"):
+        train(small_run(data, tmp_path, heading_recipe()))
+    assert len(log_of(tmp_path)) == 1
+    assert not list(tmp_path.glob("*.safetensors"))
 
 
 # --- what cannot go on

@@ -39,6 +39,7 @@ CASES: dict[str, tuple[NetworkConfig, Slices, Slices]] = {
             "ss": (512, 4608),
         },
     ),
+    "M=0": (SANetConfig("resnet18", num_parts=0), {"g": (0, 512)}, {"g": (0, 512)}),
     "baseline": (BaselineConfig("resnet50"), {"g": (0, 2048)}, {"g": (0, 2048)}),
     "small baseline": (BaselineConfig("resnet18"), {"g": (0, 512)}, {"g": (0, 512)}),
 }  # fmt: skip
@@ -65,19 +66,28 @@ def classifier(objective: Objective, name: str) -> nn.Linear:
     return linear
 
 
-def naive_cross_entropy(feature: Array, linear: nn.Linear, smoothing: float) -> float:
-    """Mean of -Σ target log p: the target is 1 - smoothing on the label, and smoothing spread over all of them."""
+def naive_cross_entropy(feature: Array, linear: nn.Linear, smoothing: float, scale: float) -> float:
+    """Mean of -Σ target log p: the target is 1 - smoothing on the label, and smoothing spread over all of them.
+
+    With a scale the logits are cosines times it.
+    """
     weight, bias = linear.weight.detach().numpy(), linear.bias.detach().numpy()
     losses = []
     for row, label in zip(feature, LABELS, strict=True):
         logits = [float(weight[one] @ row + bias[one]) for one in range(NUM_LABELS)]
+        if scale:
+            lengths = [math.sqrt(sum(weight[one] ** 2) * sum(row**2)) for one in range(NUM_LABELS)]
+            logits = [scale * float(weight[one] @ row) / lengths[one] for one in range(NUM_LABELS)]
         log_sum = max(logits) + math.log(sum(math.exp(logit - max(logits)) for logit in logits))
         target = [smoothing / NUM_LABELS + (1 - smoothing) * (one == label) for one in range(NUM_LABELS)]
         losses.append(-sum(share * (logit - log_sum) for share, logit in zip(target, logits, strict=True)))
     return sum(losses) / len(losses)
 
 
-@pytest.mark.parametrize("options", [{}, {"margin": 0.9, "label_smoothing": 0.2}])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"margin": 0.9, "label_smoothing": 0.2}, {"id_scale": 16.0}, {"id_scale": 3.0, "label_smoothing": 0.1}],
+)
 @pytest.mark.parametrize(("config", "ids", "triplets"), CASES.values(), ids=CASES)
 def test_every_term_is_its_slices_by_hand(
     config: NetworkConfig, ids: Slices, triplets: Slices, options: dict[str, float]
@@ -88,7 +98,10 @@ def test_every_term_is_its_slices_by_hand(
     numbers: Array = embedding.numpy()
     expected = {
         f"id_{name}": naive_cross_entropy(
-            numbers[:, start:end], classifier(objective, name), options.get("label_smoothing", 0.0)
+            numbers[:, start:end],
+            classifier(objective, name),
+            options.get("label_smoothing", 0.0),
+            options.get("id_scale", 0.0),
         )
         for name, (start, end) in ids.items()
     }
@@ -128,14 +141,16 @@ def test_the_terms_are_those_of_published_losses() -> None:
         torch.testing.assert_close(terms[f"triplet_{name}"], published_loss(embedding[:, start:end], labels, 0.3))
 
 
-@pytest.mark.parametrize("config", [SANetConfig(), SANetConfig(num_parts=6), BaselineConfig()])
+@pytest.mark.parametrize(
+    "config", [SANetConfig(), SANetConfig(num_parts=6), SANetConfig(num_parts=0), BaselineConfig()]
+)
 def test_the_smallest_possible_batch_has_a_term_of_every_kind(config: NetworkConfig) -> None:
     embedding = torch.randn(3, config.embedding_dim, generator=torch.Generator().manual_seed(0))
     terms = Objective(config, 2)(embedding, torch.tensor([0, 0, 1]))
     assert all(term.shape == () and term.isfinite() for term in terms.values())
     kinds = [name.partition("_")[0] for name in terms]
-    num_parts = config.num_parts if isinstance(config, SANetConfig) else None
-    expected = (1, 1) if num_parts is None else (3, 2 + 2 * num_parts)
+    num_parts = config.num_parts if isinstance(config, SANetConfig) else 0
+    expected = (3, 2 + 2 * num_parts) if num_parts else (1, 1)
     assert (kinds.count("id"), kinds.count("triplet"), kinds.count("total")) == (*expected, 1)
 
 
@@ -177,3 +192,24 @@ def test_a_term_teaches_its_own_slice_and_classifier_alone() -> None:
         taught = {of for of, other in zip(parameters, others, strict=True) if other.any()}
         kind, feature = name.split("_")
         assert taught == ({f"classifiers.{feature}.{one}" for one in ("weight", "bias")} if kind == "id" else set())
+
+
+def test_cosines_do_not_see_how_long_a_feature_is() -> None:
+    config, labels = SANetConfig(), torch.tensor(LABELS)
+    objective, embedding = objective_of(config, id_scale=10.0), embedding_of(config)
+    short, long = objective(embedding, labels), objective(7 * embedding, labels)
+    for name in ("id_g", "id_td", "id_lr"):
+        assert long[name].item() == pytest.approx(short[name].item(), rel=1e-9)
+    assert long["triplet_g"].item() != pytest.approx(short["triplet_g"].item())
+
+
+def test_cosines_teach_every_weight_and_have_no_bias_to_teach() -> None:
+    """Parallel processes would wait for the gradient of a bias for ever."""
+    config = SANetConfig()
+    objective, embedding = objective_of(config, id_scale=10.0), embedding_of(config).requires_grad_()
+    objective(embedding, torch.tensor(LABELS))["total"].backward()
+    for name, parameter in objective.named_parameters():
+        assert parameter.requires_grad == name.endswith(".weight"), name
+        assert (parameter.grad is not None and bool(parameter.grad.ne(0).all())) == parameter.requires_grad, name
+    assert embedding.grad is not None
+    assert embedding.grad.ne(0).any(dim=0).all()

@@ -6,7 +6,7 @@ import pytest
 
 from model.config import BaselineConfig, SANetConfig
 from model.preprocessing import Preprocessing
-from training.recipe import RECIPES, Recipe, RecipeError, baseline_paper, debug, sanet_paper
+from training.recipe import RECIPES, Recipe, RecipeError, baseline, baseline_paper, debug, sanet, sanet_paper
 
 FIELDS = {field.name: field for field in dataclasses.fields(Recipe)}
 # trunk_weights is any text: whether it names weights is found out when they are read.
@@ -22,10 +22,10 @@ def wrong_values() -> list[tuple[str, Any]]:
     wrong: list[tuple[str, Any]] = [(name, value) for name in CHOICES for value in NO_CHOICE]
     wrong += [(name, value) for name in WHOLE for value in (*NO_NUMBER, 1.5, 64.0)]
     wrong += [(name, value) for name in REAL for value in (*NO_NUMBER, -1e-9)]
-    wrong += [(name, 0) for name in ("epochs", "num_identities", "num_images", "validate_every", "num_parts")]
+    wrong += [(name, 0) for name in ("epochs", "num_identities", "num_images", "validate_every")]
     wrong += [("num_identities", 1), ("num_parts", 17), ("size_px", 16), ("size_px", 100), ("size_px", 4096)]
-    wrong += [("bn_eps", 0.0), ("bn_eps", 1.0)]
-    shares = ("flip_p", "jitter_p", "erasing_p", "label_smoothing", "brightness", "contrast", "saturation")
+    wrong += [("bn_eps", 0.0), ("bn_eps", 1.0), ("scale", 1.0), ("scale", 1.5)]
+    shares = ("flip_p", "jitter_p", "erasing_p", "label_smoothing", "brightness", "contrast", "saturation", "shift")
     return wrong + [(name, value) for name in shares for value in (1.0001, 2)]
 
 
@@ -48,11 +48,27 @@ def test_the_papers_recipes_hold_the_papers_values(recipe: Recipe) -> None:
     assert (recipe.size_px, recipe.backbone, recipe.num_parts, recipe.transform) == (256, "resnet50", 2, "affine")
     assert (recipe.jitter_p, recipe.erasing_p) == (0.5, 0.5)
     assert recipe.trunk_weights == "IMAGENET1K_V2"
+    assert (recipe.aligned, recipe.resize, recipe.id_scale) == ("map", "stretch", 0)
+    assert (recipe.turn_deg, recipe.scale, recipe.shift) == (0, 0, 0)
 
 
 def test_the_baseline_has_the_budget_of_sanet() -> None:
     assert baseline_paper() == dataclasses.replace(sanet_paper(), architecture="baseline")
     assert sanet_paper().architecture == "sanet"
+
+
+def test_our_recipe_aligns_the_input_and_needs_no_weights_of_others() -> None:
+    recipe = sanet()
+    assert recipe.network_config() == SANetConfig("resnet18", transform="rotation", aligned="input", unit_length=True)
+    assert recipe.preprocessing() == Preprocessing(128, resize="pad")
+    assert (recipe.trunk_weights, recipe.frozen_epochs) == ("none", 0)
+    assert recipe.heading_steps > 0
+
+
+def test_our_baseline_differs_from_our_recipe_in_its_network_alone() -> None:
+    assert baseline().network_config() == BaselineConfig("resnet18", unit_length=True)
+    ours = dataclasses.replace(baseline(), architecture="sanet", transform="rotation", aligned="input")
+    assert ours == sanet()
 
 
 def test_the_debug_recipe_is_small_and_from_scratch() -> None:
@@ -68,6 +84,8 @@ def test_a_recipe_is_known_by_the_name_of_its_function() -> None:
     assert {name: make() for name, make in RECIPES.items()} == {
         "sanet_paper": sanet_paper(),
         "baseline_paper": baseline_paper(),
+        "sanet": sanet(),
+        "baseline": baseline(),
         "debug": debug(),
     }
 
@@ -90,23 +108,27 @@ def test_a_refusal_says_what_came_and_what_is_possible() -> None:
 def test_choices_that_do_not_go_together_are_refused() -> None:
     with pytest.raises(RecipeError, match=r'^stride "1x1" needs bottleneck blocks, resnet18 has none'):
         Recipe(backbone="resnet18", stride="1x1")
+    with pytest.raises(RecipeError, match=r'^an aligned input is turned.*use the transform "rotation", not affine'):
+        Recipe(aligned="input")
 
 
 @pytest.mark.parametrize("name", CHOICES)
 def test_every_choice_of_a_field_is_taken(name: str) -> None:
+    others: dict[str, Any] = {"transform": "rotation"} if name == "aligned" else {}
     for value in get_args(FIELDS[name].type):
-        assert getattr(Recipe(**{name: value}), name) == value
+        assert getattr(Recipe(**others | {name: value}), name) == value
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
     [
         *[(name, 1) for name in ("epochs", "num_images", "validate_every", "num_parts")],
-        ("num_identities", 2), ("num_parts", 16), ("size_px", 32), ("size_px", 2048),
+        ("num_identities", 2), ("num_parts", 0), ("num_parts", 16), ("size_px", 32), ("size_px", 2048),
         *[(name, 0) for name in ("max_steps_per_epoch", "frozen_epochs", "warmup_epochs")],
         *[(name, 0.0) for name in REAL if name != "bn_eps"],
-        *[(name, 1.0) for name in REAL if name != "bn_eps"],
+        *[(name, 1.0) for name in REAL if name not in ("bn_eps", "scale")],
         ("margin", 1), ("hue", 2.5), ("learning_rate", 7.0), ("bn_eps", 1.001e-5), ("trunk_weights", "mine.pth"),
+        ("heading_steps", 0), ("scale", 0.999),
     ],
 )  # fmt: skip
 def test_the_last_values_that_make_sense_are_taken(name: str, value: Any) -> None:
@@ -116,7 +138,7 @@ def test_the_last_values_that_make_sense_are_taken(name: str, value: Any) -> Non
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("backbone", "resnet101"), ("stride", "1x1"), ("bn_eps", 1.001e-5), ("num_parts", 6),
+        ("backbone", "resnet101"), ("stride", "1x1"), ("bn_eps", 1.001e-5), ("num_parts", 6), ("num_parts", 0),
         ("transform", "rotation"), ("padding", "border"),
     ],
 )  # fmt: skip
@@ -127,12 +149,25 @@ def test_a_field_reaches_the_network(name: str, value: Any) -> None:
     assert changed == dataclasses.replace(BaselineConfig(), **({name: value} if name in known else {}))
 
 
+def test_what_is_aligned_reaches_the_network() -> None:
+    expected = SANetConfig(transform="rotation", aligned="input")
+    assert Recipe(transform="rotation", aligned="input").network_config() == expected
+    assert Recipe(architecture="baseline", transform="rotation", aligned="input").network_config() == BaselineConfig()
+
+
+@pytest.mark.parametrize("architecture", ["sanet", "baseline"])
+def test_cosines_make_features_of_unit_length(architecture: Any) -> None:
+    assert Recipe(architecture=architecture, id_scale=20.0).network_config().unit_length
+    assert not Recipe(architecture=architecture).network_config().unit_length
+
+
 def test_the_architecture_decides_which_network_it_is() -> None:
     assert Recipe().network_config() == SANetConfig()
     assert Recipe(architecture="baseline").network_config() == BaselineConfig()
 
 
-def test_the_side_reaches_the_preprocessing() -> None:
+def test_the_side_and_the_way_of_resizing_reach_the_preprocessing() -> None:
+    assert Recipe(resize="pad").preprocessing() == Preprocessing(resize="pad")
     assert Recipe().preprocessing() == Preprocessing()
     assert Recipe(size_px=128).preprocessing() == Preprocessing(128)
 

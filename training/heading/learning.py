@@ -4,7 +4,8 @@ Three phases, one optimiser:
 
 1. matching (`matching_loss`): vehicles are recognised at some heading or other, so the features learn to tell turns;
 2. axis: the features of all vehicles are congealed, and the pattern learns the axis they agree on, front or rear alike;
-3. agreement: an identity's views say which of them point the same way, and the pattern learns to say it of any vehicle.
+3. ends: which end of its axis a vehicle's heading is, is read off what all have in common (`find_ends`), and learned;
+   the better the features, the better the next reading.
 """
 
 import math
@@ -18,18 +19,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.normalization import Normalization
-from model.polar import NUM_HEADINGS, PolarHeading, polar_views, thumbnails
+from model.polar import NUM_HEADINGS, PolarHeading, peak_rad, polar_views, thumbnails
 from training.heading.congealing import congeal
-from training.heading.losses import agreement_loss, axis_loss, located_matching_loss, matching_loss
+from training.heading.ends import find_ends
+from training.heading.losses import bump_loss, located_matching_loss, matching_loss
 from training.heading.templates import Templates
 from training.heading.upright import upright_turn_rad
-from training.sampler import PKSampler
 
-NUM_IDENTITIES: Final = 16
-NUM_IMAGES: Final = 4
+BATCH_SIZE: Final = 64
 _MOST_IDENTITIES: Final = 1000
 _MOST_CONGEALED: Final = 6000
-_SHARES: Final = {"matching": 0.45, "axis": 0.1}  # of the steps; the rest is agreement
+_SHARES: Final = {"matching": 0.45, "axis": 0.1}  # of the steps; the rest is for the ends
+_NUM_READINGS: Final = 6
 _LEARNING_RATE: Final = 2e-3
 _WEIGHT_DECAY: Final = 1e-3
 _WARMUP_STEPS: Final = 50
@@ -67,10 +68,9 @@ def learn_heading(heading: PolarHeading, task: Task, on_step: Callable[[int, dic
         on_step: called after each step with its number, from 1, and its losses; what it raises ends the training.
 
     Raises:
-        SamplerError, ImageError, BoxError, OSError: the images cannot be had.
+        ImageError, BoxError, OSError: the images cannot be had.
     """
     positions, labels = _chosen(task)
-    sampler = PKSampler(labels.tolist(), min(NUM_IDENTITIES, int(labels.max()) + 1), NUM_IMAGES, task.seed)
     generator = torch.Generator().manual_seed(task.seed)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(task.seed)
@@ -81,28 +81,30 @@ def learn_heading(heading: PolarHeading, task: Task, on_step: Callable[[int, dic
             {"params": list(templates.parameters()), "weight_decay": 0.0},
         ]
     )
-    starts = {"axis": round(_SHARES["matching"] * task.num_steps)}
-    starts["agreement"] = starts["axis"] + round(_SHARES["axis"] * task.num_steps)
-    axis_steps = torch.zeros(len(positions))
-    order = _batch_order(len(labels), sampler, starts["axis"], task)
+    first_axis = round(_SHARES["matching"] * task.num_steps)
+    first_end = first_axis + round(_SHARES["axis"] * task.num_steps)
+    every = max(1, -(-(task.num_steps - first_end) // _NUM_READINGS))
+    at_steps = torch.zeros(len(positions))
+    order = _batch_order(len(labels), task)
     for step, (chosen, images) in enumerate(zip(order, task.batches(positions[b] for b in order), strict=True)):
-        if step == starts["axis"]:
-            axis_steps = _congealed(heading, task, positions, generator)
+        if step == first_axis:
+            at_steps = _congealed(heading, task, positions, generator)
+        if step >= first_end and (step - first_end) % every == 0:
+            at_steps = _read_headings(heading, task, positions)
         for group in optimizer.param_groups:
-            group["lr"] = _learning_rate(step, starts["axis"], task.num_steps)
+            group["lr"] = _learning_rate(step, first_axis, task.num_steps)
         heading.train()
         views, turn_rad = _augmented(task.normalization(images.to(task.device)), generator)
         circle = heading.circle(views)
         log_heading = torch.log_softmax(_HEADING_SHARPNESS * heading.likeness(circle), -1)
         own = templates(circle, torch.from_numpy(labels[chosen]).to(task.device))
-        if step < starts["axis"]:
+        turned = at_steps[chosen].to(task.device) + turn_rad * (NUM_HEADINGS / (2 * math.pi))
+        if step < first_axis:
             losses = {"matching": matching_loss(own)}
-        elif step < starts["agreement"]:
-            turned = axis_steps[chosen].to(task.device) + turn_rad * (NUM_HEADINGS / (2 * math.pi))
-            losses = {"matching": matching_loss(own), "axis": axis_loss(log_heading, turned)}
+        elif step < first_end:
+            losses = {"matching": matching_loss(own), "axis": bump_loss(log_heading, turned, NUM_HEADINGS // 2)}
         else:
-            matching, log_own = located_matching_loss(own, log_heading)
-            losses = {"matching": matching, "agreement": agreement_loss(log_heading, log_own, NUM_IMAGES)}
+            losses = {"matching": located_matching_loss(own, log_heading), "ends": bump_loss(log_heading, turned)}
         optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(list(losses.values()))
         optimizer.step()
@@ -121,22 +123,17 @@ def _chosen(task: Task) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return positions, np.searchsorted(picked, labels[positions])
 
 
-def _batch_order(num: int, sampler: PKSampler, num_matching: int, task: Task) -> list[NDArray[np.int64]]:
-    """The positions of each step's batch.
+def _batch_order(num: int, task: Task) -> list[NDArray[np.int64]]:
+    """Which of `num` images are in each step's batch: all in turn, in an order of chance.
 
-    Matching takes images at random: as many identities as possible in a batch, so that every template is taught often.
-    From then on the k images of an identity stand beside each other.
+    Not p x k: the more identities in a batch, the more often every template is taught.
     """
     random = np.random.default_rng([2, task.seed])
-    size = NUM_IDENTITIES * NUM_IMAGES
-    matching: list[NDArray[np.int64]] = []
-    while len(matching) < num_matching:
+    batches: list[NDArray[np.int64]] = []
+    while len(batches) < task.num_steps:
         shuffled = random.permutation(num)
-        matching += [shuffled[i : i + size] for i in range(0, max(num - size, 0) + 1, size)]
-    num_grouped = task.num_steps - num_matching
-    epochs = [sampler.epoch(epoch) for epoch in range(-(-num_grouped // sampler.num_batches))]
-    grouped = [batch.reshape(-1) for epoch in epochs for batch in epoch]
-    return matching[:num_matching] + grouped[:num_grouped]
+        batches += [shuffled[i : i + BATCH_SIZE] for i in range(0, max(num - BATCH_SIZE, 0) + 1, BATCH_SIZE)]
+    return batches[: task.num_steps]
 
 
 def _learning_rate(step: int, num_matching: int, num_steps: int) -> float:
@@ -162,17 +159,29 @@ def _augmented(images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tens
     return polar_views(images, turn_rad, uniform(0.85, 1.35), uniform(-0.1, 0.1, 2)), turn_rad
 
 
+def _circles(heading: PolarHeading, task: Task, positions: NDArray[np.int64]) -> Tensor:
+    """The features of all positions (P, F, K), as they are seen without augmentation."""
+    heading.eval()
+    return torch.cat([heading.circle(polar_views(thumbnails(images))) for images in _in_order(task, positions)])
+
+
 @torch.no_grad()
 def _congealed(heading: PolarHeading, task: Task, positions: NDArray[np.int64], generator: torch.Generator) -> Tensor:
     """Each position's axis in steps (P,), and the heading's pattern set to what the vehicles have in common."""
-    heading.eval()
-    circles = torch.cat(
-        [heading.circle(polar_views(thumbnails(images))).cpu() for images in _in_order(task, positions)]
-    )
+    circles = _circles(heading, task, positions)
     some = torch.randperm(len(circles), generator=generator)[:_MOST_CONGEALED]
-    _, mean = congeal(circles[some], generator)
+    _, mean = congeal(circles[some.to(circles.device)], generator)
     heading.pattern.copy_(mean)
-    return heading.likeness(circles.to(heading.pattern.device)).argmax(-1).float().cpu()
+    return heading.likeness(circles).argmax(-1).float().cpu()
+
+
+@torch.no_grad()
+def _read_headings(heading: PolarHeading, task: Task, positions: NDArray[np.int64]) -> Tensor:
+    """Each position's heading in steps (P,): the axis as the network sees it, the end as all vehicles have it."""
+    circles = _circles(heading, task, positions)
+    likeness = heading.likeness(circles)
+    seen = peak_rad(likeness) * (NUM_HEADINGS / (2 * math.pi))
+    return (seen + (NUM_HEADINGS // 2) * find_ends(circles, likeness)).cpu()
 
 
 @torch.no_grad()

@@ -1,10 +1,12 @@
 """A made-up network that sees the heading exactly, half of it, or nothing."""
 
+import dataclasses
 import json
 import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from index.protocol import Protocol
 from model.box import Box
 from model.checkpoint import save_checkpoint
 from model.embedder import Embeddings
-from model.preprocessing import Preprocessing
+from model.preprocessing import Preprocessing, Resize
 from model.sanet import SANet
 from tests.training.alignment.test_turning import pointer, points_to
 from training.alignment import __main__ as command
@@ -94,6 +96,23 @@ def test_front_taken_for_rear_shows_modulo_360_only(frames: Manifest) -> None:
     assert result["modulo_360"]["share_within_15_deg"] <= 0.5
 
 
+def test_a_padded_crop_keeps_the_heading_that_is_known(frames: Manifest) -> None:
+    known = (10.0, 50.0, 100.0, -70.0)
+    wide = [
+        Entry(f"{number}.png", f"v{number}", box=Box(0, 60, 201, 80), further={"heading_deg": str(heading)})
+        for number, heading in enumerate(known)
+    ]
+    thetas = np.stack([theta_turning_by(90 - heading) for heading in known])
+    padded = measure_headings(frames, wide, thetas, "pad")
+    assert padded["after"]["modulo_360"]["median_deg"] == pytest.approx(0, abs=1e-4)
+    still = np.stack([theta_turning_by(0)] * 4)
+    assert measure_headings(frames, wide, still, "pad")["after"] == padded["before"]
+    # Stretched, the same crops would have other headings, which these turns do not make alike.
+    stretched = measure_headings(frames, wide, thetas, "stretch")
+    assert stretched["after"]["modulo_360"]["median_deg"] > 5
+    assert stretched["before"] != padded["before"]
+
+
 def test_stretching_a_crop_to_a_square_moves_its_heading() -> None:
     assert input_heading_deg(45, 100, 100) == pytest.approx(45)
     # Twice as wide as high: across is squeezed.
@@ -134,6 +153,25 @@ def test_the_command_measures_a_checkpoint(
     before, after = headings["before"]["modulo_360"], headings["after"]["modulo_360"]
     assert before["median_deg"] == pytest.approx(after["median_deg"], abs=2)
     assert len(headings["model"]) == 64
+
+
+def test_the_command_knows_how_the_checkpoint_fills_its_square(
+    frames: Manifest,
+    small_network: SANet,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    entries = [dataclasses.replace(entry, box=Box(0, 60, 201, 80)) for entry in frames.entries]
+    write_manifest(frames.folder / "wide.csv", entries, Protocol())
+    still = np.stack([theta_turning_by(0)] * 4)
+    for resize in get_args(Resize):
+        path = tmp_path / f"{resize}.safetensors"
+        save_checkpoint(path, small_network, Preprocessing(64, resize=resize), {"trained": False})
+        given = ("--checkpoint", path, "--data", frames.folder / "wide.csv", "--quiet", "--json")
+        assert run(monkeypatch, "headings", *given) == 0
+        found = json.loads(capsys.readouterr().out.splitlines()[-1])["before"]
+        assert found == measure_headings(frames, entries, still, resize)["before"]
 
 
 def test_what_cannot_be_measured_is_said(

@@ -1,0 +1,41 @@
+"""Writes a checkpoint once more in half the bytes: its weights in float16. It is the form that ships.
+
+    python -m training.halve --checkpoint FILE --out FILE
+
+The network computes in float32 as before, from rounded weights: another model with another fingerprint, so evaluate it
+anew.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from model.checkpoint import CheckpointError, halve_checkpoint
+
+
+def main() -> int:
+    """The command: 0 when written, 1 if it cannot be, 2 for wrong arguments."""
+    parser = argparse.ArgumentParser(
+        prog="python -m training.halve", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--checkpoint", type=Path, required=True, help="the .safetensors checkpoint to read")
+    parser.add_argument("--out", type=Path, required=True, help="the .safetensors file to write, a new one")
+    parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
+    args = parser.parse_args()
+    try:
+        if args.out.exists():
+            raise FileExistsError(f"{args.out} is there already: remove it, or choose another --out")
+        fingerprint = halve_checkpoint(args.checkpoint, args.out)
+        size = args.out.stat().st_size
+    except (CheckpointError, OSError) as error:
+        sys.stderr.write(f"training.halve: {error}\n")
+        return 1
+    result = {"checkpoint": str(args.out), "fingerprint": fingerprint, "size_bytes": size}
+    text = f"{args.out}: {size / 1e6:.1f} MB, model {fingerprint}"
+    sys.stdout.write((json.dumps(result) if args.json else text) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
