@@ -68,7 +68,8 @@ def decoy(
         surroundings were turned (0: not followed), and between the answer and the vehicle's turn, when only the vehicle
         was (0: followed). 90 is chance.
     """
-    surroundings, vehicle = [], []
+    surroundings: list[NDArray[np.floating]] = []
+    vehicle: list[NDArray[np.floating]] = []
     size_px, mean = preprocessing.size_px, preprocessing.mean
     x = (np.arange(size_px) + 0.5) / size_px * 2 - 1
     disc = (x**2 + x[:, None] ** 2 <= (1 / _ROOM) ** 2)[None, :, :, None]
@@ -170,7 +171,7 @@ def main() -> int:
             rows.append({"measure": "consistency", "vehicles": vehicles} | consistency(manifest, known, embedder))
             rows.append({"measure": "decoy", "vehicles": vehicles} | decoy(manifest, known, preprocessing, embed))
     if args.oriented:
-        rows.append({"measure": "axis", "vehicles": "real"} | axis(*args.oriented, embedder))
+        rows.append({"measure": "axis", "vehicles": "real"} | axis(args.oriented[0], args.oriented[1], embedder))
     machine = {"machine": platform.machine(), "cores": os.cpu_count(), "python": platform.python_version()}
     headline = {"model": embedder.card.fingerprint}
     sys.stdout.write(

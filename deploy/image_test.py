@@ -1,6 +1,6 @@
 """Builds the image, brings the compose file up, and goes the tour: enrol, query, kill, query again, down and up again.
 
-Without any setting the container has to serve the shipped checkpoint with the demo gallery, and score it.
+Without any setting the container has to serve the shipped checkpoint, if there is one, with its gallery, and score it.
 
     python deploy/image_test.py [--json]      needs a Docker engine; `make image-test` runs it
 
@@ -26,7 +26,8 @@ from index.manifest import read_manifest
 ROOT = Path(__file__).resolve().parents[1]
 IMAGE = "sanet-retrieval"
 DEMO = read_manifest(ROOT / "demo")
-NUM_DEMO = DEMO.count("role")["gallery"]
+SHIPS = (ROOT / "demo" / "sanet.safetensors").exists()
+NUM_DEMO = DEMO.count("role")["gallery"] if SHIPS else 0
 CLIENT = httpx2.Client(base_url="http://127.0.0.1:8000", timeout=120)
 
 
@@ -105,8 +106,8 @@ def main() -> int:
         compose("up", "--detach")
         ready_s = wait_until_ready()
         card, stats = CLIENT.get("/model").json(), CLIENT.get("/gallery/stats?limit=0").json()
-        if not card["trained"] or stats["searchable"] != NUM_DEMO:
-            raise RuntimeError(f"expected a trained model and {NUM_DEMO} demo vehicles, got {card} and {stats}")
+        if card["trained"] != SHIPS or stats["searchable"] != NUM_DEMO:
+            raise RuntimeError(f"expected the shipped model, if any, and {NUM_DEMO} vehicles, got {card} and {stats}")
         files = [("images", (f"{seed}.png", crop(seed))) for seed in range(8)]
         metadata = json.dumps([{"identity": f"vehicle {seed}"} for seed in range(8)])
         enrolled = CLIENT.post("/gallery", files=files, data={"metadata": metadata}).json()
@@ -125,7 +126,7 @@ def main() -> int:
         wait_until_ready()
         if query_all(8) != before:
             raise RuntimeError("the answers changed over the restarts")
-        scored = wait_until_scored()
+        scored = wait_until_scored() if SHIPS else None
     finally:
         compose("down", "--volumes")
     result = {
@@ -134,8 +135,8 @@ def main() -> int:
         "ready_again_s": round(ready_again_s, 1),
         "user": int(user),
         "found": len(before),
-        "demo_rank1": scored["cmc"]["1"],
-        "demo_map": scored["map"],
+        "demo_rank1": scored and scored["cmc"]["1"],
+        "demo_map": scored and scored["map"],
     }
     sys.stdout.write(json.dumps(result, indent=None if args.json else 2) + "\n")
     return 0
