@@ -73,8 +73,10 @@ def decoy(
     size_px, mean = preprocessing.size_px, preprocessing.mean
     x = (np.arange(size_px) + 0.5) / size_px * 2 - 1
     disc = (x**2 + x[:, None] ** 2 <= (1 / _ROOM) ** 2)[None, :, :, None]
-    for entry in tqdm(entries, "decoy"):
-        frame = read_image(manifest.path_of(entry))
+    path, frame = "", np.zeros((0, 0, 3), np.uint8)
+    for entry in tqdm(sorted(entries, key=lambda entry: entry.path), "decoy"):
+        if entry.path != path:
+            path, frame = entry.path, read_image(manifest.path_of(entry))
         height, width, _ = frame.shape
         wide = None if entry.box is None else widened(entry.box.clip(width, height), _ROOM)
         if wide is None or not circle_fits(wide, width, height):

@@ -38,10 +38,10 @@ class Objective(nn.Module):
         else:
             spatial = self._num_parts * PART_DIM
             widths = {"g": PART_DIM, "td": spatial, "lr": spatial}
-        self.classifiers = nn.ModuleDict({name: nn.Linear(width, num_labels) for name, width in widths.items()})
-        for name, parameter in self.classifiers.named_parameters():
-            # A cosine has no bias, and parallel processes wait for the gradient of whatever trains.
-            parameter.requires_grad_(not (id_scale and name.endswith(".bias")))
+        # A cosine has no bias, and parallel processes would wait for its gradient for ever.
+        self.classifiers = nn.ModuleDict(
+            {name: nn.Linear(width, num_labels, bias=not id_scale) for name, width in widths.items()}
+        )
 
     def forward(self, embedding: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Embedding (N, D) and labels (N,) -> ``total``, and the unweighted terms it is the weighted sum of.
