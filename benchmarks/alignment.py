@@ -7,8 +7,8 @@
 - ``consistency``: vehicles of turned frames, rendered (`--surroundings`) and real (`--frames`): degrees off their mean.
 - ``decoy``: real vehicles; what lies around the vehicle's disc is turned, the disc is not, and the other way round. A
   network that follows the vehicle does not notice the first and follows the second.
-- ``axis``: `--oriented` is a photograph and its labels in DOTA's format: real vehicles with true axes, modulo 180. The
-  sun stands in one place there: whoever followed shadows would find one axis for all.
+- ``axis``: `--oriented` is a photograph and its labels in DOTA's format: real vehicles with true axes, modulo 180. Do
+  they stand upright in the aligned view, or lie as the sun does?
 """
 
 import argparse
@@ -32,7 +32,7 @@ from model.embedder import Embedder, pick_device
 from model.image import read_image
 from model.preprocessing import Preprocessing
 from model.theta import turn_of
-from training.alignment.circular import residuals_deg
+from training.alignment.circular import circular_mean_deg, residuals_deg
 from training.alignment.consistency import TURNS_DEG, measure_consistency
 from training.alignment.headings import NEAR_DEG, input_heading_deg, measure_headings
 from training.alignment.turning import circle_around, circle_fits, turned_views
@@ -105,7 +105,10 @@ def widened(box: Box, factor: float) -> Box:
 
 
 def axis(image: Path, labels: Path, embedder: Embedder) -> dict[str, Any]:
-    """The spread of the axes of real vehicles whose oriented boxes are known, before and after, modulo 180."""
+    """The axes of real vehicles whose oriented boxes are known, before and after, modulo 180: their mean and spread.
+
+    A network that sees the vehicles puts the mean where it puts that of rendered ones: upright, at 90 degrees.
+    """
     frame = read_image(image)
     height, width, _ = frame.shape
     boxes, truths = read_oriented_boxes(labels)
@@ -118,6 +121,7 @@ def axis(image: Path, labels: Path, embedder: Embedder) -> dict[str, Any]:
     after = before + np.array([turn_of(theta).rotation_deg for theta in embedder.embed(crops).theta])
     return {"num_vehicles": len(inside)} | {
         name: {
+            "mean_deg": float(circular_mean_deg(axes, 180)),
             "median_deg": float(np.median(residuals_deg(axes, 180))),
             f"share_within_{NEAR_DEG:.0f}_deg": float((residuals_deg(axes, 180) <= NEAR_DEG).mean()),
         }
@@ -171,7 +175,8 @@ def main() -> int:
             manifest = read_manifest(folder)
             known = [entry for entry in manifest.entries if entry.identity and entry.split in ("", "test")][::step]
             rows.append({"measure": "consistency", "vehicles": vehicles} | consistency(manifest, known, embedder))
-            rows.append({"measure": "decoy", "vehicles": vehicles} | decoy(manifest, known, preprocessing, embed))
+            if folder is args.frames:  # rendered surroundings end at the circle: there is no ring to turn
+                rows.append({"measure": "decoy", "vehicles": vehicles} | decoy(manifest, known, preprocessing, embed))
     if args.oriented:
         rows.append({"measure": "axis", "vehicles": "real"} | axis(args.oriented[0], args.oriented[1], embedder))
     machine = {"machine": platform.machine(), "cores": os.cpu_count(), "python": platform.python_version()}

@@ -71,7 +71,7 @@ class SANet(nn.Module):
         self.config = config
         self.normalization = normalization or Normalization()
         self.trunk = build_trunk(config)
-        aligns_map = config.transform != "none" and config.aligned == "map"
+        aligns_map = config.transform != "none" and config.aligned == "map" and config.num_parts > 0
         self.alignment = SelfAlignment(trunk_width(config), config.transform, config.padding) if aligns_map else None
         self.input_alignment = InputAlignment(config.padding) if config.aligned == "input" else None
         self.global_branch = GlobalBranch(config)
