@@ -161,7 +161,7 @@ def test_a_seed_that_torch_cannot_take_is_a_wrong_argument(monkeypatch: pytest.M
     ("arguments", "reason"),
     [
         (("--backbone", "resnet18", "--stride", "1x1"), "needs bottleneck blocks"),
-        (("--num-parts", "17"), "num_parts must lie between 1 and 16"),
+        (("--num-parts", "17"), "num_parts must lie between 0 and 16"),
         (("--bn-eps", "nan"), "bn_eps must lie between 0 and 1"),
     ],
 )
