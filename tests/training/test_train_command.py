@@ -236,7 +236,7 @@ def test_a_manifest_is_data_too(data: Path, trained: Path, tmp_path: Path, monke
         (("--recipe", "debug", "--learning-rate", "nan"), "learning_rate must be a number of 0 or more"),
         (("--recipe", "debug", "--margin", "-1"), "margin must be a number of 0 or more"),
         (("--recipe", "debug", "--flip-p", "1.5"), "flip_p must lie between 0 and 1"),
-        (("--recipe", "debug", "--num-parts", "17"), "num_parts must lie between 1 and 16"),
+        (("--recipe", "debug", "--num-parts", "17"), "num_parts must lie between 0 and 16"),
         (("--recipe", "debug", "--size-px", "65"), "size_px must be a multiple of 16"),
         (("--recipe", "debug", "--stride", "1x1"), "needs bottleneck blocks"),
         (("--recipe", "debug", "--device", "abacus"), "--device abacus: "),
