@@ -109,9 +109,12 @@ def test_every_field_of_a_recipe_is_a_flag(
     validation = () if field.name == "validation" else ("--validation", "none")
     if field.name == "validation":
         value, arguments = "train", (*arguments[:-1], "train")
-    assert train_main(monkeypatch, *arguments, *validation) == 0
+    # An input is turned, nothing else.
+    needed = {"transform": "rotation"} if field.name == "aligned" else {}
+    flags = [text for name, needs in needed.items() for text in (flag(name), needs)]
+    assert train_main(monkeypatch, *arguments, *validation, *flags) == 0
     ((run, resumed),) = runs
-    expected = {field.name: value, **({} if field.name == "validation" else {"validation": "none"})}
+    expected = {field.name: value, **needed, **({} if field.name == "validation" else {"validation": "none"})}
     assert run.recipe == dataclasses.replace(RECIPES["sanet_paper"](), **expected)
     assert type(getattr(run.recipe, field.name)) in (field.type, str)
     assert not resumed
