@@ -1,1 +1,1 @@
-"""Which way vehicles point, learned from their identities alone: matching, congealing, agreement."""
+"""Which way vehicles point, learned from their identities alone: matching, congealing, ends."""
