@@ -1,12 +1,12 @@
 """The experiment: SANet beside its baseline and its ablations, several seeds, the same data, augmentation and epochs.
 
     python -m benchmarks.experiment --data UAV_SYNTH --out RUNS [--seeds 0,1,2] [--arms baseline,sanet_m2,..]
-        [--global-epochs 28 --spatial-epochs 20] [--json]
+        [--global-epochs 28 --spatial-epochs 20] [--jobs 1] [--json] [-- FLAG OF training.train ..]
 
 Every arm trains `--global-epochs` + `--spatial-epochs` epochs. SANet does it in two runs: first the global branch alone
 (M = 0), with the heading in front; then all branches, each layer4 started from the global one. Its variants of one seed
 share the first run. Runs that are there already are gone on with, or only read; a run that fails is reported as failed.
-Figures are of the test split.
+What stands after ``--`` goes to every run, whatever its arm. Figures are of the test split.
 """
 
 import argparse
@@ -15,12 +15,17 @@ import os
 import platform
 import subprocess
 import sys
+import threading
+from collections import defaultdict
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from tqdm import tqdm
+
+from training.arguments import at_least_one
 
 
 @dataclass(frozen=True)
@@ -60,10 +65,15 @@ def run(module: str, *arguments: str) -> dict[str, Any]:
     return result
 
 
+_LOCKS: Final = defaultdict[Path, threading.Lock](threading.Lock)
+
+
 def train(data: Path, folder: Path, seed: int, epochs: int, flags: Sequence[str]) -> Path:
-    """A run in its folder, gone on with if it was begun; its best checkpoint."""
+    """A run in its folder, gone on with if it was begun; its best checkpoint. Who wants the same run waits for it."""
     finished = folder / "finished.json"
-    if not finished.exists():
+    with _LOCKS[folder]:
+        if finished.exists():
+            return folder / "best.safetensors"
         begun = (
             ("--resume",) if (folder / "run.json").exists() else (*flags, "--seed", str(seed), "--epochs", str(epochs))
         )
@@ -95,18 +105,21 @@ def main() -> int:
     parser.add_argument("--arms", default=",".join(ARMS), help="of " + ", ".join(ARMS))
     parser.add_argument("--global-epochs", type=int, default=28)
     parser.add_argument("--spatial-epochs", type=int, default=20)
+    parser.add_argument("--jobs", type=at_least_one, default=1, help="runs at the same time")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("flags", nargs="*", metavar="FLAG", help="of training.train, for every run; after --")
     args = parser.parse_args()
     names = args.arms.split(",")
     unknown = sorted(set(names) - ARMS.keys())
     if unknown:
         parser.error(f"there is no arm {', '.join(unknown)}: choose of {', '.join(ARMS)}")
-    rows = []
-    for seed in map(int, args.seeds.split(",")):
-        rows += [
-            {"arm": name, "seed": seed} | _one(args, ARMS[name], args.out / f"{name}-{seed}", seed)
-            for name in tqdm(names, f"seed {seed}")
-        ]
+    wanted = [(name, int(seed)) for seed in args.seeds.split(",") for name in names]
+
+    def one(name: str, seed: int) -> dict[str, Any]:
+        return {"arm": name, "seed": seed} | _one(args, ARMS[name], args.out / f"{name}-{seed}", seed)
+
+    with ThreadPoolExecutor(args.jobs) as pool:
+        rows = list(tqdm(pool.map(one, *zip(*wanted, strict=True)), "arms", len(wanted)))
     machine = {"machine": platform.machine(), "cores": os.cpu_count(), "python": platform.python_version()}
     result = {"headline": _headline(rows), "rows": rows, "machine": machine}
     sys.stdout.write(json.dumps(result, indent=None if args.json else 2) + "\n")
@@ -124,11 +137,12 @@ def _one(args: argparse.Namespace, arm: Arm, folder: Path, seed: int) -> dict[st
                 folder.parent / f"global_{kind}-{seed}",
                 seed,
                 args.global_epochs,
-                (*arm.root, "--num-parts", "0"),
+                (*arm.root, *args.flags, "--num-parts", "0"),
             )
-            flags = (*flags, "--trunk-weights", str(root))
+            flags = (*flags, *args.flags, "--trunk-weights", str(root))
         else:
             epochs += args.global_epochs
+            flags = (*flags, *args.flags)
         measured = measure(args.data, folder, train(args.data, folder, seed, epochs, flags))
     except RunFailedError as error:
         return {"failed": str(error)}

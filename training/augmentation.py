@@ -80,12 +80,14 @@ def augment(images: Tensor, augmentation: Augmentation, fill: Tensor) -> Tensor:
         (N, 3, S, S) float32 in 0..1, channels last.
     """
     device = images.device
+    # Asked of the CPU's copy: a GPU would have to be waited for.
+    flips, turns = bool(augmentation.flip.any()), bool((augmentation.theta != np.eye(2, 3)).any())
     flip, theta, *colours, erased = (torch.from_numpy(values).to(device) for values in augmentation)
     images = images.float() / 255
-    if flip.any():
+    if flips:
         images = torch.where(flip[:, None, None, None], images.flip(3), images)
     fill = fill.to(device).view(1, 3, 1, 1)
-    if (theta != torch.eye(2, 3, device=device)).any():
+    if turns:
         images = warp(images - fill, theta, "zeros") + fill
     images = _recolour(images, *colours)
     x = (torch.arange(images.shape[3], device=device) + 0.5) / images.shape[3]

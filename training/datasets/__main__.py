@@ -2,10 +2,12 @@
 
     python -m training.datasets describe --data FOLDER [--dataset NAME] [--json]
     python -m training.datasets convert --data FOLDER --out MANIFEST.csv [--dataset NAME] [--seed S] [--vru-roles ROLES]
+        [--train-on FURTHER ..]
 
 describe counts images, identities and cameras per split and role, beside what was published; with --check it fails
 where they differ. convert writes a manifest and its protocol sidecar; random splits are drawn from --seed, kept in the
-manifest and named by a hash that depends on the split alone, not on where the files lie.
+manifest and named by a hash that depends on the split alone, not on where the files lie. All identities of FURTHER data
+are for training, whatever they are there for.
 """
 
 import argparse
@@ -17,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
-from index.manifest import Entry, Manifest, ManifestError, read_manifest, write_manifest
+from index.manifest import Entry, Manifest, ManifestError, Role, read_manifest, write_manifest
 from index.protocol import ProtocolError
 from training.arguments import seed
 from training.datasets.dataset import Choices, Published, VruRoles
@@ -32,7 +34,9 @@ def main() -> int:
     try:
         kind = detect(args.data) if args.dataset == "auto" else args.dataset
         manifest = open_data(args.data, kind, choices)
-        return _describe(kind, manifest, args) if args.command == "describe" else _convert(manifest, args)
+        if args.command == "describe":
+            return _describe(kind, manifest, args)
+        return _convert(manifest, [open_data(data, detect(data), choices) for data in args.train_on], args)
     except (ManifestError, ProtocolError, OSError) as error:
         sys.stderr.write(f"training.datasets: {error}\n")
         return 1
@@ -91,30 +95,48 @@ def _beside(found: int, said: int | None) -> str:
     return f"{found:,}" if said in (None, found) else f"{found:,} [{said:,}]"
 
 
-def _convert(manifest: Manifest, args: argparse.Namespace) -> int:
+def _convert(manifest: Manifest, further: list[Manifest], args: argparse.Namespace) -> int:
     if args.out.suffix != ".csv":
         raise ManifestError(f"a manifest is called something.csv, and its sidecar .json; got {args.out}")
-    folder = args.out.resolve().parent
-    start = Path(os.path.relpath(manifest.folder.resolve(), folder))
-    write_manifest(args.out, [_moved(entry, start) for entry in manifest.entries], manifest.protocol)
+    _require_apart(manifest, further)
+    entries = _moved(manifest, args.out)
+    # Where no image has a role, the split alone says what is for training.
+    role: Role | None = "train" if manifest.count("role").keys() - {None, ""} else None
+    for other in further:
+        entries += [replace(entry, role=role, split="train") for entry in _moved(other, args.out) if entry.identity]
+    write_manifest(args.out, entries, manifest.protocol)
     read_manifest(args.out)
-    sha256 = _split_hash(manifest)
-    result = {"manifest": str(args.out), "num_images": len(manifest.entries), "sha256": sha256}
-    text = json.dumps(result) if args.json else f"{args.out}: {len(manifest.entries)} images, SHA-256 {sha256}"
+    sha256 = _split_hash([manifest, *further])
+    result = {"manifest": str(args.out), "num_images": len(entries), "sha256": sha256}
+    text = json.dumps(result) if args.json else f"{args.out}: {len(entries)} images, SHA-256 {sha256}"
     sys.stdout.write(text + "\n")
     return 0
 
 
-def _split_hash(manifest: Manifest) -> str:
+def _split_hash(manifests: list[Manifest]) -> str:
     """SHA-256 of who has which role in which split and draw, and of the protocol; wherever the files lie."""
     lines = [
-        [e.path, e.identity, e.camera, e.role, e.split, str(e.box), e.further.get("draws")] for e in manifest.entries
+        [e.path, e.identity, e.camera, e.role, e.split, str(e.box), e.further.get("draws")]
+        for manifest in manifests
+        for e in manifest.entries
     ]
-    return hashlib.sha256(json.dumps([lines, manifest.protocol.to_json()]).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([lines, manifests[0].protocol.to_json()]).encode()).hexdigest()
 
 
-def _moved(entry: Entry, start: Path) -> Entry:
-    return replace(entry, path=(start / entry.path).as_posix())
+def _moved(manifest: Manifest, out: Path) -> list[Entry]:
+    """The entries, with their paths from where the manifest is written."""
+    start = Path(os.path.relpath(manifest.folder.resolve(), out.resolve().parent))
+    return [replace(entry, path=(start / entry.path).as_posix()) for entry in manifest.entries]
+
+
+def _require_apart(manifest: Manifest, further: list[Manifest]) -> None:
+    """An identity of two data sets would be trained on and asked for, or two vehicles taken for one."""
+    known = {entry.identity for entry in manifest.entries} - {""}
+    for other in further:
+        names = {entry.identity for entry in other.entries} - {""}
+        if shared := sorted(known & names):
+            raise ManifestError(f"{other.folder} has identities that are there already, such as {shared[0]}")
+        known |= names
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -126,6 +148,9 @@ def _parser() -> argparse.ArgumentParser:
     describe.add_argument("--check", action="store_true", help="exit code 1 where it is not what was published")
     convert = commands.add_parser("convert", help="writes a manifest")
     convert.add_argument("--out", type=Path, required=True, help="the manifest to write (.csv)")
+    convert.add_argument(
+        "--train-on", type=Path, nargs="+", default=[], metavar="FURTHER", help="data sets whose identities only train"
+    )
     for command in (describe, convert):
         command.add_argument("--data", type=Path, required=True, help="the data set's folder, or a manifest")
         command.add_argument("--dataset", choices=["auto", *KINDS], default="auto", help="what lies there")

@@ -27,10 +27,10 @@ from training.heading.templates import Templates
 from training.heading.upright import upright_turn_rad
 
 BATCH_SIZE: Final = 64
-_MOST_IDENTITIES: Final = 1000
+_MOST_IDENTITIES: Final = 2000
 _MOST_CONGEALED: Final = 6000
 _SHARES: Final = {"matching": 0.45, "axis": 0.1}  # of the steps; the rest is for the ends
-_NUM_READINGS: Final = 6
+_STEPS_PER_READING: Final = 80
 _LEARNING_RATE: Final = 2e-3
 _WEIGHT_DECAY: Final = 1e-3
 _WARMUP_STEPS: Final = 50
@@ -83,14 +83,13 @@ def learn_heading(heading: PolarHeading, task: Task, on_step: Callable[[int, dic
     )
     first_axis = round(_SHARES["matching"] * task.num_steps)
     first_end = first_axis + round(_SHARES["axis"] * task.num_steps)
-    every = max(1, -(-(task.num_steps - first_end) // _NUM_READINGS))
     at_steps = torch.zeros(len(positions))
     order = _batch_order(len(labels), task)
     for step, (chosen, images) in enumerate(zip(order, task.batches(positions[b] for b in order), strict=True)):
         if step == first_axis:
             at_steps = _congealed(heading, task, positions, generator)
-        if step >= first_end and (step - first_end) % every == 0:
-            at_steps = _read_headings(heading, task, positions)
+        if step >= first_end and (step - first_end) % _STEPS_PER_READING == 0:
+            at_steps = _read_headings(heading, task, positions, labels)
         for group in optimizer.param_groups:
             group["lr"] = _learning_rate(step, first_axis, task.num_steps)
         heading.train()
@@ -176,12 +175,14 @@ def _congealed(heading: PolarHeading, task: Task, positions: NDArray[np.int64], 
 
 
 @torch.no_grad()
-def _read_headings(heading: PolarHeading, task: Task, positions: NDArray[np.int64]) -> Tensor:
+def _read_headings(
+    heading: PolarHeading, task: Task, positions: NDArray[np.int64], labels: NDArray[np.int64]
+) -> Tensor:
     """Each position's heading in steps (P,): the axis as the network sees it, the end as all vehicles have it."""
     circles = _circles(heading, task, positions)
     likeness = heading.likeness(circles)
     seen = peak_rad(likeness) * (NUM_HEADINGS / (2 * math.pi))
-    return (seen + (NUM_HEADINGS // 2) * find_ends(circles, likeness)).cpu()
+    return (seen + (NUM_HEADINGS // 2) * find_ends(circles, likeness, torch.from_numpy(labels))).cpu()
 
 
 @torch.no_grad()

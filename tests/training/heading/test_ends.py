@@ -30,14 +30,14 @@ def likeness_of(ends: Tensor) -> Tensor:
 def test_vehicles_seen_the_wrong_way_round_are_found(noise: float) -> None:
     circles, turns = vehicles(60, noise, odd=0.5)
     wrong = torch.arange(60) % 3 == 0
-    found = find_ends(circles, likeness_of((turns + HALF * wrong) % NUM_HEADINGS))
+    found = find_ends(circles, likeness_of((turns + HALF * wrong) % NUM_HEADINGS), torch.arange(60))
     assert found.tolist() == wrong.tolist()
 
 
 def test_most_keep_their_end() -> None:
     circles, turns = vehicles(60, 1.0)
     wrong = torch.arange(60) % 3 != 0  # two thirds are the other way round: then these are right
-    found = find_ends(circles, likeness_of((turns + HALF * wrong) % NUM_HEADINGS))
+    found = find_ends(circles, likeness_of((turns + HALF * wrong) % NUM_HEADINGS), torch.arange(60))
     assert found.tolist() == (~wrong).tolist()
 
 
@@ -45,11 +45,35 @@ def test_the_answer_is_the_same_every_time() -> None:
     circles, turns = vehicles(40, 6.0, odd=0.2)
     likeness = likeness_of(turns)
     torch.manual_seed(1)
-    first = find_ends(circles, likeness)
+    first = find_ends(circles, likeness, torch.arange(40) // 4)
     torch.manual_seed(2)
-    assert torch.equal(find_ends(circles, likeness), first)
+    assert torch.equal(find_ends(circles, likeness, torch.arange(40) // 4), first)
 
 
 def test_a_handful_of_vehicles_will_do() -> None:
     circles, turns = vehicles(2, 0.0)
-    assert find_ends(circles, likeness_of(turns)).tolist() == [False, False]
+    assert find_ends(circles, likeness_of(turns), torch.arange(2)).tolist() == [False, False]
+
+
+def test_an_identitys_views_are_judged_together() -> None:
+    # What all have in common is weak, what an identity's views have in common is not.
+    random = torch.Generator().manual_seed(3)
+    num, views = 30, 8
+    circles, turns = vehicles(num * views, 9.0, odd=0.35)
+    own = torch.randn(num, FEATURE_DIM, NUM_HEADINGS, generator=random)
+    own = (own - own.roll(HALF, -1)).repeat_interleave(views, 0)
+    circles += 3 * torch.stack([mark.roll(int(turn), -1) for mark, turn in zip(own, turns, strict=True)])
+    wrong = torch.rand(num * views, generator=random) < 0.3
+    likeness = likeness_of((turns + HALF * wrong) % NUM_HEADINGS)
+    identities = torch.arange(num).repeat_interleave(views)
+
+    def share_right(of: torch.Tensor) -> float:
+        return float((find_ends(circles, likeness, of) == wrong).float().mean())
+
+    together, alone = share_right(identities), share_right(torch.arange(num * views))
+    assert together > 0.95
+    assert together > alone + 0.05
+    # No order is expected.
+    shuffled = torch.randperm(num * views, generator=random)
+    found = find_ends(circles[shuffled], likeness[shuffled], identities[shuffled])
+    assert (found == find_ends(circles, likeness, identities)[shuffled]).float().mean() > 0.99
