@@ -82,11 +82,11 @@ def augment(images: Tensor, augmentation: Augmentation, fill: Tensor) -> Tensor:
     device = images.device
     # Asked of the CPU's copy: a GPU would have to be waited for.
     flips, turns = bool(augmentation.flip.any()), bool((augmentation.theta != np.eye(2, 3)).any())
-    flip, theta, *colours, erased = (torch.from_numpy(values).to(device) for values in augmentation)
+    flip, theta, *colours, erased = (torch.from_numpy(values).to(device, non_blocking=True) for values in augmentation)
     images = images.float() / 255
     if flips:
         images = torch.where(flip[:, None, None, None], images.flip(3), images)
-    fill = fill.to(device).view(1, 3, 1, 1)
+    fill = fill.to(device, non_blocking=True).view(1, 3, 1, 1)
     if turns:
         images = warp(images - fill, theta, "zeros") + fill
     images = _recolour(images, *colours)
@@ -103,13 +103,14 @@ def _recolour(images: Tensor, brightness: Tensor, contrast: Tensor, saturation: 
     Each is linear in RGB and the last two leave greys as they are, so that together they are one 3 × 3 matrix and a
     grey offset; values are clipped once, at the end.
     """
-    luma = _LUMA.to(images.device)
+    luma = _LUMA.to(images.device, non_blocking=True)
     eye = torch.eye(3, device=images.device)
     angle = 2 * math.pi * hue
     turn = eye.repeat(len(hue), 1, 1)
     turn[:, 1, 1] = turn[:, 2, 2] = angle.cos()
     turn[:, 1, 2], turn[:, 2, 1] = -angle.sin(), angle.sin()
-    turn_hue = _YIQ_TO_RGB.to(images.device) @ turn @ _RGB_TO_YIQ.to(images.device)
+    to_yiq, to_rgb = (m.to(images.device, non_blocking=True) for m in (_RGB_TO_YIQ, _YIQ_TO_RGB))
+    turn_hue = to_rgb @ turn @ to_yiq
     saturate = saturation[:, None, None] * eye + (1 - saturation)[:, None, None] * luma.expand(3, 3)
     matrix = (contrast * brightness)[:, None, None] * (turn_hue @ saturate)
     grey = images.mean(dim=(2, 3)) @ luma

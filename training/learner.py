@@ -104,7 +104,7 @@ class Phase:
         with torch.autocast(device.type, dtype, enabled=dtype is not torch.float32):
             output = self._network(images)
         embedding = distributed.gather(output.embedding.float())
-        terms = self._objective(embedding, distributed.gather(labels.to(device)))
+        terms = self._objective(embedding, distributed.gather(labels.to(device, non_blocking=True)))
         set_learning_rate(learner.optimizer, learning_rate)
         learner.optimizer.zero_grad(set_to_none=True)
         learner.scaler.scale(terms["total"]).backward()

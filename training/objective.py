@@ -46,14 +46,19 @@ class Objective(nn.Module):
     def forward(self, embedding: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Embedding (N, D) and labels (N,) -> ``total``, and the unweighted terms it is the weighted sum of.
 
-        The terms are called ``id_<feature>`` and ``triplet_<feature>``.
+        The terms are called ``id_<feature>`` and ``triplet_<feature>``; those of no weight are not computed.
         """
         ids, triplets = self._features(embedding)
-        terms = {
-            f"id_{name}": F.cross_entropy(self._logits(name, x), labels, label_smoothing=self._label_smoothing)
-            for name, x in ids.items()
-        }
-        terms |= {f"triplet_{name}": batch_hard_triplet_loss(x, labels, self._margin) for name, x in triplets.items()}
+        terms = {}
+        if self._id_weight:
+            terms |= {
+                f"id_{name}": F.cross_entropy(self._logits(name, x), labels, label_smoothing=self._label_smoothing)
+                for name, x in ids.items()
+            }
+        if self._triplet_weight:
+            terms |= {
+                f"triplet_{name}": batch_hard_triplet_loss(x, labels, self._margin) for name, x in triplets.items()
+            }
         weights = {"id": self._id_weight, "triplet": self._triplet_weight}
         total = sum((weights[name.split("_")[0]] * term for name, term in terms.items()), start=embedding.new_zeros(()))
         return {"total": total, **terms}

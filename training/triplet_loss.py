@@ -27,6 +27,6 @@ def batch_hard_triplet_loss(features: Tensor, labels: Tensor, margin: float) -> 
         positive = (distances.masked_fill(~same | itself, -torch.inf)).amax(dim=1)
         negative = (distances.masked_fill(same, torch.inf)).amin(dim=1)
         counts = (same & ~itself).any(dim=1) & (~same).any(dim=1)
-        if not counts.any():
-            return features.sum() * 0
-        return (margin + positive - negative)[counts].clamp(min=0).mean()
+        # Without a branch on `counts`: a GPU would have to be waited for.
+        hinge = (margin + positive - negative).clamp(min=0)
+        return torch.where(counts, hinge, 0).sum() / counts.sum().clamp(min=1)
