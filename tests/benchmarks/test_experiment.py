@@ -104,6 +104,30 @@ def test_a_failed_run_is_reported_and_the_others_go_on(
     assert list(result["headline"]) == ["baseline"]
 
 
+def test_runs_side_by_side_share_a_first_run_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    arguments = ("--out", str(tmp_path), "--seeds", "0,1", "--jobs", "8")
+    programs = Programs()
+    monkeypatch.setattr(experiment, "run", programs)
+    result = run(monkeypatch, capsys, *arguments)
+    folders = [Path(flag(arguments, "--out")).name for arguments in programs.trained]
+    assert len(folders) == len(set(folders)) == 14
+    assert [(row["arm"], row["seed"]) for row in result["rows"]] == [(a, s) for s in (0, 1) for a in experiment.ARMS]
+
+
+def test_flags_after_two_dashes_go_to_every_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    programs = Programs()
+    monkeypatch.setattr(experiment, "run", programs)
+    arguments = ["--data", "d", "--out", str(tmp_path), "--seeds", "0", "--json", "--", "--num-identities", "8"]
+    monkeypatch.setattr(sys, "argv", ["experiment", *arguments])
+    assert experiment.main() == 0
+    assert len(programs.trained) == 7
+    assert {flag(arguments, "--num-identities") for arguments in programs.trained} == {"8"}
+
+
 def test_an_unknown_arm_is_refused(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -102,8 +102,9 @@ def _convert(manifest: Manifest, further: list[Manifest], args: argparse.Namespa
     entries = _moved(manifest, args.out)
     # Where no image has a role, the split alone says what is for training.
     role: Role | None = "train" if manifest.count("role").keys() - {None, ""} else None
-    for other in further:
-        entries += [replace(entry, role=role, split="train") for entry in _moved(other, args.out) if entry.identity]
+    for entry in (entry for other in further for entry in _moved(other, args.out) if entry.identity):
+        columns = {name: value for name, value in entry.further.items() if name != "draws"}
+        entries.append(replace(entry, role=role, split="train", further=columns))
     write_manifest(args.out, entries, manifest.protocol)
     read_manifest(args.out)
     sha256 = _split_hash([manifest, *further])

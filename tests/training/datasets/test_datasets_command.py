@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from index.manifest import read_manifest
+from index.manifest import Entry, read_manifest, write_manifest
+from index.protocol import Protocol
 from tests.training.datasets import layouts
 from training.datasets.__main__ import main
 
@@ -87,3 +88,44 @@ def test_two_data_sets_in_one_folder_are_not_guessed(
     layouts.market1501(tmp_path)
     assert command(monkeypatch, "describe", "--data", tmp_path) == 1
     assert "veri776 and market1501" in capsys.readouterr().err
+
+
+def some_data(folder: Path, identities: str, *, roles: bool = True, protocol: Protocol | None = None) -> Path:
+    """A gallery image and a query of each identity, named by a letter, in a split test."""
+    folder.mkdir()
+    roles_of = ("gallery", "query") if roles else (None, None)
+    entries = [
+        Entry(path=f"{identity}{number}.jpg", identity=identity, role=role, split="test" if roles else "")  # type: ignore[arg-type]
+        for identity in identities
+        for number, role in enumerate(roles_of)
+    ]
+    write_manifest(folder / "manifest.csv", entries, protocol or Protocol(dataset=folder.name))
+    return folder
+
+
+@pytest.mark.parametrize("roles", [True, False])
+def test_further_data_only_trains(roles: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = some_data(tmp_path / "first", "ab", roles=roles)
+    second, third = some_data(tmp_path / "second", "cd"), some_data(tmp_path / "third", "e")
+    out = tmp_path / "both.csv"
+    assert command(monkeypatch, "convert", "--data", first, "--train-on", second, third, "--out", out) == 0
+    manifest = read_manifest(out)
+    assert manifest.protocol.dataset == "first"
+    assert [entry.path for entry in manifest.entries[:4]] == [f"first/{name}.jpg" for name in ("a0", "a1", "b0", "b1")]
+    assert [entry.path for entry in manifest.entries[4:]] == [
+        *(f"second/{name}.jpg" for name in ("c0", "c1", "d0", "d1")),
+        *(f"third/{name}.jpg" for name in ("e0", "e1")),
+    ]
+    assert {(entry.role, entry.split) for entry in manifest.entries[4:]} == {("train" if roles else None, "train")}
+    before = {(entry.role, entry.split) for entry in manifest.entries[:4]}
+    assert before == ({("gallery", "test"), ("query", "test")} if roles else {(None, "")})
+
+
+def test_further_data_with_an_identity_that_is_there_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = some_data(tmp_path / "first", "ab"), some_data(tmp_path / "second", "bc")
+    out = tmp_path / "both.csv"
+    assert command(monkeypatch, "convert", "--data", first, "--train-on", second, "--out", out) == 1
+    assert "has identities that are there already, such as b" in capsys.readouterr().err
+    assert not out.exists()
