@@ -7,6 +7,8 @@
 - ``consistency``: vehicles of turned frames, rendered (`--surroundings`) and real (`--frames`): degrees off their mean.
 - ``decoy``: real vehicles; what lies around the vehicle's disc is turned, the disc is not, and the other way round. A
   network that follows the vehicle does not notice the first and follows the second.
+- ``crossing``: real vehicles of long boxes, lying or standing in the same frame. Its sun, and so all its shadows, have
+  one direction: who follows them finds the same axis for both kinds, and is off by 90 degrees for one of them.
 - ``axis``: `--oriented` is a photograph and its labels in DOTA's format: real vehicles with true axes, modulo 180. Do
   they stand upright in the aligned view, or lie as the sun does?
 """
@@ -16,6 +18,7 @@ import json
 import os
 import platform
 import sys
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -39,6 +42,8 @@ from training.alignment.turning import circle_around, circle_fits, turned_views
 
 _ROOM: Final = 1.35
 """How much more than the circle around the box a decoy view shows."""
+_LONG: Final = 1.8
+"""How many times longer than wide a box has to be for its vehicle's axis to be known."""
 
 
 def headings(manifest: Manifest, embedder: Embedder) -> dict[str, Any]:
@@ -95,6 +100,41 @@ def decoy(
         "surroundings_turned_median_deg": float(np.median(surroundings)),
         "vehicle_turned_median_deg": float(np.median(vehicle)),
     }
+
+
+def crossing(
+    manifest: Manifest, entries: Sequence[Entry], preprocessing: Preprocessing, embed_batch: EmbedBatch
+) -> dict[str, Any]:
+    """How far a frame's lying and standing vehicles are from upright in the aligned view, modulo 180.
+
+    What the network sees is the circle around the box, whose outline tells nothing. A box at least `_LONG` times as
+    long as wide has its vehicle's axis within about 11 degrees of its own. Frames that have only one kind do not count.
+    """
+    kinds: dict[str, dict[bool, list[float]]] = defaultdict(lambda: {True: [], False: []})
+    path, frame = "", np.zeros((0, 0, 3), np.uint8)
+    for entry in tqdm(sorted(entries, key=lambda entry: entry.path), "crossing"):
+        if entry.box is None:
+            continue
+        if entry.path != path:
+            path, frame = entry.path, read_image(manifest.path_of(entry))
+        height, width, _ = frame.shape
+        box = entry.box.clip(width, height)
+        if not circle_fits(box, width, height) or max(box.w, box.h) < _LONG * min(box.w, box.h):
+            continue
+        lies = box.w > box.h
+        view = turned_views(frame, box, [0.0], preprocessing.size_px, preprocessing.mean)
+        axis_deg = (0.0 if lies else 90.0) + turn_of(embed_batch(view).theta[0]).rotation_deg
+        kinds[path][lies].append(abs(axis_deg % 180 - 90))
+    both = [found for found in kinds.values() if found[True] and found[False]]
+    result: dict[str, Any] = {"num_frames": len(both)}
+    for name, lies in (("lying", True), ("standing", False)):
+        off = np.array([value for found in both for value in found[lies]])
+        result[name] = {"num_vehicles": len(off)} | (
+            {"median_deg": float(np.median(off)), f"share_within_{NEAR_DEG:.0f}_deg": float((off <= NEAR_DEG).mean())}
+            if len(off)
+            else {}
+        )
+    return result
 
 
 def widened(box: Box, factor: float) -> Box:
@@ -177,6 +217,10 @@ def main() -> int:
             rows.append({"measure": "consistency", "vehicles": vehicles} | consistency(manifest, known, embedder))
             if folder is args.frames:  # rendered surroundings end at the circle: there is no ring to turn
                 rows.append({"measure": "decoy", "vehicles": vehicles} | decoy(manifest, known, preprocessing, embed))
+                boxed = [entry for entry in manifest.entries if entry.box is not None]
+                rows.append(
+                    {"measure": "crossing", "vehicles": vehicles} | crossing(manifest, boxed, preprocessing, embed)
+                )
     if args.oriented:
         rows.append({"measure": "axis", "vehicles": "real"} | axis(args.oriented[0], args.oriented[1], embedder))
     machine = {"machine": platform.machine(), "cores": os.cpu_count(), "python": platform.python_version()}

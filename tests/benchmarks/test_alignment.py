@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.alignment import decoy, read_oriented_boxes, widened
+from benchmarks.alignment import crossing, decoy, read_oriented_boxes, widened
 from index.manifest import Entry, Manifest
 from index.protocol import Protocol
 from model.box import Box
@@ -60,6 +60,41 @@ def test_who_follows_the_surroundings_is_found_out(frame: Manifest) -> None:
     found = decoy(frame, frame.entries, Preprocessing(96), follower(1))
     assert found["surroundings_turned_median_deg"] > 60
     assert found["vehicle_turned_median_deg"] > 60
+
+
+@pytest.fixture
+def crossroads(tmp_path: Path) -> Manifest:
+    """A lying and a standing red bar, green shadows up to the right of both; a second frame has a standing one alone."""
+    pixels = np.zeros((200, 400, 3), np.uint8)
+    pixels[95:105, 70:130, 0] = 255
+    pixels[70:130, 295:305, 0] = 255
+    pixels[82:88, 112:118, 1] = pixels[82:88, 312:318, 1] = 255
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    Image.fromarray(pixels[:, 200:]).save(tmp_path / "b.png")
+    boxes = [("a.png", Box(70, 95, 60, 10)), ("a.png", Box(295, 70, 10, 60)), ("b.png", Box(95, 70, 10, 60))]
+    square = Entry("a.png", "s", box=Box(80, 80, 40, 40))
+    return Manifest(tmp_path, (*(Entry(path, "v", box=box) for path, box in boxes), square), Protocol())
+
+
+def test_who_follows_the_vehicle_puts_both_kinds_upright(crossroads: Manifest) -> None:
+    def embed(views: NDArray[np.uint8]) -> Embeddings:
+        rows, columns = np.nonzero(views[0, ..., 0] > 150)
+        lies = np.ptp(columns) > np.ptp(rows)
+        return Embeddings(np.zeros((1, 2), np.float32), theta_turning_by(90.0 if lies else 0.0)[None])
+
+    found = crossing(crossroads, crossroads.entries, Preprocessing(96), embed)
+    assert found["num_frames"] == 1
+    for kind in ("lying", "standing"):
+        assert found[kind] == {"num_vehicles": 1, "median_deg": pytest.approx(0, abs=0.1), "share_within_15_deg": 1.0}
+
+
+def test_who_follows_the_shadow_gets_one_kind_wrong(crossroads: Manifest) -> None:
+    def embed(views: NDArray[np.uint8]) -> Embeddings:
+        return Embeddings(np.zeros((1, 2), np.float32), theta_turning_by(45.0 - direction_of(views[0], 1))[None])
+
+    found = crossing(crossroads, crossroads.entries, Preprocessing(96), embed)
+    off = sorted(found[kind]["median_deg"] for kind in ("lying", "standing"))
+    assert off == pytest.approx([0, 90], abs=5)
 
 
 def test_a_widened_box_keeps_its_centre() -> None:
