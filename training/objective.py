@@ -49,7 +49,7 @@ class Objective(nn.Module):
         The terms are called ``id_<feature>`` and ``triplet_<feature>``; those of no weight are not computed.
         """
         ids, triplets = self._features(embedding)
-        terms = {}
+        terms: dict[str, Tensor] = {}
         if self._id_weight:
             terms |= {
                 f"id_{name}": F.cross_entropy(self._logits(name, x), labels, label_smoothing=self._label_smoothing)

@@ -64,7 +64,7 @@ def test_who_follows_the_surroundings_is_found_out(frame: Manifest) -> None:
 
 @pytest.fixture
 def crossroads(tmp_path: Path) -> Manifest:
-    """A lying and a standing red bar, green shadows up to the right of both; a second frame has a standing one alone."""
+    """A lying and a standing red bar with green shadows, up to the right; a second frame has a standing one alone."""
     pixels = np.zeros((200, 400, 3), np.uint8)
     pixels[95:105, 70:130, 0] = 255
     pixels[70:130, 295:305, 0] = 255

@@ -1,5 +1,7 @@
 """Front or rear: of the two ends of an axis, the one at which vehicles have most in common."""
 
+from collections import Counter
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -23,7 +25,7 @@ def find_ends(circles: Tensor, likeness: Tensor, identities: Tensor) -> Tensor:
     Args:
         circles: features (N, F, K).
         likeness: (N, K) of the heading as far as it is known; most vehicles keep the end that it prefers.
-        identities: (N,) whole numbers.
+        identities: (N,) whole numbers, on the CPU.
     """
     axis = likeness.argmax(-1)
     odd = _odd_features(circles, axis)
@@ -49,8 +51,8 @@ def _odd_features(circles: Tensor, axis: Tensor) -> Tensor:
 def _judged_together(odd: Tensor, side: Tensor, identities: Tensor) -> Tensor:
     """1 or -1 for each of (N,): how an identity's views lie to each other, then on which side they are as a whole."""
     judged = torch.empty_like(side)
-    order = identities.to(side.device).argsort(stable=True)
-    for views in torch.split(order, identities.unique(return_counts=True)[1].tolist()):
+    order = identities.argsort(stable=True)
+    for views in torch.split(order, list(Counter(identities[order].tolist()).values())):
         own, sides = odd[views], side[views]
         alike = (own @ own.T).fill_diagonal_(0) + torch.outer(sides, sides)
         # The signs under which all views are most alike, relaxed: the first eigenvector's.
