@@ -44,6 +44,7 @@ _ROOM: Final = 1.35
 """How much more than the circle around the box a decoy view shows."""
 _LONG: Final = 1.8
 """How many times longer than wide a box has to be for its vehicle's axis to be known."""
+_BATCH_SIZE: Final = 64
 
 
 def headings(manifest: Manifest, embedder: Embedder) -> dict[str, Any]:
@@ -110,9 +111,10 @@ def crossing(
     What the network sees is the circle around the box, whose outline tells nothing. A box at least `_LONG` times as
     long as wide has its vehicle's axis within about 11 degrees of its own. Frames that have only one kind do not count.
     """
-    kinds: dict[str, dict[bool, list[float]]] = defaultdict(lambda: {True: [], False: []})
+    found: list[tuple[str, bool]] = []
+    views: list[NDArray[np.uint8]] = []
     path, frame = "", np.zeros((0, 0, 3), np.uint8)
-    for entry in tqdm(sorted(entries, key=lambda entry: entry.path), "crossing"):
+    for entry in sorted(entries, key=lambda entry: entry.path):
         if entry.box is None:
             continue
         if entry.path != path:
@@ -121,15 +123,19 @@ def crossing(
         box = entry.box.clip(width, height)
         if not circle_fits(box, width, height) or max(box.w, box.h) < _LONG * min(box.w, box.h):
             continue
-        lies = box.w > box.h
-        view = turned_views(frame, box, [0.0], preprocessing.size_px, preprocessing.mean)
-        axis_deg = (0.0 if lies else 90.0) + turn_of(embed_batch(view).theta[0]).rotation_deg
-        kinds[path][lies].append(abs(axis_deg % 180 - 90))
-    both = [found for found in kinds.values() if found[True] and found[False]]
+        found.append((entry.path, box.w > box.h))
+        views.append(turned_views(frame, box, [0.0], preprocessing.size_px, preprocessing.mean)[0])
+    kinds: dict[str, dict[bool, list[float]]] = defaultdict(lambda: {True: [], False: []})
+    for start in tqdm(range(0, len(views), _BATCH_SIZE), "crossing"):
+        thetas = embed_batch(np.stack(views[start : start + _BATCH_SIZE])).theta
+        for (name, lies), theta in zip(found[start : start + _BATCH_SIZE], thetas, strict=True):
+            axis_deg = (0.0 if lies else 90.0) + turn_of(theta).rotation_deg
+            kinds[name][lies].append(abs(axis_deg % 180 - 90))
+    both = [offs for offs in kinds.values() if offs[True] and offs[False]]
     result: dict[str, Any] = {"num_frames": len(both)}
-    for name, lies in (("lying", True), ("standing", False)):
-        off = np.array([value for found in both for value in found[lies]])
-        result[name] = {"num_vehicles": len(off)} | (
+    for kind, lies in (("lying", True), ("standing", False)):
+        off = np.array([value for offs in both for value in offs[lies]])
+        result[kind] = {"num_vehicles": len(off)} | (
             {"median_deg": float(np.median(off)), f"share_within_{NEAR_DEG:.0f}_deg": float((off <= NEAR_DEG).mean())}
             if len(off)
             else {}

@@ -78,9 +78,10 @@ def crossroads(tmp_path: Path) -> Manifest:
 
 def test_who_follows_the_vehicle_puts_both_kinds_upright(crossroads: Manifest) -> None:
     def embed(views: NDArray[np.uint8]) -> Embeddings:
-        rows, columns = np.nonzero(views[0, ..., 0] > 150)
-        lies = np.ptp(columns) > np.ptp(rows)
-        return Embeddings(np.zeros((1, 2), np.float32), theta_turning_by(90.0 if lies else 0.0)[None])
+        reds = [np.nonzero(view[..., 0] > 150) for view in views]
+        lie = [np.ptp(columns) > np.ptp(rows) for rows, columns in reds]
+        thetas = [theta_turning_by(90.0 if lies else 0.0) for lies in lie]
+        return Embeddings(np.zeros((len(views), 2), np.float32), np.stack(thetas))
 
     found = crossing(crossroads, crossroads.entries, Preprocessing(96), embed)
     assert found["num_frames"] == 1
@@ -90,7 +91,9 @@ def test_who_follows_the_vehicle_puts_both_kinds_upright(crossroads: Manifest) -
 
 def test_who_follows_the_shadow_gets_one_kind_wrong(crossroads: Manifest) -> None:
     def embed(views: NDArray[np.uint8]) -> Embeddings:
-        return Embeddings(np.zeros((1, 2), np.float32), theta_turning_by(45.0 - direction_of(views[0], 1))[None])
+        # The second frame has no shadow.
+        thetas = [theta_turning_by(45.0 - direction_of(view, 1) if view[..., 1].max() > 150 else 0) for view in views]
+        return Embeddings(np.zeros((len(views), 2), np.float32), np.stack(thetas))
 
     found = crossing(crossroads, crossroads.entries, Preprocessing(96), embed)
     off = sorted(found[kind]["median_deg"] for kind in ("lying", "standing"))
