@@ -38,7 +38,7 @@ from model.theta import turn_of
 from training.alignment.circular import circular_mean_deg, residuals_deg
 from training.alignment.consistency import TURNS_DEG, measure_consistency
 from training.alignment.headings import NEAR_DEG, input_heading_deg, measure_headings
-from training.alignment.turning import circle_around, circle_fits, turned_views
+from training.alignment.turning import circle_around, circle_fits, turnable, turned_views
 
 _ROOM: Final = 1.35
 """How much more than the circle around the box a decoy view shows."""
@@ -79,13 +79,10 @@ def decoy(
     size_px, mean = preprocessing.size_px, preprocessing.mean
     x = (np.arange(size_px) + 0.5) / size_px * 2 - 1
     disc = (x**2 + x[:, None] ** 2 <= (1 / _ROOM) ** 2)[None, :, :, None]
-    path, frame = "", np.zeros((0, 0, 3), np.uint8)
-    for entry in tqdm(sorted(entries, key=lambda entry: entry.path), "decoy"):
-        if entry.path != path:
-            path, frame = entry.path, read_image(manifest.path_of(entry))
+    for _, frame, box in tqdm(turnable(manifest, entries), "decoy"):
         height, width, _ = frame.shape
-        wide = None if entry.box is None else widened(entry.box.clip(width, height), _ROOM)
-        if wide is None or not circle_fits(wide, width, height):
+        wide = widened(box, _ROOM)
+        if not circle_fits(wide, width, height):
             continue
         views = turned_views(frame, wide, TURNS_DEG, size_px, mean)
         for mixed, found in (
@@ -113,18 +110,10 @@ def crossing(
     """
     found: list[tuple[str, bool]] = []
     views: list[NDArray[np.uint8]] = []
-    path, frame = "", np.zeros((0, 0, 3), np.uint8)
-    for entry in sorted(entries, key=lambda entry: entry.path):
-        if entry.box is None:
-            continue
-        if entry.path != path:
-            path, frame = entry.path, read_image(manifest.path_of(entry))
-        height, width, _ = frame.shape
-        box = entry.box.clip(width, height)
-        if not circle_fits(box, width, height) or max(box.w, box.h) < _LONG * min(box.w, box.h):
-            continue
-        found.append((entry.path, box.w > box.h))
-        views.append(turned_views(frame, box, [0.0], preprocessing.size_px, preprocessing.mean)[0])
+    for position, frame, box in turnable(manifest, entries):
+        if max(box.w, box.h) >= _LONG * min(box.w, box.h):
+            found.append((entries[position].path, box.w > box.h))
+            views.append(turned_views(frame, box, [0.0], preprocessing.size_px, preprocessing.mean)[0])
     kinds: dict[str, dict[bool, list[float]]] = defaultdict(lambda: {True: [], False: []})
     for start in tqdm(range(0, len(views), _BATCH_SIZE), "crossing"):
         thetas = embed_batch(np.stack(views[start : start + _BATCH_SIZE])).theta

@@ -52,7 +52,7 @@ ARMS: Final = {
 
 
 class RunFailedError(RuntimeError):
-    """A program of the experiment ended with an error; the message is its last line."""
+    """A program of the experiment ended with an error; the message says which, how, and with what arguments."""
 
 
 def run(module: str, *arguments: str) -> dict[str, Any]:
@@ -128,7 +128,7 @@ def main() -> int:
 
 def _one(args: argparse.Namespace, arm: Arm, folder: Path, seed: int) -> dict[str, Any]:
     """One arm with one seed: its figures, or why there are none."""
-    flags, epochs = arm.flags, args.spatial_epochs
+    flags, epochs = (*arm.flags, *args.flags), args.spatial_epochs
     try:
         if arm.root:
             kind = "aligned" if arm.root == _ALIGNED else "unaligned"
@@ -139,10 +139,9 @@ def _one(args: argparse.Namespace, arm: Arm, folder: Path, seed: int) -> dict[st
                 args.global_epochs,
                 (*arm.root, *args.flags, "--num-parts", "0"),
             )
-            flags = (*flags, *args.flags, "--trunk-weights", str(root))
+            flags = (*flags, "--trunk-weights", str(root))
         else:
             epochs += args.global_epochs
-            flags = (*flags, *args.flags)
         measured = measure(args.data, folder, train(args.data, folder, seed, epochs, flags))
     except RunFailedError as error:
         return {"failed": str(error)}

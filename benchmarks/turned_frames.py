@@ -31,10 +31,9 @@ from index.task import plan_task
 from model.checkpoint import load_checkpoint
 from model.config import Stride
 from model.embedder import Embedder, pick_device
-from model.image import read_image
 from model.normalization import IMAGENET_MEAN
 from model.preprocessing import Preprocessing
-from training.alignment.turning import circle_around, circle_fits, turned_views
+from training.alignment.turning import circle_around, turnable, turned_views
 
 _MOVING = "stationary=0"
 _SMALLEST_SIDE_PX = 32
@@ -47,15 +46,10 @@ def cut_circles(manifest: Manifest, out: Path, *, turn_queries: bool, seed: int 
     besides: they follow from the seed and the entry's number.
     """
     entries: list[Entry] = []
-    path, frame = "", np.zeros((0, 0, 3), np.uint8)
     out.mkdir(parents=True)
-    for number, entry in enumerate(tqdm(manifest.entries, "circles")):
-        if not entry.identity or entry.box is None:
-            continue
-        if entry.path != path:
-            path, frame = entry.path, read_image(manifest.path_of(entry))
-        box = entry.box.clip(frame.shape[1], frame.shape[0])
-        if not circle_fits(box, frame.shape[1], frame.shape[0]):
+    for number, frame, box in tqdm(turnable(manifest, manifest.entries), "circles"):
+        entry = manifest.entries[number]
+        if not entry.identity:
             continue
         turned = turn_queries and entry.role == "query"
         turn_deg = float(np.random.default_rng([seed, number]).uniform(0, 360)) if turned else 0.0

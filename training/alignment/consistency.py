@@ -9,11 +9,10 @@ from numpy.typing import NDArray
 
 from index.bulk_embedding import EmbedBatch
 from index.manifest import Entry, Manifest, ManifestError
-from model.image import read_image
 from model.preprocessing import Preprocessing
 from model.theta import turn_of
 from training.alignment.circular import residuals_deg
-from training.alignment.turning import circle_fits, turned_views
+from training.alignment.turning import turnable, turned_views
 
 TURNS_DEG: Final = tuple(float(turn) for turn in range(0, 360, 30))
 
@@ -59,20 +58,12 @@ def measure_consistency(
         ImageError, BoxError, OSError: an image cannot be used.
     """
     rows = []
-    frame_path, frame = "", np.zeros((0, 0, 3), np.uint8)
-    for entry in sorted(entries, key=lambda entry: entry.path):
-        progress(1)
-        if entry.box is None:
-            continue
-        if entry.path != frame_path:
-            frame_path, frame = entry.path, read_image(manifest.path_of(entry))
-        height, width, _ = frame.shape
-        box = entry.box.clip(width, height)
-        if not circle_fits(box, width, height):
-            continue
+    for _, frame, box in turnable(manifest, entries):
         views = turned_views(frame, box, turns_deg, preprocessing.size_px, preprocessing.mean)
         turned = [turn_of(theta).rotation_deg for theta in embed_batch(views).theta]
         rows.append(residuals_deg(np.array(turns_deg) + np.array(turned)))
+        progress(1)
+    progress(len(entries) - len(rows))
     if not rows:
         raise ManifestError(
             "no vehicle can be turned: it needs frames with boxes and a vehicle's surroundings, because the corners of "

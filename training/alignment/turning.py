@@ -1,13 +1,30 @@
 """A vehicle as a drone of another heading would see it: the frame turned first, then cut, corners masked."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from index.manifest import Entry, Manifest
 from model.box import Box
+from model.image import read_image
+
+
+class Turnable(NamedTuple):
+    """A vehicle whose frame can be turned: its circle lies within it.
+
+    Attributes:
+        position: of its entry among those that were asked for.
+        frame: (H, W, 3) uint8.
+        box: clipped to the frame.
+    """
+
+    position: int
+    frame: NDArray[np.uint8]
+    box: Box
 
 
 def circle_around(box: Box) -> tuple[float, float, float]:
@@ -19,6 +36,25 @@ def circle_fits(box: Box, width: int, height: int) -> bool:
     """Whether that circle lies in an image of this size: beyond it nothing is known that could be turned into view."""
     x, y, radius = circle_around(box)
     return radius <= x <= width - radius and radius <= y <= height - radius
+
+
+def turnable(manifest: Manifest, entries: Sequence[Entry]) -> Iterator[Turnable]:
+    """The entries that have a box whose circle lies in its frame, frame by frame; each frame is decoded once.
+
+    Raises:
+        ImageError, BoxError, OSError: an image cannot be used.
+    """
+    path, frame = "", np.zeros((0, 0, 3), np.uint8)
+    for position in sorted(range(len(entries)), key=lambda position: entries[position].path):
+        entry = entries[position]
+        if entry.box is None:
+            continue
+        if entry.path != path:
+            path, frame = entry.path, read_image(manifest.path_of(entry))
+        height, width, _ = frame.shape
+        box = entry.box.clip(width, height)
+        if circle_fits(box, width, height):
+            yield Turnable(position, frame, box)
 
 
 def turned_views(

@@ -1,11 +1,17 @@
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
+from index.manifest import Entry, Manifest
+from index.protocol import Protocol
 from model.box import Box
-from training.alignment.turning import circle_around, circle_fits, turned_views
+from model.image import read_image
+from training.alignment import turning
+from training.alignment.turning import circle_around, circle_fits, turnable, turned_views
 
 FILL = (0.5, 0.25, 0.75)
 
@@ -81,3 +87,28 @@ def test_what_fits() -> None:
     assert not circle_fits(box, 50, 54)
     assert not circle_fits(Box(9, 10, 30, 40), 50, 55)
     assert not circle_fits(Box(10, 4, 30, 40), 50, 55)
+
+
+def test_vehicles_come_frame_by_frame_whatever_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number, name in enumerate("ab"):
+        Image.new("RGB", (60, 60), (100 * number, 0, 0)).save(tmp_path / f"{name}.png")
+    boxes = {"b.png": Box(20, 20, 20, 20), "a.png": Box(20, 20, 10, 30)}
+    entries = [
+        Entry("b.png", "1", box=boxes["b.png"]),
+        Entry("a.png", "2", box=boxes["a.png"]),
+        Entry("b.png", "3", box=Box(0, 0, 20, 20)),  # its circle leaves the frame
+        Entry("a.png", "4"),
+        Entry("b.png", "5", box=boxes["b.png"]),
+    ]
+    decoded: list[str] = []
+
+    def noted(path: Path) -> NDArray[np.uint8]:
+        decoded.append(path.name)
+        return read_image(path)
+
+    monkeypatch.setattr(turning, "read_image", noted)
+    found = list(turnable(Manifest(tmp_path, tuple(entries), Protocol()), entries))
+    assert [one.position for one in found] == [1, 0, 4]
+    assert [one.box for one in found] == [boxes["a.png"], boxes["b.png"], boxes["b.png"]]
+    assert [one.frame[0, 0, 0] for one in found] == [0, 100, 100]
+    assert decoded == ["a.png", "b.png"]
