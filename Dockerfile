@@ -24,12 +24,13 @@ RUN useradd --uid 10001 --create-home sanet && install -d -o sanet -g sanet /dat
 COPY --from=build /opt/sanet /opt/sanet
 COPY demo/ /opt/sanet/demo/
 COPY deploy/entrypoint /usr/local/bin/sanet
+COPY deploy/enrol-demo /usr/local/bin/enrol-demo
 ENV PATH=/opt/sanet/bin:$PATH PYTHONUNBUFFERED=1 SANET_DATA_DIR=/data SANET_HOST=0.0.0.0 SANET_PORT=8000
 USER sanet
 WORKDIR /home/sanet
 VOLUME /data
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=300s \
-  CMD python -c "import os, urllib.request as r; r.urlopen(f'http://localhost:{os.environ[\"SANET_PORT\"]}/readyz', timeout=4)"
+  CMD ["python", "-m", "service.healthcheck"]
 ENTRYPOINT ["sanet"]
 CMD ["python", "-m", "service"]

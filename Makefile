@@ -19,26 +19,13 @@ $(VENV)/installed-$(EXTRA): locks/$(EXTRA)-dev.txt pyproject.toml
 	$(BIN)/python $(PIP_INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
-# Without settings: the shipped checkpoint, scored on the demo set, and the demo gallery in .data; where none ships, an
-# untrained one. Someone's own checkpoint is scored on what SANET_HELDOUT names, or on nothing; it or someone's own data
-# folder gets no demo vehicles.
-SHIPPED := demo/sanet.safetensors
-ships := $(wildcard $(SHIPPED))
-run: export SANET_DATA_DIR ?= .data
-ifeq ($(SANET_CHECKPOINT),)
-run: export SANET_CHECKPOINT := $(or $(ships),$(or $(SANET_DATA_DIR),.data)/untrained.safetensors)
-run: export SANET_HELDOUT ?= $(if $(ships),demo/manifest.csv)
-endif
-untrained := $(if $(SANET_CHECKPOINT)$(ships),,yes)
-enrol_demo := $(if $(SANET_CHECKPOINT)$(SANET_DATA_DIR),,$(ships))
+# Without settings: the shipped checkpoint, scored on the demo set, and the demo gallery in .data. Someone's own checkpoint
+# is scored on what SANET_HELDOUT names, or on nothing; it or someone's own data folder gets no demo vehicles.
+DEMO := demo
 run: setup
-ifneq ($(untrained),)
-	@$(BIN)/python -m training.initialize --if-absent --out "$$SANET_CHECKPOINT"
-endif
-ifneq ($(enrol_demo),)
-	@echo "The demo gallery is enrolled in .data; SANET_DATA_DIR=FOLDER make run starts without it."
-	@$(BIN)/python -m index.build --checkpoint $(SHIPPED) --data demo/manifest.csv --data-dir .data \
-	  --device "$${SANET_DEVICE:-auto}" --precision "$${SANET_PRECISION:-float32}"
+ifeq ($(SANET_CHECKPOINT)$(SANET_DATA_DIR),)
+	@echo "The demo gallery is in .data; SANET_DATA_DIR=FOLDER make run starts without it."
+	@PYTHON=$(BIN)/python deploy/enrol-demo $(DEMO) .data
 endif
 	@echo "SANet Retrieval: http://localhost:$${SANET_PORT:-8000}/docs  (Ctrl-C stops it)"
 	@$(BIN)/python -m service

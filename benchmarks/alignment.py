@@ -15,7 +15,6 @@
 
 import argparse
 import json
-import os
 import platform
 import sys
 from collections import defaultdict
@@ -31,6 +30,7 @@ from index.bulk_embedding import EmbedBatch, embed_entries
 from index.manifest import Entry, Manifest, read_manifest
 from model.box import Box
 from model.checkpoint import load_checkpoint
+from model.cores import usable_cores
 from model.embedder import Embedder, pick_device
 from model.image import read_image
 from model.preprocessing import Preprocessing
@@ -218,7 +218,7 @@ def main() -> int:
                 )
     if args.oriented:
         rows.append({"measure": "axis", "vehicles": "real"} | axis(args.oriented[0], args.oriented[1], embedder))
-    machine = {"machine": platform.machine(), "cores": os.cpu_count(), "python": platform.python_version()}
+    machine = {"machine": platform.machine(), "cores": usable_cores(), "python": platform.python_version()}
     headline = {"model": embedder.card.fingerprint}
     sys.stdout.write(
         json.dumps({"headline": headline, "rows": rows, "machine": machine}, indent=None if args.json else 2) + "\n"

@@ -11,7 +11,6 @@ What stands after ``--`` goes to every run, whatever its arm. Figures are of the
 
 import argparse
 import json
-import os
 import platform
 import subprocess
 import sys
@@ -25,7 +24,9 @@ from typing import Any, Final
 
 from tqdm import tqdm
 
-from training.arguments import at_least_one
+from model.cores import usable_cores
+from model.number import whole_number
+from training.arguments import at_least_one, seed
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,10 @@ def measure(data: Path, folder: Path, checkpoint: Path) -> dict[str, Any]:
     return measured
 
 
+def _seeds(text: str) -> tuple[int, ...]:
+    return tuple(map(seed, text.split(",")))
+
+
 def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(
@@ -101,10 +106,10 @@ def main() -> int:
     )
     parser.add_argument("--data", type=Path, required=True, help="UAV-Synth")
     parser.add_argument("--out", type=Path, required=True, help="the folder of all runs")
-    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--seeds", type=_seeds, default=(0, 1, 2), metavar="N,N,...")
     parser.add_argument("--arms", default=",".join(ARMS), help="of " + ", ".join(ARMS))
-    parser.add_argument("--global-epochs", type=int, default=28)
-    parser.add_argument("--spatial-epochs", type=int, default=20)
+    parser.add_argument("--global-epochs", type=whole_number, default=28)
+    parser.add_argument("--spatial-epochs", type=whole_number, default=20)
     parser.add_argument("--jobs", type=at_least_one, default=1, help="runs at the same time")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("flags", nargs="*", metavar="FLAG", help="of training.train, for every run; after --")
@@ -113,14 +118,14 @@ def main() -> int:
     unknown = sorted(set(names) - ARMS.keys())
     if unknown:
         parser.error(f"there is no arm {', '.join(unknown)}: choose of {', '.join(ARMS)}")
-    wanted = [(name, int(seed)) for seed in args.seeds.split(",") for name in names]
+    wanted = [(name, number) for number in args.seeds for name in names]
 
     def one(name: str, seed: int) -> dict[str, Any]:
         return {"arm": name, "seed": seed} | _one(args, ARMS[name], args.out / f"{name}-{seed}", seed)
 
     with ThreadPoolExecutor(args.jobs) as pool:
         rows = list(tqdm(pool.map(one, *zip(*wanted, strict=True)), "arms", len(wanted)))
-    machine = {"machine": platform.machine(), "cores": os.cpu_count(), "python": platform.python_version()}
+    machine = {"machine": platform.machine(), "cores": usable_cores(), "python": platform.python_version()}
     result = {"headline": _headline(rows), "rows": rows, "machine": machine}
     sys.stdout.write(json.dumps(result, indent=None if args.json else 2) + "\n")
     return 0

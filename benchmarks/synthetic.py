@@ -11,7 +11,6 @@ real ones of --frames and writes which is which into the .json beside it.
 
 import argparse
 import json
-import os
 import platform
 import sys
 import tempfile
@@ -32,8 +31,10 @@ from index.manifest import Manifest, read_manifest
 from index.task import Task, plan_task
 from model.build import build_network
 from model.config import BaselineConfig, Stride
+from model.cores import usable_cores
 from model.embedder import Embeddings, pick_device
 from model.image import read_image
+from model.number import decimal_number, whole_number
 from model.preprocessing import Preprocessing
 from model.pretrained import load_pretrained
 from training.alignment.headings import crop_size
@@ -157,10 +158,12 @@ def main() -> int:
     parser.add_argument("--data", type=Path, help="a data set drawn before")
     parser.add_argument("--trunk-weights", help="weights of a ResNet-50's trunk")
     parser.add_argument("--stride", choices=get_args(Stride), default="3x3", help='"1x1" for ResNet-v1 weights')
-    parser.add_argument("--bn-eps", type=float, default=1e-5, help="BatchNorm epsilon of the weights (Keras 1.001e-5)")
+    parser.add_argument(
+        "--bn-eps", type=decimal_number, default=1e-5, help="BatchNorm epsilon of the weights (Keras 1.001e-5)"
+    )
     parser.add_argument("--frames", type=Path, help="real frames with a manifest, for the sheet")
     parser.add_argument("--sheet", type=Path, help="the contact sheet to write (.png)")
-    parser.add_argument("--sheet-seed", type=int, default=0)
+    parser.add_argument("--sheet-seed", type=whole_number, default=0)
     parser.add_argument("--quick", action="store_true", help="a small data set, under a minute")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
@@ -180,7 +183,7 @@ def main() -> int:
         headline = speed | statistics(manifest, task) | {"protocol": manifest.protocol.info}
         if args.sheet is not None:
             contact_sheet(manifest, args.frames, args.sheet, args.sheet_seed)
-    machine = {"machine": platform.machine(), "cores": os.cpu_count(), "python": platform.python_version()}
+    machine = {"machine": platform.machine(), "cores": usable_cores(), "python": platform.python_version()}
     result = {"headline": headline, "rows": rows, "machine": machine}
     sys.stdout.write(json.dumps(result, indent=None if args.json else 2) + "\n")
     return 0
@@ -192,7 +195,7 @@ def measure_speed(out: Path, num_identities: int) -> dict[str, Any]:
     num_images = num_identities * 9
     start = time.perf_counter()
     with tqdm(total=num_images, unit="img") as bar:
-        generate(out, data_set, os.cpu_count() or 1, bar.update)
+        generate(out, data_set, usable_cores(), bar.update)
     seconds = time.perf_counter() - start
     return {"images_per_s": num_images / seconds, "minutes_for_10000": 10_000 / num_images * seconds / 60}
 

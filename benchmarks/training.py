@@ -15,7 +15,6 @@ step consumes. Without --data the images are written beforehand: JPEG crops of 4
 import argparse
 import dataclasses
 import json
-import os
 import platform
 import statistics
 import sys
@@ -31,8 +30,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
 from benchmarks.memory_traffic import MemoryTraffic, copy
+from model.cores import usable_cores
 from model.embedder import pick_device
 from model.image import encode_image
+from model.number import whole_number
 from training.crops import Crops
 from training.data import training_data
 from training.datasets.opening import open_data
@@ -164,7 +165,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     }
     machine = {
         "processor": platform.machine(),
-        "num_cores": os.cpu_count(),
+        "num_cores": usable_cores(),
         "num_threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "torch": torch.__version__,
@@ -179,8 +180,8 @@ def main() -> int:
     )
     parser.add_argument("--data", type=Path, help="whose images the loader reads; a manifest or a folder per identity")
     parser.add_argument("--precision", choices=get_args(TrainingPrecision), default="bf16")
-    parser.add_argument("--batch", type=int, help="images in a batch (default the paper's 32)")
-    parser.add_argument("--rounds", type=int, default=10, help="steps that are timed")
+    parser.add_argument("--batch", type=whole_number, help="images in a batch (default the paper's 32)")
+    parser.add_argument("--rounds", type=whole_number, default=10, help="steps that are timed")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--quick", action="store_true", help="under a minute")
     parser.add_argument("--json", action="store_true", help="print one JSON object, as the last line")

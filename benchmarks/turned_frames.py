@@ -12,7 +12,6 @@ every method on plain boxes, on circles as they are, and on circles turned; movi
 import argparse
 import dataclasses
 import json
-import os
 import platform
 import sys
 import tempfile
@@ -30,8 +29,10 @@ from index.manifest import Entry, Manifest, read_manifest
 from index.task import plan_task
 from model.checkpoint import load_checkpoint
 from model.config import Stride
+from model.cores import usable_cores
 from model.embedder import Embedder, pick_device
 from model.normalization import IMAGENET_MEAN
+from model.number import decimal_number
 from model.preprocessing import Preprocessing
 from training.alignment.turning import circle_around, turnable, turned_views
 
@@ -88,7 +89,9 @@ def main() -> int:
     parser.add_argument("--checkpoint", action="append", default=[], metavar="NAME=FILE", help="a method; repeatable")
     parser.add_argument("--trunk-weights", help="weights of a ResNet-50's trunk, as a method that saw no vehicle")
     parser.add_argument("--stride", choices=get_args(Stride), default="3x3", help='"1x1" for ResNet-v1 weights')
-    parser.add_argument("--bn-eps", type=float, default=1e-5, help="BatchNorm epsilon of the weights (Keras 1.001e-5)")
+    parser.add_argument(
+        "--bn-eps", type=decimal_number, default=1e-5, help="BatchNorm epsilon of the weights (Keras 1.001e-5)"
+    )
     parser.add_argument("--quick", action="store_true", help="moving vehicles only, under a minute")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
@@ -116,7 +119,7 @@ def main() -> int:
                 asked = of_view.where([_MOVING]) if vehicles == "moving" else of_view
                 rows += [{"vehicles": vehicles, "view": view} | measure(asked, *method) for method in methods]
     turned = {row["method"]: row["cmc1"] for row in rows if row["view"].endswith("turned")}
-    machine = {"machine": platform.machine(), "cores": os.cpu_count(), "python": platform.python_version()}
+    machine = {"machine": platform.machine(), "cores": usable_cores(), "python": platform.python_version()}
     result = {"headline": {"turned_cmc1": turned}, "rows": rows, "machine": machine}
     sys.stdout.write(json.dumps(result, indent=None if args.json else 2) + "\n")
     return 0

@@ -34,6 +34,7 @@ from model.box import Box
 from model.config import Backbone, SANetConfig, Stride
 from model.embedder import Precision
 from model.image import decode_image, encode_image, read_image
+from model.number import decimal_number, whole_number
 from training.initialize import initialize
 
 _MAX_FILES = 16
@@ -190,9 +191,9 @@ def main() -> int:
     parser.add_argument("--backbone", choices=get_args(Backbone), default="resnet50")
     parser.add_argument("--trunk-weights", help="a .pth/.safetensors file, or torchvision's name; default: none")
     parser.add_argument("--stride", choices=get_args(Stride), default="3x3", help='"1x1" for ResNet-v1 weights')
-    parser.add_argument("--bn-eps", type=float, default=1e-5, help="BatchNorm epsilon of the weights")
+    parser.add_argument("--bn-eps", type=decimal_number, default=1e-5, help="BatchNorm epsilon of the weights")
     parser.add_argument("--precision", choices=get_args(Precision), default="float32")
-    parser.add_argument("--limit", type=int, help="only the first labelled boxes")
+    parser.add_argument("--limit", type=whole_number, help="only the first labelled boxes")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     args = parser.parse_args()
     vehicles = read_vehicles(args.frames, args.limit)

@@ -1,29 +1,38 @@
-"""Builds a gallery from a manifest, without a service: its vehicles are there when the service starts.
+"""Builds a gallery from a manifest, or from a folder of images, without a service: it is there when the service starts.
 
     python -m index.build --checkpoint FILE --data MANIFEST --data-dir DIR [--where split=test] [--json]
+    python -m index.build --checkpoint FILE --data FOLDER --data-dir DIR [--identity-from-folder]
 
-Everything is enrolled but queries and junk, with identity, camera, captured_at, latitude and longitude. The ids are
-those of POST /gallery, so that what is there already is a duplicate and is not embedded again. Interrupted, the same
-command goes on. What cannot be enrolled is named, and the rest is.
+Of a manifest everything is enrolled but queries and junk, with identity, camera, captured_at, latitude, longitude, tags
+and source (else the path); further columns become attributes. Of a folder without manifest.csv every image in it or
+below is a vehicle. The ids are those of POST /gallery, so that what is there already is a duplicate and is not embedded
+again. A line that POST /gallery would refuse is named and left out alone. Ctrl-C keeps what is done; the same command
+goes on.
 """
 
 import argparse
 import json
+import re
 import sys
+from collections import Counter
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any, get_args
 
 from tqdm import tqdm
 
-from index.bulk_enrolment import Outcome, enrol_entries, enrollable
+from index.bulk_enrolment import Outcome, Remark, enrol_entries, enrollable
 from index.embedded_gallery import EmbeddedGallery
+from index.enrolment_data import open_enrolment_data
+from index.entry_fields import columns_not_kept
 from index.gallery import GalleryError
-from index.manifest import Manifest, ManifestError, read_manifest
+from index.manifest import ManifestError, UnusableLine
 from index.protocol import ProtocolError
 from index.record import ModelKey
+from index.stop_signal import stop_signal
 from model.checkpoint import CheckpointError, load_checkpoint
-from model.embedder import Embedder, EmbeddingError, Precision, pick_device
+from model.embedder import Embedder, EmbeddingError, Precision, pick_device, slow_precision_warning
 
 
 def main() -> int:
@@ -31,64 +40,97 @@ def main() -> int:
     parser = _parser()
     args = parser.parse_args()
     try:
-        result = _build(args, read_manifest(args.data).where(args.where))
+        with stop_signal() as stop_asked:
+            result = _build(args, stop_asked)
     except ValueError as error:
         if isinstance(error, ManifestError | ProtocolError | CheckpointError):
             return _fail(error)
         parser.error(str(error))
     except (GalleryError, EmbeddingError, OSError) as error:
         return _fail(error)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt:  # the second Ctrl-C
         return _fail("stopped; the same command goes on")
-    for rejected in result["rejections"]:
-        at_box = f" at {rejected['box']}" if rejected["box"] else ""
-        _fail(f"{rejected['path']}{at_box}: {rejected['detail']}")
+    for rejection in result["rejections"]:
+        _say(f"{_place(rejection)}: {rejection['detail']}")
+    if result["stopped"]:
+        enrolled, duplicates = result["enrolled"], result["duplicates"]
+        _say(f"stopped: {enrolled} enrolled, {duplicates} duplicates so far; the same command goes on")
     sys.stdout.write(json.dumps(result) + "\n" if args.json else _text(result))
-    return 1 if result["rejected"] else 0
+    return 1 if result["rejected"] or result["stopped"] else 0
 
 
-def _build(args: argparse.Namespace, manifest: Manifest) -> dict[str, Any]:
+def _build(args: argparse.Namespace, stop_asked: Callable[[], bool]) -> dict[str, Any]:
+    manifest, unusable = open_enrolment_data(args.data, identity_from_folder=args.identity_from_folder)
+    manifest = manifest.where(args.where) if manifest.entries else manifest
     entries = enrollable(manifest)
-    if not entries:
+    if not entries and not unusable:
         raise ManifestError(f"{args.data} has queries and junk only: a gallery is built from all other roles")
+    not_kept = columns_not_kept(entries)
     checkpoint = load_checkpoint(args.checkpoint)
     card, device = checkpoint.card, pick_device(args.device)
+    for warning in filter(None, (*manifest.warnings, slow_precision_warning(device, args.precision))):
+        _say(f"warning: {warning}")
     model = ModelKey(card.fingerprint, args.precision)
     with closing(EmbeddedGallery(args.data_dir, model, card.config.embedding_dim)) as gallery:
         embedder = Embedder(checkpoint, device, args.precision)
         with tqdm(total=len(entries), unit="vehicle", disable=args.quiet) as bar:
             outcome = enrol_entries(
-                manifest, entries, gallery, model, card.preprocessing, embedder.embed_prepared, bar.update
+                manifest, entries, gallery, model, card.preprocessing, embedder.embed_prepared, bar.update, stop_asked
             )
-        return _result(args.data_dir, model, outcome, gallery.num_searchable)
+        rejections = [*map(_unusable_line, unusable), *map(_remark, outcome.rejected)]
+        return {
+            "data_dir": str(args.data_dir),
+            "model": model.fingerprint,
+            "precision": model.precision,
+            **_counts(outcome),
+            "rejected": len(rejections),
+            "rejections": sorted(rejections, key=lambda rejection: rejection["line"] or 0),
+            "warnings": list(map(_remark, outcome.warnings)),
+            "data_warnings": list(manifest.warnings),
+            "columns_not_kept": not_kept,
+            "stopped": outcome.stopped,
+            "searchable": gallery.num_searchable,
+        }
 
 
-def _result(data_dir: Path, model: ModelKey, outcome: Outcome, num_records: int) -> dict[str, Any]:
-    rejections = [
-        {"path": entry.path, "box": None if entry.box is None else str(entry.box), "detail": detail}
-        for entry, detail in outcome.rejected
-    ]
-    return {
-        "data_dir": str(data_dir),
-        "model": model.fingerprint,
-        "precision": model.precision,
-        "enrolled": outcome.enrolled,
-        "duplicates": outcome.duplicates,
-        "differing": outcome.differing,
-        "rejected": len(rejections),
-        "rejections": rejections,
-        "searchable": num_records,
-    }
+def _counts(outcome: Outcome) -> dict[str, int]:
+    return {"enrolled": outcome.enrolled, "duplicates": outcome.duplicates, "differing": outcome.differing}
+
+
+def _unusable_line(line: UnusableLine) -> dict[str, Any]:
+    return {"line": line.line, "path": line.path, "box": None, "detail": line.reason}
+
+
+def _remark(remark: Remark) -> dict[str, Any]:
+    entry, detail = remark
+    box = None if entry.box is None else str(entry.box)
+    return {"line": entry.line or None, "path": entry.path, "box": box, "detail": detail}
+
+
+def _place(remark: dict[str, Any]) -> str:
+    line = f"line {remark['line']}: " if remark["line"] else ""
+    at_box = f" at {remark['box']}" if remark["box"] else ""
+    return f"{line}{remark['path']}{at_box}"
 
 
 def _text(result: dict[str, Any]) -> str:
-    text = (
+    lines = [
         f"{result['data_dir']}: {result['enrolled']} enrolled, {result['duplicates']} there already, "
         f"{result['rejected']} rejected; {result['searchable']} can be found"
-    )
+    ]
     if result["differing"]:
-        text += f"\nnote: {result['differing']} were there with other fields than the manifest's, which stayed"
-    return text + "\n"
+        lines.append(f"note: {result['differing']} were there with other fields than the data's, which stayed")
+    if result["columns_not_kept"]:
+        lines.append(
+            f"columns not kept: {', '.join(name or '(without a name)' for name in result['columns_not_kept'])}"
+        )
+    # Warnings of one kind differ in their numbers alone.
+    kind_of = [re.sub(r"-?\d+", "#", warning["detail"]) for warning in result["warnings"]]
+    for kind, number in Counter(kind_of).most_common():
+        first = result["warnings"][kind_of.index(kind)]
+        others = f" (and {number - 1} more such vehicles)" if number > 1 else ""
+        lines.append(f"warning: {_place(first)}: {first['detail']}{others}")
+    return "\n".join(lines) + "\n"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -96,9 +138,14 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m index.build", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--checkpoint", type=Path, required=True, help="the .safetensors checkpoint that embeds")
-    parser.add_argument("--data", type=Path, required=True, help="a manifest, or the folder of a manifest.csv")
+    parser.add_argument(
+        "--data", type=Path, required=True, help="a manifest, a folder with a manifest.csv or of images, or an image"
+    )
     parser.add_argument(
         "--data-dir", type=Path, required=True, help="the gallery's folder: the service's SANET_DATA_DIR"
+    )
+    parser.add_argument(
+        "--identity-from-folder", action="store_true", help="of images: the folder that each lies in is its identity"
     )
     parser.add_argument(
         "--where", action="append", default=[], metavar="COLUMN=VALUE", help="only lines that say so; repeatable"
@@ -113,8 +160,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _fail(error: object) -> int:
-    sys.stderr.write(f"index.build: {error}\n")
+    _say(error)
     return 1
+
+
+def _say(text: object) -> None:
+    sys.stderr.write(f"index.build: {text}\n")
 
 
 if __name__ == "__main__":

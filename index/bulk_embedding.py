@@ -1,7 +1,6 @@
 """Whole manifests through a network: files are decoded ahead in threads, each once, and embedded in fixed batches."""
 
 import hashlib
-import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from index.manifest import Entry, Manifest
 from index.prefetch import prefetch
 from model.box import BoxError
+from model.cores import usable_cores
 from model.embedder import Embeddings
 from model.image import ImageError, decode_image, read_image
 from model.preprocessing import Preprocessing
@@ -92,8 +92,8 @@ def prepare_entries(manifest: Manifest, entries: Sequence[Entry], preprocessing:
         except (ImageError, BoxError) as error:
             raise type(error)(f"{path}: {error}") from error
 
-    with ThreadPoolExecutor(os.cpu_count(), "prepare") as pool:
-        for prepared in prefetch(pool, prepare, positions.values(), ahead=2 * (os.cpu_count() or 1)):
+    with ThreadPoolExecutor(usable_cores(), "prepare") as pool:
+        for prepared in prefetch(pool, prepare, positions.values(), ahead=2 * usable_cores()):
             yield from prepared
 
 

@@ -1,10 +1,9 @@
 """Whole manifests into a gallery: what an operator enrols by HTTP, file by file, without the detour."""
 
-import math
-import os
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
@@ -15,20 +14,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.bulk_embedding import BATCH_SIZE, EmbedBatch
+from index.entry_fields import fields_of
+from index.fields import FieldsError
 from index.gallery import Enrolment, Gallery
+from index.intake import Located, Vehicle, take_in
 from index.manifest import Entry, Manifest
 from index.prefetch import prefetch
-from index.record import Fields, FieldsError, ModelKey, Record, box_within, content_hash, record_id
-from model.box import Box, BoxError
-from model.image import ImageError, decode_image
+from index.record import ModelKey, Record
+from model.box import BoxError
+from model.cores import usable_cores
 from model.preprocessing import Preprocessing
 
 COMMIT_SIZE: Final = 8 * BATCH_SIZE
-"""Records in one transaction: what is lost at most when the program is interrupted."""
+"""Records in one transaction: what is lost at most when the program is killed."""
 
 
-class Rejected(NamedTuple):
-    """An entry that cannot be enrolled, and why."""
+class Remark(NamedTuple):
+    """An entry, and why it cannot be enrolled or what is suspicious about it."""
 
     entry: Entry
     detail: str
@@ -40,28 +42,32 @@ class Outcome:
 
     Attributes:
         enrolled: stored now; those among them that another model had embedded kept their fields.
-        duplicates: content and box were there already, and nothing changed.
+        duplicates: content and box were there already, and nothing changed; an image file that was lost is back.
         differing: of both, those whose stored fields are not the manifest's.
+        rejected: those that cannot be enrolled.
+        warnings: what makes vehicles less than they seem; they are enrolled, or there already.
+        stopped: whether it was stopped before the last entry.
     """
 
     enrolled: int = 0
     duplicates: int = 0
     differing: int = 0
-    rejected: list[Rejected] = field(default_factory=list)
+    rejected: list[Remark] = field(default_factory=list)
+    warnings: list[Remark] = field(default_factory=list)
+    stopped: bool = False
 
 
-@dataclass(frozen=True)
-class _Vehicle:
-    """An entry whose vehicle was found: the record that the gallery has of it, or the image for the network."""
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """An entry's vehicle in its image file: the record that the gallery has of it, or its image for the network."""
 
-    id: str
+    entry: Entry
     path: Path
     content: str
     media_type: str
-    box: Box
-    whole_image: bool
-    fields: Fields
-    source: Record | NDArray[np.uint8]
+    located: Located
+    known: Record | None
+    image: NDArray[np.uint8] | None
 
 
 def enrollable(manifest: Manifest) -> list[Entry]:
@@ -77,10 +83,11 @@ def enrol_entries(
     preprocessing: Preprocessing,
     embed_batch: EmbedBatch,
     progress: Callable[[int], object] = lambda _: None,
+    stop_asked: Callable[[], bool] = lambda: False,
 ) -> Outcome:
     """Enrols entries under the ids that `POST /gallery` gives them; what this model has embedded is not embedded again.
 
-    Interrupted, it leaves whole records, and a second time goes on.
+    Killed, it leaves whole records, and a second time goes on.
 
     Args:
         manifest: whose folder the entries' paths start from.
@@ -90,113 +97,107 @@ def enrol_entries(
         preprocessing: of that model.
         embed_batch: called with up to `BATCH_SIZE` images, in this thread.
         progress: told how many more entries are done.
+        stop_asked: asked before each batch; what is embedded by then is stored.
 
     Raises:
         EmbeddingError: the network is at fault.
         GalleryError, OSError: the gallery cannot be written, or a file changed meanwhile.
     """
     outcome = Outcome()
-    taken = _take_in(manifest, entries, gallery, preprocessing)
-    while some := list(islice(taken, COMMIT_SIZE)):
-        outcome.rejected += [vehicle for vehicle in some if isinstance(vehicle, Rejected)]
-        fresh: list[tuple[_Vehicle, NDArray[np.uint8]]] = []
-        for vehicle in some:
-            if isinstance(vehicle, Rejected):
-                continue
-            if isinstance(vehicle.source, Record):
-                outcome.duplicates += 1
-                outcome.differing += bool(vehicle.source.fields.differing(vehicle.fields))
-            else:
-                fresh.append((vehicle, vehicle.source))
-        progress(len(some) - len(fresh))
-        enrolments: list[Enrolment] = []
-        for start in range(0, len(fresh), BATCH_SIZE):
-            batch = fresh[start : start + BATCH_SIZE]
-            embedded = embed_batch(np.stack([image for _, image in batch]))
-            for (vehicle, _), embedding, theta in zip(batch, embedded.embedding, embedded.theta, strict=True):
-                enrolments.append(Enrolment(_record(vehicle, embedding, theta, model), vehicle.path.read_bytes))
-            progress(len(batch))
-        for became in gallery.enrol(enrolments) if enrolments else ():
-            outcome.duplicates += became.duplicate
-            outcome.enrolled += not became.duplicate
-            outcome.differing += bool(became.differing)
+    with closing(_find_vehicles(manifest, entries, gallery, preprocessing)) as vehicles:
+        while not outcome.stopped and (chunk := list(islice(vehicles, COMMIT_SIZE))):
+            fresh: list[_Found] = []
+            for vehicle in chunk:
+                if isinstance(vehicle, Remark):
+                    outcome.rejected.append(vehicle)
+                elif vehicle.known is None:
+                    fresh.append(vehicle)
+                else:
+                    gallery.restore_image(vehicle.content, vehicle.path.read_bytes)
+                    outcome.duplicates += 1
+                    outcome.differing += bool(vehicle.known.fields.differing(vehicle.located.fields))
+                    outcome.warnings += _warnings_of(vehicle)
+            progress(len(chunk) - len(fresh))
+            enrolments: list[Enrolment] = []
+            for start in range(0, len(fresh), BATCH_SIZE):
+                if stop_asked():
+                    outcome.stopped = True
+                    break
+                batch = fresh[start : start + BATCH_SIZE]
+                embedded = embed_batch(np.stack([vehicle.image for vehicle in batch if vehicle.image is not None]))
+                for vehicle, embedding, theta in zip(batch, embedded.embedding, embedded.theta, strict=True):
+                    enrolments.append(Enrolment(_record(vehicle, embedding, theta, model), vehicle.path.read_bytes))
+                    outcome.warnings += _warnings_of(vehicle)
+                progress(len(batch))
+            for enrolled in gallery.enrol(enrolments) if enrolments else ():
+                outcome.duplicates += enrolled.duplicate
+                outcome.enrolled += not enrolled.duplicate
+                outcome.differing += bool(enrolled.differing)
+            # Asked during a chunk of duplicates alone, or during the last batch of one that is not the last.
+            if not outcome.stopped and stop_asked():
+                outcome.stopped = next(vehicles, None) is not None
     return outcome
 
 
-def _take_in(
+def _find_vehicles(
     manifest: Manifest, entries: Sequence[Entry], gallery: Gallery, preprocessing: Preprocessing
-) -> Iterator[_Vehicle | Rejected]:
-    """Decodes each file once, ahead in threads. What is wrong rejects what it is wrong with: a file all its entries."""
+) -> Generator[_Found | Remark, None, None]:
+    """Decodes each file once, ahead in threads. A file that cannot be used rejects all its entries, a field its own."""
     of_files: dict[str, list[Entry]] = defaultdict(list)
     for entry in entries:
         of_files[entry.path].append(entry)
 
-    def take_in(of_file: list[Entry]) -> list[_Vehicle | Rejected]:
+    def find(of_file: list[Entry]) -> list[_Found | Remark]:
+        vehicles: list[Vehicle | Remark] = [_vehicle(entry) for entry in of_file]
         path = manifest.path_of(of_file[0])
         try:
-            data = path.read_bytes()
-            image = decode_image(data)
-        except (ImageError, OSError) as error:
-            return [Rejected(entry, str(error)) for entry in of_file]
-        content = content_hash(data)
+            file = take_in(path.read_bytes(), [vehicle for vehicle in vehicles if isinstance(vehicle, Vehicle)])
+        except (OSError, ValueError) as error:  # an ImageError, or a path that no file can have
+            return [
+                Remark(entry, str(error)) if isinstance(vehicle, Vehicle) else vehicle
+                for entry, vehicle in zip(of_file, vehicles, strict=True)
+            ]
+        known = gallery.known([located.id for located in file.vehicles if isinstance(located, Located)])
+        results = iter(file.vehicles)
+        found: list[_Found | Remark] = []
+        for entry, vehicle in zip(of_file, vehicles, strict=True):
+            if isinstance(vehicle, Remark):
+                found.append(vehicle)
+                continue
+            located = next(results)
+            if isinstance(located, BoxError):
+                found.append(Remark(entry, str(located)))
+                continue
+            record = known.get(located.id)
+            image = preprocessing(located.pixels) if record is None else None
+            found.append(_Found(entry, path, file.content, file.media_type, located, record, image))
+        return found
 
-        def locate(entry: Entry) -> _Vehicle | Rejected:
-            try:
-                box, fields = box_within(entry.box, image.pixels), fields_of(entry)
-            except (BoxError, FieldsError) as error:
-                return Rejected(entry, str(error))
-            id_, pixels = record_id(content, box), box.cut(image.pixels)
-            source = gallery.known([id_]).get(id_)
-            whole = pixels.shape == image.pixels.shape
-            return _Vehicle(
-                id_, path, content, image.media_type, box, whole, fields,
-                preprocessing(pixels) if source is None else source,
-            )  # fmt: skip
-
-        return [locate(entry) for entry in of_file]
-
-    with ThreadPoolExecutor(os.cpu_count(), "take-in") as pool:
-        for taken in prefetch(pool, take_in, of_files.values(), ahead=2 * (os.cpu_count() or 1)):
-            yield from taken
+    with ThreadPoolExecutor(usable_cores(), "take-in") as pool:
+        for found in prefetch(pool, find, of_files.values(), ahead=2 * usable_cores()):
+            yield from found
 
 
-def fields_of(entry: Entry) -> Fields:
-    """What a manifest says about a vehicle: identity, camera, captured_at, and the columns latitude and longitude.
-
-    Raises:
-        FieldsError: a value that no record can have.
-    """
+def _vehicle(entry: Entry) -> Vehicle | Remark:
     try:
-        captured_at = datetime.fromisoformat(entry.captured_at) if entry.captured_at else None
-    except ValueError:
-        raise FieldsError(
-            f"captured_at is a time with its zone, such as 2026-05-01T12:00:00Z, not {entry.captured_at!r}"
-        ) from None
-    latitude, longitude = _degrees(entry, "latitude", 90), _degrees(entry, "longitude", 180)
-    return Fields(entry.identity or None, entry.camera or None, captured_at, latitude, longitude)
+        return Vehicle(entry.box, fields_of(entry))
+    except FieldsError as error:
+        return Remark(entry, str(error))
 
 
-def _degrees(entry: Entry, column: str, most: int) -> float | None:
-    text = entry.column(column)
-    if not text:
-        return None
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not abs(number) <= most:
-        raise FieldsError(f"{column} is a number of degrees between -{most} and {most}, not {text!r}")
-    return number
+def _warnings_of(vehicle: _Found) -> list[Remark]:
+    return [Remark(vehicle.entry, warning) for warning in vehicle.located.warnings]
 
 
-def _record(vehicle: _Vehicle, embedding: NDArray[np.float32], theta: NDArray[np.float32], model: ModelKey) -> Record:
+def _record(vehicle: _Found, embedding: NDArray[np.float32], theta: NDArray[np.float32], model: ModelKey) -> Record:
+    located = vehicle.located
     return Record(
-        id=vehicle.id,
+        id=located.id,
         content=vehicle.content,
         media_type=vehicle.media_type,
-        box=vehicle.box,
-        whole_image=vehicle.whole_image,
-        fields=vehicle.fields,
+        box=located.box,
+        whole_image=located.whole_image,
+        fields=located.fields,
         embedding=embedding,
         theta=theta,
         model=model,

@@ -2,8 +2,11 @@
 
 import dataclasses
 import logging
+import re
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from datetime import timedelta
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -12,21 +15,24 @@ import filelock
 import numpy as np
 from numpy.typing import NDArray
 
+from index.disk import disk_errors
 from index.exact_search import ExactSearch
+from index.fields import Fields, FieldsError, shorten
 from index.filters import Filter
 from index.gallery import (
     CursorError,
     Enrolled,
     Enrolment,
     GalleryError,
-    Match,
     Page,
     RecordNotFoundError,
     SearchResult,
     Stats,
 )
 from index.image_store import ImageStore
-from index.record import Fields, FieldsError, ModelKey, Record
+from index.kept_images import KeptImages
+from index.record import ModelKey, Record
+from index.record_search import search_records
 from index.record_store import RecordStore
 
 _LOG = logging.getLogger(__name__)
@@ -47,37 +53,30 @@ class EmbeddedGallery:
     """
 
     def __init__(self, data_dir: Path, model: ModelKey, embedding_dim: int) -> None:
-        """Opens or creates the folder and loads the embeddings of `model`.
+        """Opens or creates the folder and loads the embeddings of `model`. Removes nothing.
 
         Raises:
             GalleryLockedError: another process has it open.
-            GalleryError: another version of this program wrote it.
+            GalleryError: another version of this program wrote it, or it cannot be read or written.
         """
-        data_dir.mkdir(parents=True, exist_ok=True)
         self.model = model
         self._embedding_dim = embedding_dim
-        self._owner = filelock.FileLock(data_dir / "gallery.lock", thread_local=False)
-        try:
-            self._owner.acquire(timeout=0)
-        except filelock.Timeout:
-            raise GalleryLockedError(
-                f"another process has the gallery in {data_dir} open: stop it, or use another data folder"
-            ) from None
-        try:
-            self._images = ImageStore(data_dir / "images")
-            self._store = RecordStore(data_dir / "gallery.sqlite", may_create=not self._images.contents())
+        self._writing = threading.Lock()
+        # A step that fails closes what the steps before it have opened.
+        with ExitStack() as opened, disk_errors(data_dir):
+            data_dir.mkdir(parents=True, exist_ok=True)
+            self._owner = _own(data_dir)
+            opened.callback(self._owner.release)
+            files = ImageStore(data_dir / "images", data_dir / "trash")
+            self._store = RecordStore(data_dir / "gallery.sqlite", may_create=files.is_empty())
+            opened.callback(self._store.close)
+            files.discard_unfinished()
+            self._images = KeptImages(files, self._store)
             self._index = ExactSearch(embedding_dim)
-            self._writing = threading.Lock()
-            stray = self._images.sweep(self._store.contents())
-            if stray:
-                _LOG.info("removed %d image files that no record names", stray)
-            self._damaged: set[int] = set()
             self._catch_up()
             self._num_stale = -1
             self._count_stale()
-        except BaseException:
-            self._owner.release()
-            raise
+            self._opened = opened.pop_all()
 
     @property
     def num_searchable(self) -> int:
@@ -89,6 +88,16 @@ class EmbeddedGallery:
         """Records of other models: kept, not searched. Cheap enough for every request."""
         return self._num_stale
 
+    @property
+    def num_damaged(self) -> int:
+        """Records found so far to be damaged. Cheap enough for every request."""
+        return len(self._store.damaged)
+
+    @property
+    def num_damaged_images(self) -> int:
+        """Image files found so far to be missing or damaged. Cheap enough for every request."""
+        return len(self._images.damaged)
+
     def known(self, ids: Sequence[str]) -> dict[str, Record]:
         """Those of the ids that this model has already embedded."""
         return {record.id: record for _, record in self._store.find_in("id", ids) if record.model == self.model}
@@ -96,50 +105,35 @@ class EmbeddedGallery:
     def enrol(self, enrolments: Sequence[Enrolment]) -> list[Enrolled]:
         """Stores all of them, or none if it raises; they are on disk when it returns, and found by the next search.
 
-        A record that another model embedded is embedded anew and keeps its fields; a damaged one is replaced.
+        A record that another model embedded is embedded anew and keeps its fields; a damaged one is replaced, and so is
+        a lost image.
         """
+        for enrolment in enrolments:
+            self._check(enrolment.record)
         with self._writing:
             ids = [enrolment.record.id for enrolment in enrolments]
-            stored_records = {record.id: record for _, record in self._store.find_in("id", ids)}
-            present = {id_: record for id_, record in stored_records.items() if record.model == self.model}
-            others = {id_: record for id_, record in stored_records.items() if record.model != self.model}
+            stored = {record.id: record for _, record in self._store.find_in("id", ids)}
             results: list[Enrolled] = []
             fresh: list[Enrolment] = []
+            duplicate_images: dict[str, Callable[[], bytes]] = {}
             for enrolment in enrolments:
                 record = enrolment.record
-                if record.model != self.model:
-                    raise GalleryError(f"this gallery holds embeddings of {self.model}, not of {record.model}")
-                if record.embedding.shape != (self._embedding_dim,) or record.embedding.dtype != np.float32:
-                    raise GalleryError(
-                        f"an embedding here is {self._embedding_dim} float32 numbers, not {record.embedding.shape} "
-                        f"{record.embedding.dtype}"
-                    )
-                if not np.isfinite(record.embedding).all():
-                    raise GalleryError(f"the embedding of {record.id} is not finite")
-                stored = present.get(record.id)
-                if stored is None:
-                    if (old := others.get(record.id)) is not None:
-                        differing = tuple(old.fields.differing(record.fields))
-                        record = dataclasses.replace(record, fields=old.fields)
-                    else:
-                        differing = ()
-                    present[record.id] = record
-                    fresh.append(dataclasses.replace(enrolment, record=record))
-                    results.append(Enrolled(record.id, duplicate=False, differing=differing))
+                old = stored.get(record.id)
+                differing = () if old is None else tuple(old.fields.differing(record.fields))
+                duplicate = old is not None and old.model == self.model
+                results.append(Enrolled(record.id, duplicate, differing))
+                if duplicate:
+                    duplicate_images[record.content] = enrolment.read_image
                 else:
-                    differing = tuple(stored.fields.differing(record.fields))
-                    results.append(Enrolled(record.id, duplicate=True, differing=differing))
+                    if old is not None:
+                        record = dataclasses.replace(record, fields=old.fields)
+                    stored[record.id] = record
+                    fresh.append(dataclasses.replace(enrolment, record=record))
+            for enrolment in fresh:
+                duplicate_images.pop(enrolment.record.content, None)
+            self._images.restore(duplicate_images)
             if fresh:
-                replaced = self._store.seqs_in("id", [e.record.id for e in fresh])
-                images = {e.record.content: e.read_image for e in fresh}
-                self._images.put((content, read()) for content, read in images.items())
-                with self._store.transaction() as writer:
-                    writer.delete(replaced)
-                    for enrolment in fresh:
-                        writer.insert(enrolment.record)
-                self._index.remove(replaced)
-                self._damaged -= set(replaced)
-                self._count_stale()
+                self._insert(fresh)
             # Also without anything fresh: an enrolment may have failed between its commit and this.
             self._catch_up()
             return results
@@ -155,25 +149,7 @@ class EmbeddedGallery:
 
         A record without an identity is a group of its own.
         """
-        seqs = None if where == Filter() else self._store.seqs(where)
-        num_groups: int | None = None
-        gone: set[int] = set()  # deleted, or damaged on disk, since they came into the index
-        wanted = top_k
-        while True:
-            nearest = self._index.search(embedding, wanted, seqs)
-            distance = dict(zip(nearest.seq.tolist(), nearest.distance.tolist(), strict=True))
-            chosen = [seq for seq in distance if seq not in gone]
-            if group_by == "identity":
-                chosen = self._nearest_of_each_identity(chosen)
-                if len(chosen) < top_k and num_groups is None:
-                    num_groups = self._store.num_groups(where)
-            if len(chosen) < top_k and wanted < nearest.searched and len(chosen) != num_groups:
-                wanted *= 4
-                continue
-            records = dict(self._store.find_in("seq", chosen[:top_k]))
-            if records.keys() == set(chosen[:top_k]):
-                return SearchResult([Match(records[seq], distance[seq]) for seq in chosen[:top_k]], nearest.searched)
-            gone |= set(chosen[:top_k]) - records.keys()
+        return search_records(self._index, self._store, self.model, embedding, top_k, where, group_by)
 
     def get(self, id_: str) -> Record:
         """One record.
@@ -197,8 +173,21 @@ class EmbeddedGallery:
         try:
             return self._images.get(record.content)
         except GalleryError:
-            self.get(record.id)
-            raise
+            with self._writing:
+                self.get(record.id)
+                return self._images.recover(record.content)
+
+    def restore_image(self, content: str, read_image: Callable[[], bytes]) -> bool:
+        """Stores the image file of known records again if it is missing or damaged, and says whether it was.
+
+        Raises:
+            GalleryError: the bytes are of another image, or the folder cannot be written.
+        """
+        if self._images.is_intact(content):
+            return False
+        with self._writing:
+            # A record that was deleted in the meantime leaves no image behind.
+            return bool(self._store.named([content])) and self._images.restore({content: read_image})
 
     def page(self, where: Filter, limit: int, cursor: str | None) -> Page:
         """At most `limit` records that pass the filter, in the order of enrolment, after the cursor.
@@ -206,17 +195,12 @@ class EmbeddedGallery:
         Raises:
             CursorError: a cursor that no page gave.
         """
-        try:
-            after = 0 if cursor is None else int(cursor, 36)
-            if not 0 <= after < 2**63:
-                raise ValueError
-        except ValueError:
-            raise CursorError(f"{cursor!r} is no cursor: take next_cursor of the page before, or none") from None
+        after = 0 if cursor is None else self._seq_of(cursor)
         seqs = self._store.page(where, after, limit + 1)
         records = dict(self._store.find_in("seq", seqs[:limit]))
         return Page(
-            [records[seq] for seq in seqs[:limit] if seq in records],
-            np.base_repr(seqs[limit - 1], 36).lower() if len(seqs) > limit else None,
+            [records[seq] for seq in seqs[:limit] if seq in records and where.matches(records[seq])],
+            _cursor(seqs[limit - 1]) if len(seqs) > limit else None,
             self._store.count(where),
         )
 
@@ -238,7 +222,7 @@ class EmbeddedGallery:
             return record
 
     def delete(self, id_: str) -> None:
-        """Forgets a record and, if no other record shows it, its image; a damaged record too.
+        """Forgets a record, a damaged one too; its image goes to the trash if no other record shows it.
 
         Raises:
             RecordNotFoundError: there is none with this id.
@@ -255,7 +239,9 @@ class EmbeddedGallery:
         return Stats(
             total=self._store.count(Filter()),
             searchable=len(self._index),
-            damaged=len(self._damaged),
+            damaged=self.num_damaged,
+            damaged_images=self.num_damaged_images,
+            stray_images=len(self._images.strays),
             num_images=self._store.num_distinct("content"),
             num_cameras=self._store.num_distinct("camera"),
             num_identities=self._store.num_distinct("identity"),
@@ -264,46 +250,92 @@ class EmbeddedGallery:
             models=self._store.tally("fingerprint, precision", limit=100),
         )
 
+    def empty_trash(self, older_than: timedelta) -> int:
+        """Removes image files for good that were deleted more than this time ago, to the day; returns how many.
+
+        What a record names and lacks is taken back first.
+        """
+        with self._writing:
+            return self._images.empty_trash(older_than)
+
     def close(self) -> None:
         """Releases the data folder, after a write that is under way."""
         with self._writing:
-            self._store.close()
-            self._owner.release()
+            self._opened.close()
+
+    def _check(self, record: Record) -> None:
+        if record.model != self.model:
+            raise GalleryError(f"this gallery holds embeddings of {self.model}, not of {record.model}")
+        if record.embedding.shape != (self._embedding_dim,) or record.embedding.dtype != np.float32:
+            raise GalleryError(
+                f"an embedding here is {self._embedding_dim} float32 numbers, not {record.embedding.shape} "
+                f"{record.embedding.dtype}"
+            )
+        if not np.isfinite(record.embedding).all():
+            raise GalleryError(f"the embedding of {record.id} is not finite")
+
+    def _insert(self, enrolments: Sequence[Enrolment]) -> None:
+        """Stores records that are not there, or there damaged or of another model, and their images."""
+        replaced = self._store.seqs_in("id", [enrolment.record.id for enrolment in enrolments])
+        images = {enrolment.record.content: enrolment.read_image for enrolment in enrolments}
+        with self._images.stored(images), self._store.transaction() as writer:
+            writer.delete(replaced)
+            for enrolment in enrolments:
+                writer.insert(enrolment.record)
+        self._forget(replaced)
 
     def _delete(self, column: Literal["id", "identity"], value: str) -> int:
         with self._writing:
             # By columns, not by records, so that damaged ones go too.
-            seqs = self._store.seqs_in(column, [value])
-            contents = self._store.contents_in("seq", seqs)
+            contents = self._store.seqs_and_contents(column, value)
             with self._store.transaction() as writer:
-                writer.delete(seqs)
-            self._index.remove(seqs)
-            self._damaged -= set(seqs)
-            self._count_stale()
-            self._images.discard(contents - self._store.contents_in("content", list(contents)))
-            return len(seqs)
+                writer.delete(list(contents))
+            self._forget(list(contents))
+            self._images.discard_unnamed(set(contents.values()))
+            return len(contents)
+
+    def _forget(self, seqs: list[int]) -> None:
+        """Takes records that the store has deleted out of what is derived from it."""
+        self._index.remove(seqs)
+        self._store.damaged.difference_update(seqs)
+        self._count_stale()
+
+    def _seq_of(self, cursor: str) -> int:
+        """The seq that a cursor of `page` stands for."""
+        if re.fullmatch("[0-9a-z]{1,13}", cursor):
+            seq = int(cursor, 36)
+            # One way to write each number, and none that was never given.
+            if _cursor(seq) == cursor and 1 <= seq <= self._store.last_seq:
+                return seq
+        raise CursorError(f"{shorten(cursor)} is no cursor: take next_cursor of the page before, or none")
 
     def _catch_up(self) -> None:
         """Brings every record of this model that the store has and the index lacks into the index."""
         condition = "fingerprint = ? AND precision = ? AND seq > ?"
         parameters = [self.model.fingerprint, self.model.precision, self._index.last_seq]
-        rows = self._store.find(condition, parameters, "ORDER BY seq", self._damaged)
+        rows = self._store.find(condition, parameters, "ORDER BY seq")
         while chunk := list(islice(rows, _LOAD_CHUNK)):
             embeddings = np.stack([record.embedding for _, record in chunk])
             self._index.add(embeddings, [seq for seq, _ in chunk], [record.id for _, record in chunk])
-
-    def _nearest_of_each_identity(self, seqs: list[int]) -> list[int]:
-        """Of seqs by rising distance, the first of each identity and all without one."""
-        identities = self._store.identities_in(seqs)
-        first: dict[tuple[str, object], int] = {}
-        for seq in seqs:
-            if seq in identities:  # not deleted since
-                identity = identities[seq]
-                first.setdefault(("seq", seq) if identity is None else ("identity", identity), seq)
-        return list(first.values())
 
     def _count_stale(self) -> None:
         # None stay none: only another model's process adds some.
         if self._num_stale != 0:
             own = self._store.num_of_model(self.model)
             self._num_stale = self._store.count(Filter()) - own
+
+
+def _own(data_dir: Path) -> filelock.BaseFileLock:
+    """The lock of the one process that owns the folder."""
+    owner = filelock.FileLock(data_dir / "gallery.lock", thread_local=False)
+    try:
+        owner.acquire(timeout=0)
+    except filelock.Timeout:
+        raise GalleryLockedError(
+            f"another process has the gallery in {data_dir} open: stop it, or use another data folder"
+        ) from None
+    return owner
+
+
+def _cursor(seq: int) -> str:
+    return np.base_repr(seq, 36).lower()

@@ -1,6 +1,7 @@
 """Scores a model on a task: CMC, mAP and mINP with their intervals, and what the figures belong to.
 
-The trainer's ``evaluate`` and the service's ``/metrics`` both call this, so that their figures agree to the last digit.
+The trainer's ``evaluate`` and the service's ``/metrics`` both call this with the same batches, so that their figures
+agree to the last digit on the same machine and device, in the same precision and with the same number of threads.
 """
 
 import dataclasses

@@ -1,5 +1,12 @@
-"""Exact Euclidean search: FAISS finds a shortlist, float64 decides it, and a bound proves that nobody is missing."""
+"""Exact Euclidean search: FAISS's float32 distances make a shortlist, float64 decides it, a bound proves it complete.
 
+The bound holds for direct summation of (x - y)^2 only. So every search, of any size, with or without a filter, on any
+number of threads, goes through `IndexFlat.compute_distance_subset`, which runs `fvec_L2sqr` on each row. Not so
+`IndexFlat.search`: without a selector FAISS 1.15 computes |x|^2 - 2xy + |y|^2 from 10,000 rows on
+(`knn_db_parallel_impl`), and far from the origin that cancels away every digit of a small distance.
+"""
+
+import math
 import threading
 from typing import Final, NamedTuple
 
@@ -7,12 +14,12 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-# float32 summation of D squared differences errs by at most (D + 2) units in the last place (Higham 2002, Sec. 3.1).
+# float32 summation of D squared differences, in any order, errs by at most (D + 2) units (Higham 2002, Sec. 3.1).
 _UNIT: Final = 2.0**-24
-# A square below float32's smallest normal number may be lost altogether.
-_UNDERFLOW: Final = float(np.finfo(np.float32).tiny)
-# How many more than top_k are recomputed at first; a shortlist that proves too short grows fourfold.
-_MARGIN: Final = 16
+_FLOAT32: Final = np.finfo(np.float32)
+# What one thread scans in a few milliseconds. Less is not shared: while the network keeps all cores busy, waiting for
+# a second one takes longer than scanning alone.
+_BYTES_PER_THREAD: Final = 100_000_000
 # Rows recomputed at once: 80 MB in float64 at 2560 numbers each.
 _CHUNK: Final = 4096
 
@@ -28,9 +35,10 @@ class Neighbours(NamedTuple):
 class ExactSearch:
     """Embeddings (N, D) float32 in memory, each with a rising seq and an id. Derived: it can always be rebuilt.
 
-    An answer is exact and does not depend on FAISS's rounding: a shortlist by FAISS's float32 distances is
-    recomputed in float64, and it is complete as soon as the top_k-th of them lies below whatever the rest can have.
-    Thread-safe; searches and changes exclude each other, and one search already uses every core.
+    An answer is exact and depends neither on FAISS's rounding nor on its number of threads: all rows whose float32
+    distance leaves them a chance are recomputed in float64. Equal rows have equal distances and come by rising id.
+    Thread-safe: searches and changes wait for each other. The scan of one search takes one of FAISS's threads for every
+    100 MB of rows, up to `OMP_NUM_THREADS` or one per core; the float64 distances of its shortlist take one thread.
     """
 
     def __init__(self, dim: int) -> None:
@@ -38,7 +46,10 @@ class ExactSearch:
         self._seq = np.empty(0, np.int64)
         self._id = np.empty(0, "S32")
         self._lock = threading.Lock()
-        self._relative_error = (dim + 2) * _UNIT
+        # Twice what Higham says: room for the terms of second order, and for the rounding of float64 itself.
+        self._relative_error = 2 * (dim + 2) * _UNIT
+        # A square, and each sum so far, may be lost where it lies below float32's smallest normal number.
+        self._underflow = 2 * dim * float(_FLOAT32.tiny)
 
     def __len__(self) -> int:
         return len(self._seq)
@@ -88,48 +99,55 @@ class ExactSearch:
             raise ValueError(f"top_k must be 1 or more, got {top_k}")
         query = np.ascontiguousarray(query, np.float32)
         with self._lock:
-            rows = None if seqs is None else self._rows(seqs)
-            searched = len(self) if rows is None else len(rows)
-            if not searched:
+            rows = np.arange(len(self)) if seqs is None else self._rows(seqs)
+            if not len(rows):
                 return Neighbours(np.empty(0, np.int64), np.empty(0), 0)
-            top_k = min(top_k, searched)
-            size = min(top_k + _MARGIN, searched)
-            while True:
-                shortlist, rest_above = self._shortlist(query, size, rows)
-                exact = self._distances(query, shortlist)
-                order = np.lexsort((self._id[shortlist], exact))[:top_k]
-                # Strictly below: at equality a row outside could come first by its id.
-                if size == searched or exact[order[-1]] < rest_above:
-                    break
-                size = min(size * 4, searched)
-            return Neighbours(self._seq[shortlist[order]], exact[order], searched)
+            shortlist = self._shortlist(query, min(top_k, len(rows)), rows)
+            distances = self._distances(query, shortlist)
+            order = np.lexsort((self._id[shortlist], distances))[:top_k]
+            return Neighbours(self._seq[shortlist[order]], distances[order], len(rows))
 
-    def _shortlist(
-        self, query: NDArray[np.float32], size: int, rows: NDArray[np.int64] | None
-    ) -> tuple[NDArray[np.int64], float]:
-        """The `size` rows that FAISS puts first, and a distance that every other row has at least."""
-        num_rows = len(self) if rows is None else len(rows)
-        if size < num_rows:
-            parameters = None
-            if rows is not None:
-                bitmap = np.zeros(len(self), np.bool_)
-                bitmap[rows] = True
-                parameters = faiss.SearchParameters(sel=faiss.IDSelectorBitmap(np.packbits(bitmap, bitorder="little")))
-            squared, found = self._index.search(query[None], size, params=parameters)
-        if size == num_rows or found.min() < 0:  # FAISS pads with -1 for distances beyond float32
-            return np.arange(len(self)) if rows is None else rows, np.inf
-        worst = float(squared[0, -1])
-        least = worst * (1 - 2 * self._relative_error) - self._index.d * _UNDERFLOW
-        return found[0].astype(np.int64), float(np.sqrt(max(least, 0.0)))
+    def _shortlist(self, query: NDArray[np.float32], top_k: int, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Those of the rows that may be among the `top_k` nearest, ascending: at least `top_k` of them."""
+        squared = self._squared_distances(query, rows)
+        kth = float(np.partition(squared, top_k - 1)[top_k - 1])
+        # At least top_k rows lie within this squared distance, whatever float32 rounded away. Rows at exactly this
+        # distance belong to the shortlist: they may come first by their id.
+        kth_at_most = (kth + self._underflow) / (1 - self._relative_error)
+        # An infinite float32 distance says only that the true one is at least about as large as float32's largest.
+        at_least = np.minimum(squared, _FLOAT32.max).astype(np.float64) / (1 + self._relative_error) - self._underflow
+        return rows[at_least <= kth_at_most]
+
+    def _squared_distances(self, query: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """FAISS's squared distances (len(rows),) by direct summation; infinite where they overflow float32."""
+        max_threads = faiss.omp_get_max_threads()
+        num_threads = min(max_threads, math.ceil(len(rows) * query.nbytes / _BYTES_PER_THREAD))
+        # FAISS shares out queries, not rows, among its threads: each thread's rows are searched by a query of its own.
+        queries = np.tile(query, (num_threads, 1))
+        rows_of_each = math.ceil(len(rows) / num_threads)
+        slices = np.full(num_threads * rows_of_each, -1, np.int64)
+        slices[: len(rows)] = rows
+        squared = np.empty(len(slices), np.float32)
+        # OpenMP keeps this number for each thread that calls it: no other thread's searches are slowed down.
+        faiss.omp_set_num_threads(num_threads)
+        try:
+            self._index.compute_distance_subset(
+                num_threads, faiss.swig_ptr(queries), rows_of_each, faiss.swig_ptr(squared), faiss.swig_ptr(slices)
+            )
+        finally:
+            faiss.omp_set_num_threads(max_threads)
+        return squared[: len(rows)]
 
     def _distances(self, query: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Distances (len(rows),) in float64; a row's does not depend on which others are asked for."""
         # FAISS's own storage, seen as an array: no second copy of the gallery. Only valid under the lock.
         stored = faiss.rev_swig_ptr(self._index.get_xb(), len(self) * self._index.d).reshape(len(self), -1)
         distances = np.empty(len(rows))
         for start in range(0, len(rows), _CHUNK):
             chunk = rows[start : start + _CHUNK]
-            difference = stored[chunk].astype(np.float64) - query.astype(np.float64)
-            distances[start : start + _CHUNK] = np.sqrt(np.einsum("nd,nd->n", difference, difference))
+            squares = np.square(np.subtract(stored[chunk], query, dtype=np.float64))
+            # Sums each row by itself, in one order; einsum's order depends on how many rows there are.
+            distances[start : start + _CHUNK] = np.sqrt(squares.sum(axis=1))
         return distances
 
     def _rows(self, seqs: NDArray[np.int64]) -> NDArray[np.int64]:

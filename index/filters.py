@@ -1,7 +1,11 @@
 """Which records a search, a listing or a deletion is about."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
+
+import haversine
+
+from index.record import Record
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,7 @@ class Filter:
         tags: every one of them.
         captured_after, captured_before: captured_after <= captured_at < captured_before; with a time zone.
         near: within the radius.
+        attributes: (name, value), every one of them.
     """
 
     identity: str | None = None
@@ -30,38 +35,40 @@ class Filter:
     captured_after: datetime | None = None
     captured_before: datetime | None = None
     near: Near | None = None
+    source: str | None = None
+    attributes: tuple[tuple[str, str], ...] = ()
 
-    def where(self) -> tuple[str, list[object]]:
-        """The condition in SQL over the table ``record``, and its parameters; ``"1"`` if everything passes."""
-        terms: list[str] = []
-        parameters: list[object] = []
-
-        def add(term: str, *values: object) -> None:
-            terms.append(term)
-            parameters.extend(values)
-
-        if self.identity is not None:
-            add("identity = ?", self.identity)
-        if self.cameras:
-            add(f"camera IN ({','.join('?' * len(self.cameras))})", *self.cameras)
-        for tag in self.tags:
-            # CASE, so that one damaged row is no error of the whole statement.
-            exists = "EXISTS (SELECT 1 FROM json_each(record.tags) WHERE value = ?)"
-            add(f"CASE WHEN json_valid(record.tags) THEN {exists} ELSE 0 END", tag)
-        if self.captured_after is not None:
-            add("captured_at >= ?", microseconds(self.captured_after))
-        if self.captured_before is not None:
-            add("captured_at < ?", microseconds(self.captured_before))
+    def matches(self, record: Record) -> bool:
+        """Whether a record passes."""
+        fields = record.fields
+        if self.identity is not None and fields.identity != self.identity:
+            return False
+        if self.cameras and fields.camera not in self.cameras:
+            return False
+        if not set(self.tags) <= set(fields.tags):
+            return False
+        if self.captured_after is not None and (fields.captured_at is None or fields.captured_at < self.captured_after):
+            return False
+        if self.captured_before is not None and (
+            fields.captured_at is None or fields.captured_at >= self.captured_before
+        ):
+            return False
         if self.near is not None:
+            if fields.latitude is None or fields.longitude is None:
+                return False
             near = self.near
-            # The band of latitudes is cheap and spares most rows the exact distance; a degree has 111.2 km.
-            band_deg = near.radius_m / 111_000
-            add("latitude BETWEEN ? AND ?", near.latitude - band_deg, near.latitude + band_deg)
-            add("distance_m(latitude, longitude, ?, ?) <= ?", near.latitude, near.longitude, near.radius_m)
-        return " AND ".join(terms) or "1", parameters
+            if distance_m(fields.latitude, fields.longitude, near.latitude, near.longitude) > near.radius_m:
+                return False
+        if self.source is not None and fields.source != self.source:
+            return False
+        return all(fields.attributes.get(name) == value for name, value in self.attributes)
 
 
-def microseconds(time: datetime) -> int:
-    """Microseconds since 1970 in UTC: how the store keeps and compares times, exactly."""
-    delta = time - datetime(1970, 1, 1, tzinfo=UTC)
-    return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
+def distance_m(latitude_a: float, longitude_a: float, latitude_b: float, longitude_b: float) -> float:
+    """Metres on the ground between two places in degrees.
+
+    Raises:
+        ValueError: degrees that no place on Earth has.
+    """
+    here, there = (latitude_a, longitude_a), (latitude_b, longitude_b)
+    return float(haversine.haversine(here, there, unit=haversine.Unit.METERS))

@@ -15,6 +15,15 @@ class GalleryError(Exception):
     """The gallery cannot do what was asked; the message says why and what to do."""
 
 
+class GalleryFullError(GalleryError):
+    """The disk has no room; nothing of the request was stored, not even a half of it."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the disk of the gallery is full: nothing of this request was stored; free space and send it again"
+        )
+
+
 class RecordNotFoundError(GalleryError):
     """No record has this id."""
 
@@ -36,7 +45,7 @@ class Enrolled:
     """What became of one enrolment.
 
     Attributes:
-        duplicate: the same content and box was there already, and nothing changed.
+        duplicate: the same content and box was there already, and nothing changed; a lost image is back.
         differing: of a duplicate, the fields whose stored value is not the one that came.
     """
 
@@ -81,7 +90,10 @@ class Stats:
 
     Attributes:
         searchable: records made by the model that searches; the others wait to be embedded again.
-        damaged: records that failed their checksum and are not served.
+        damaged: records found so far to fail their checksum; they are not served.
+        damaged_images: image files found so far to be missing or damaged; enrolling them again restores them.
+        stray_images: image files that no record names. They are kept: a newer database or a damaged record may name
+            them. Enrolling one again gives it its record.
         cameras, identities, models: records per value, the most frequent first; None counts those without one.
         num_cameras, num_identities: how many values there are, also where the list was cut.
     """
@@ -89,6 +101,8 @@ class Stats:
     total: int
     searchable: int
     damaged: int
+    damaged_images: int
+    stray_images: int
     num_images: int
     num_cameras: int
     num_identities: int
@@ -107,6 +121,14 @@ class Gallery(Protocol):
     @property
     def num_stale(self) -> int:
         """Records of other models: kept, not searched. Cheap enough for every request."""
+
+    @property
+    def num_damaged(self) -> int:
+        """Records found so far to be damaged. Cheap enough for every request."""
+
+    @property
+    def num_damaged_images(self) -> int:
+        """Image files found so far to be missing or damaged. Cheap enough for every request."""
 
     def known(self, ids: Sequence[str]) -> dict[str, Record]:
         """Those of the ids that this model has already embedded."""
@@ -128,6 +150,9 @@ class Gallery(Protocol):
 
     def image(self, record: Record) -> bytes:
         """The bytes of the image file that the record was enrolled with."""
+
+    def restore_image(self, content: str, read_image: Callable[[], bytes]) -> bool:
+        """Stores the image file of known records again if it is missing or damaged, and says whether it was."""
 
     def page(self, where: Filter, limit: int, cursor: str | None) -> Page:
         """A page of records; raises CursorError."""

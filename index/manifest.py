@@ -1,11 +1,13 @@
 """The manifest, the one plain data format: a CSV of images, and beside it a JSON sidecar with the protocol."""
 
 import csv
+import os
+import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final, Literal, get_args
+from typing import Final, Literal, NamedTuple, get_args
 
 from index.protocol import Protocol
 from model.box import Box, BoxError
@@ -14,6 +16,7 @@ from model.whole_file import whole_file
 Role = Literal["train", "query", "gallery", "junk", "distractor"]
 _ROLES: Final = get_args(Role)
 _COLUMNS: Final = ("path", "identity", "camera", "role", "split", "captured_at", "box")
+_NAMES: Final = ("identity", "camera", "split")
 
 
 class ManifestError(ValueError):
@@ -24,12 +27,17 @@ class ManifestError(ValueError):
 class Entry:
     """One line: one vehicle in one image. An empty text means that it is not known.
 
+    Identity, camera and split are names: kept and compared in Unicode's composed form (NFC), without spaces at their
+    ends, so that one vehicle is not two because of the program that wrote its name.
+
     Attributes:
         path: of the image, relative to the manifest's folder.
         role: what a protocol uses it for; None if the manifest does not say.
         split: such as ``train``, ``val`` or ``test``.
         box: the vehicle in the image; None if the image is the crop.
         further: the manifest's other columns.
+        line: where it stands in its file, from 1; 0 if it was not read from one. Two entries that differ in it alone
+            are equal.
     """
 
     path: str
@@ -40,11 +48,21 @@ class Entry:
     captured_at: str = ""
     box: Box | None = None
     further: dict[str, str] = field(default_factory=dict)
+    line: int = field(default=0, compare=False)
+
+    def __post_init__(self) -> None:
+        for column in _NAMES:
+            object.__setattr__(self, column, _name(getattr(self, column)))
 
     @property
     def key(self) -> tuple[str, Box | None]:
         """What makes it this vehicle in this image, whatever a protocol uses it for."""
         return self.path, self.box
+
+    @property
+    def place(self) -> str:
+        """Which entry it is, for a message: its path and, if it has one, its line."""
+        return f"{self.path} (line {self.line})" if self.line else self.path
 
     def column(self, name: str) -> str:
         """The text in any column, empty where there is none."""
@@ -54,17 +72,38 @@ class Entry:
         return "" if value is None else str(value)
 
 
+class UnusableLine(NamedTuple):
+    """A line that is no entry: its number from 1, its path as far as it could be read, and the reason."""
+
+    line: int
+    path: str
+    reason: str
+
+
 @dataclass(frozen=True)
 class Manifest:
-    """The entries in the order of the file, the folder their paths start from, and their protocol."""
+    """The entries in the order of the file, the folder their paths start from, and their protocol.
+
+    Attributes:
+        warnings: what was left out when they were read, for whoever reads figures made of them.
+    """
 
     folder: Path
     entries: tuple[Entry, ...]
     protocol: Protocol
+    warnings: tuple[str, ...] = ()
 
     def path_of(self, entry: Entry) -> Path:
-        """Where the entry's image lies."""
-        return self.folder / entry.path
+        """Where the entry's image lies.
+
+        Archives made on a Mac write names in Unicode's decomposed form. So where nothing lies at the path as it is
+        written, but at one of its other forms, it is that file.
+        """
+        path = self.folder / entry.path
+        if entry.path.isascii() or os.path.exists(path):  # noqa: PTH110 - Path.exists raises for a name that is too long
+            return path
+        others = (self.folder / unicodedata.normalize(form, entry.path) for form in ("NFC", "NFD"))
+        return next(filter(os.path.exists, others), path)
 
     def count(self, column: str) -> Counter[str]:
         """How often each value of a column occurs, the empty one included."""
@@ -89,7 +128,8 @@ class Manifest:
                     f"a condition is column=value, the column one of {', '.join(sorted(columns))}; got {condition!r}"
                 )
             before = kept
-            kept = replace(before, entries=tuple(e for e in before.entries if e.column(column) == value))
+            wanted = _name(value) if column in _NAMES else value
+            kept = replace(before, entries=tuple(e for e in before.entries if e.column(column) == wanted))
             if not kept.entries:
                 values = ", ".join(map(repr, sorted(before.count(column))[:10]))
                 raise ManifestError(f"no line fulfils {condition!r}: {column} has the values {values}")
@@ -103,29 +143,23 @@ def read_manifest(path: Path) -> Manifest:
         ManifestError: missing, not a CSV with ``path`` and ``identity``, or a line that cannot be used.
         ProtocolError: the sidecar cannot be used.
     """
-    path = path / "manifest.csv" if path.is_dir() else path
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, strict=True)
-            columns = list(reader.fieldnames or ())
-            if not {"path", "identity"} <= set(columns) or len(set(columns)) < len(columns):
-                raise ManifestError(
-                    f"{path} is no manifest: expected a CSV whose first line names the columns path and identity (and "
-                    f"camera, role, split, captured_at, box if they are known), each once; got {', '.join(columns)!r}"
-                )
-            entries = tuple(_entry(row, f"{path}, line {reader.line_num}") for row in reader)
-    except FileNotFoundError:
-        raise ManifestError(f"there is no manifest at {path}") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ManifestError(f"the manifest {path} cannot be read as a CSV in UTF-8: {error}") from None
-    if not entries:
-        raise ManifestError(f"the manifest {path} has no line below its header")
-    sidecar = path.with_suffix(".json")
-    protocol = Protocol.read(sidecar) if sidecar.is_file() else Protocol()
-    if not protocol.dataset:
-        name = path.resolve().parent.name if path.stem == "manifest" else path.stem
-        protocol = replace(protocol, dataset=name)
-    return Manifest(path.parent, entries, protocol)
+    manifest, unusable = _read(path, ("path", "identity"))
+    if unusable:
+        line, _, reason = unusable[0]
+        raise ManifestError(f"{_file(path)}, line {line}: {reason}")
+    return manifest
+
+
+def read_usable_lines(path: Path) -> tuple[Manifest, list[UnusableLine]]:
+    """As `read_manifest`, but a line that cannot be used is left out alone, and no column but ``path`` is required.
+
+    For an enrolment, where each line stands for itself; figures without some of the lines would be others.
+
+    Raises:
+        ManifestError: missing, or not a CSV with ``path``.
+        ProtocolError: the sidecar cannot be used.
+    """
+    return _read(path, ("path",))
 
 
 def write_manifest(path: Path, entries: Iterable[Entry], protocol: Protocol) -> None:
@@ -144,19 +178,107 @@ def write_manifest(path: Path, entries: Iterable[Entry], protocol: Protocol) -> 
         writer.writerows(rows)
 
 
-def _entry(row: dict[str, str], place: str) -> Entry:
-    # DictReader keeps what overshoots the header under the key None, and fills up with the value None.
-    if None in row or None in row.values():
-        raise ManifestError(f"{place}: it has not as many fields as the header")
-    role = row.pop("role", "")
-    if role and role not in _ROLES:
-        raise ManifestError(f"{place}: role must be one of {', '.join(_ROLES)} or empty, got {role!r}")
-    if not row["path"]:
-        raise ManifestError(f"{place}: the path is empty")
+def _read(path: Path, required: tuple[str, ...]) -> tuple[Manifest, list[UnusableLine]]:
+    path = _file(path)
+    entries: list[Entry] = []
+    unusable: list[UnusableLine] = []
+    num_headers = 0
     try:
-        box = Box.parse(row["box"]) if row.get("box") else None
+        # What is no UTF-8 becomes lone surrogates, so that it spoils its own line and no other.
+        with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+            records = _records(file)
+            header = _header(path, records, required)
+            for line, values, reason in records:
+                # Each of the files that were joined may have begun with a byte order mark.
+                if values and [values[0].removeprefix("\ufeff"), *values[1:]] == header:
+                    num_headers += 1
+                    continue
+                read = UnusableLine(line, "", reason) if reason else _entry(line, header, values)
+                if isinstance(read, Entry):
+                    entries.append(read)
+                else:
+                    unusable.append(read)
+    except FileNotFoundError:
+        raise ManifestError(f"there is no manifest at {path}") from None
+    except OSError as error:
+        raise ManifestError(f"the manifest {path} cannot be read: {error}") from None
+    if not entries and not unusable:
+        raise ManifestError(f"the manifest {path} has no line below its header")
+    warnings: tuple[str, ...] = ()
+    if num_headers:
+        warnings = (f"lines that repeat the header, as in files that were joined, left out: {num_headers}",)
+    return Manifest(path.parent, tuple(entries), _protocol(path), warnings), unusable
+
+
+def _file(path: Path) -> Path:
+    return path / "manifest.csv" if path.is_dir() else path
+
+
+def _records(file: Iterable[str]) -> Iterator[tuple[int, list[str], str]]:
+    """The number of the first line, the values, and why they cannot be read, of each record that is not empty."""
+    reader = csv.reader(file, strict=True)
+    while True:
+        line = reader.line_num + 1
+        try:
+            values = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            until = f" (up to line {reader.line_num})" if reader.line_num > line else ""
+            yield line, [], f"it is no CSV in UTF-8: {error}{until}"
+            continue
+        if values:
+            yield line, values, "" if _is_utf8(values) else "it is no CSV in UTF-8: save the file in this encoding"
+
+
+def _header(path: Path, records: Iterator[tuple[int, list[str], str]], required: tuple[str, ...]) -> list[str]:
+    line, columns, reason = next(records, (1, [], ""))
+    if reason:
+        raise ManifestError(f"{path}, line {line}: {reason}")
+    if not set(required) <= set(columns) or len(set(columns)) < len(columns):
+        others = ", ".join(column for column in _COLUMNS if column not in required)
+        raise ManifestError(
+            f"{path} is no manifest: expected a CSV whose first line names the columns {' and '.join(required)} (and "
+            f"{others} if they are known), each once; got {', '.join(columns)!r}"
+        )
+    return columns
+
+
+def _entry(line: int, columns: list[str], values: list[str]) -> Entry | UnusableLine:
+    row = dict(zip(columns, values, strict=False))
+    path, role, box = row.get("path", ""), row.pop("role", ""), row.pop("box", "")
+    reason = ""
+    if len(values) != len(columns):
+        reason = "it has not as many fields as the header"
+    elif role and role not in _ROLES:
+        reason = f"role must be one of {', '.join(_ROLES)} or empty, got {role!r}"
+    elif not path:
+        reason = "the path is empty"
+    if reason:
+        return UnusableLine(line, path, reason)
+    try:
+        parsed = Box.parse(box) if box else None
     except BoxError as error:
-        raise ManifestError(f"{place}: {error}") from None
-    row.pop("box", None)
+        return UnusableLine(line, path, str(error))
     known = {name: row.pop(name) for name in _COLUMNS if name in row}
-    return Entry(**known, role=role or None, box=box, further=row)  # type: ignore[arg-type]
+    return Entry(**known, role=role or None, box=parsed, further=row, line=line)  # type: ignore[arg-type]
+
+
+def _protocol(path: Path) -> Protocol:
+    sidecar = path.with_suffix(".json")
+    protocol = Protocol.read(sidecar) if sidecar.is_file() else Protocol()
+    if protocol.dataset:
+        return protocol
+    return replace(protocol, dataset=path.resolve().parent.name if path.stem == "manifest" else path.stem)
+
+
+def _name(text: str) -> str:
+    return unicodedata.normalize("NFC", text).strip()
+
+
+def _is_utf8(values: list[str]) -> bool:
+    try:
+        "".join(values).encode()
+    except UnicodeEncodeError:
+        return False
+    return True

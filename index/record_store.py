@@ -1,28 +1,25 @@
 """The truth about every record: one SQLite file."""
 
+import json
 import logging
 import sqlite3
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
-import haversine
 import numpy as np
 
+from index.disk import disk_errors
+from index.filter_sql import distance_m_or_null, sql_condition
 from index.filters import Filter
 from index.gallery import GalleryError
-from index.record import ModelKey, Record
-from index.record_table import (
-    COLUMNS,
-    SCHEMA,
-    SCHEMA_VERSION,
-    DamagedRecordError,
-    fields_to_row,
-    record_from_row,
-    record_to_row,
-)
+from index.migration import migrate_layout_1
+from index.record import ModelKey, Record, record_id
+from index.record_table import SCHEMA, SCHEMA_VERSION, SELECT, DamagedRecordError, record_from_row
+from index.record_writer import Writer, transaction
+from model.box import Box, BoxError
 
 _LOG = logging.getLogger(__name__)
 
@@ -34,30 +31,44 @@ class RecordStore:
     """Records in SQLite (WAL, every commit synced). Safe to use from any thread: each call borrows a connection.
 
     With `may_create` off, a file without the table is an error: there have been records, and they are lost.
+
+    What decides whether an image or a record goes is read from the table itself (NOT INDEXED): an index of SQLite's
+    that the disk has damaged would lie about it.
+
+    Attributes:
+        damaged: the seqs of the records that were found damaged so far, each logged once. Whoever deletes records takes
+            them out.
     """
 
     def __init__(self, path: Path, *, may_create: bool = True) -> None:
+        """Opens, creates or migrates the file.
+
+        Raises:
+            GalleryError: it cannot be read, or another program wrote it, or there is none and `may_create` is off.
+        """
         self._path = path
         self._idle: deque[sqlite3.Connection] = deque()
         self._closed = False
+        self.damaged: set[int] = set()
         try:
-            self._open(path, may_create)
-        except GalleryError:
+            with disk_errors(path):
+                self._open(path, may_create)
+        except BaseException:
             self.close()
             raise
-        except sqlite3.DatabaseError as error:
-            self.close()
-            raise GalleryError(f"{path} cannot be read as the gallery's records: {error}") from error
 
     def _open(self, path: Path, may_create: bool) -> None:
         with self._connection() as connection:
             version = connection.execute("PRAGMA user_version").fetchone()[0]
             if version == 0 and not may_create:
                 raise GalleryError(
-                    f"there are images, but no records in {path}: restore that file, or move the folder images away"
+                    f"there are images, but no records in {path}: restore that file, with its -wal if it had one, "
+                    "or move the folder images away"
                 )
             if version == 0:
                 connection.executescript(SCHEMA)
+            elif version == 1:
+                migrate_layout_1(connection, path)
             elif version != SCHEMA_VERSION:
                 raise GalleryError(
                     f"{path} has the layout {version}, this program reads {SCHEMA_VERSION}: "
@@ -72,33 +83,18 @@ class RecordStore:
                 self._idle.pop().close()
 
     @contextmanager
-    def transaction(self) -> Iterator["Writer"]:
+    def transaction(self) -> Iterator[Writer]:
         """All writes inside are on disk when the block is left, or none of them if it raises."""
-        with self._connection() as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield Writer(connection)
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:  # SQLite has rolled back by itself if the disk is full
-                    connection.execute("ROLLBACK")
-                raise
+        with self._connection() as connection, transaction(connection) as writer:
+            yield writer
 
-    def find(
-        self, where: str, parameters: Sequence[object], tail: str = "", damaged: set[int] | None = None
-    ) -> Iterator[tuple[int, Record]]:
-        """(seq, record) of each row that the condition selects.
-
-        Damaged records are logged and left out; their seqs go into `damaged`, if given.
-        """
-        sql = f"SELECT {COLUMNS} FROM record JOIN embedding USING (seq) WHERE {where} {tail}"  # noqa: S608 (no values)
-        for row in self._rows(sql, parameters):
+    def find(self, where: str, parameters: Sequence[object], tail: str = "") -> Iterator[tuple[int, Record]]:
+        """(seq, record) of each row that the condition selects; damaged records are left out."""
+        for row in self._rows(f"{SELECT} WHERE {where} {tail}", parameters):
             try:
                 yield row[0], record_from_row(row)
             except DamagedRecordError as error:
-                _LOG.error("%s", error)
-                if damaged is not None:
-                    damaged.add(row[0])
+                self._note_damage(row[0], error)
 
     def find_in(self, column: str, values: Sequence[object]) -> Iterator[tuple[int, Record]]:
         """(seq, record) of each row whose column has one of the values, in no particular order."""
@@ -111,17 +107,22 @@ class RecordStore:
         Raises:
             DamagedRecordError: it is there, and not as it was written.
         """
-        sql = f"SELECT {COLUMNS} FROM record JOIN embedding USING (seq) WHERE id = ?"  # noqa: S608 (no values)
-        return next((record_from_row(row) for row in self._rows(sql, [id_])), None)
+        for row in self._rows(f"{SELECT} WHERE id = ?", [id_]):
+            try:
+                return record_from_row(row)
+            except DamagedRecordError as error:
+                self._note_damage(row[0], error)
+                raise
+        return None
 
     def count(self, where: Filter) -> int:
         """How many records pass the filter."""
-        condition, parameters = where.where()
+        condition, parameters = sql_condition(where)
         return self._scalar(f"SELECT count(*) FROM record WHERE {condition}", parameters)  # noqa: S608 (no values)
 
     def seqs(self, where: Filter) -> np.ndarray[Any, np.dtype[np.int64]]:
         """The seq of every record that passes the filter, (N,) int64, in no particular order."""
-        condition, parameters = where.where()
+        condition, parameters = sql_condition(where)
         rows = self._rows(f"SELECT seq FROM record WHERE {condition}", parameters)  # noqa: S608 (no values)
         return np.fromiter((row[0] for row in rows), np.int64)
 
@@ -129,15 +130,16 @@ class RecordStore:
         """The identity of each of the rows, by seq."""
         return {row[0]: row[1] for row in self._select_in("seq, identity", "seq", seqs)}
 
-    def num_groups(self, where: Filter) -> int:
-        """How many identities pass the filter, a record without one counting as its own."""
-        condition, parameters = where.where()
-        sql = f"SELECT count(DISTINCT identity) + count(*) - count(identity) FROM record WHERE {condition}"  # noqa: S608
-        return self._scalar(sql, parameters)
+    def num_groups(self, where: Filter, model: ModelKey) -> int:
+        """How many identities of intact records of a model pass the filter; one without counts as its own."""
+        condition, parameters = sql_condition(where)
+        sql = f"""SELECT count(DISTINCT identity) + count(*) - count(identity) FROM record WHERE {condition}
+            AND fingerprint = ? AND precision = ? AND seq NOT IN (SELECT value FROM json_each(?))"""  # noqa: S608
+        return self._scalar(sql, [*parameters, model.fingerprint, model.precision, _json(self.damaged)])
 
     def page(self, where: Filter, after: int, limit: int) -> list[int]:
         """The seq of the first `limit` records behind the seq `after` that pass the filter, rising."""
-        condition, parameters = where.where()
+        condition, parameters = sql_condition(where)
         sql = f"SELECT seq FROM record WHERE {condition} AND seq > ? ORDER BY seq LIMIT ?"  # noqa: S608 (no values)
         return [row[0] for row in self._rows(sql, [*parameters, after, limit])]
 
@@ -150,13 +152,31 @@ class RecordStore:
         """The seq of each row whose column has one of the values, damaged or not."""
         return [row[0] for row in self._select_in("seq", column, values)]
 
-    def contents_in(self, column: str, values: Sequence[object]) -> set[str]:
-        """The image contents of the rows whose column has one of the values, damaged or not."""
-        return {row[0] for row in self._select_in("DISTINCT content", column, values)}
-
     def contents(self) -> set[str]:
-        """Every image content that a record names."""
-        return {row[0] for row in self._rows("SELECT DISTINCT content FROM record")}
+        """Every image content that a record names, damaged or not."""
+        return {row[0] for row in self._rows("SELECT DISTINCT content FROM record NOT INDEXED")}
+
+    def named(self, contents: Collection[str]) -> set[str]:
+        """Those of the image contents that a record names, damaged or not.
+
+        The id of a damaged record names its image, too: it is a hash of content and box.
+        """
+        sql = "SELECT DISTINCT content FROM record NOT INDEXED WHERE content IN (SELECT value FROM json_each(?))"
+        named = {row[0] for row in self._rows(sql, [_json(contents)])}
+        for id_, box in self._select_in("id, box", "seq", list(self.damaged)):
+            with suppress(BoxError):
+                named |= {content for content in contents if record_id(content, Box.parse(box)) == id_}
+        return named
+
+    def seqs_and_contents(self, column: str, value: object) -> dict[int, str]:
+        """Of each row whose column has the value, damaged or not, the seq and the image content."""
+        sql = f"SELECT seq, content FROM record NOT INDEXED WHERE {column} = ?"  # noqa: S608 (no values)
+        return dict(self._rows(sql, [value]))
+
+    @property
+    def last_seq(self) -> int:
+        """The highest seq ever given, 0 if there was none."""
+        return self._scalar("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'record'")
 
     def num_of_model(self, model: ModelKey) -> int:
         """How many records this model made."""
@@ -181,6 +201,11 @@ class RecordStore:
                 chunk,
             )
 
+    def _note_damage(self, seq: int, error: DamagedRecordError) -> None:
+        if seq not in self.damaged:
+            self.damaged.add(seq)
+            _LOG.error("%s", error)
+
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
         if self._closed:
@@ -190,7 +215,8 @@ class RecordStore:
         except IndexError:
             connection = self._connect()
         try:
-            yield connection
+            with disk_errors(self._path):
+                yield connection
         finally:
             self._give_back(connection)
 
@@ -200,44 +226,16 @@ class RecordStore:
             self.close()
 
     def _connect(self) -> sqlite3.Connection:
-        # Used by one thread at a time, though not always by the same.
-        connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=60)
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA foreign_keys = ON")
-        connection.create_function("distance_m", 4, _distance_m, deterministic=True)
+        with ExitStack() as failed, disk_errors(self._path):
+            # Used by one thread at a time, though not always by the same.
+            connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=60)
+            failed.callback(connection.close)
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA foreign_keys = ON")
+            connection.create_function("distance_m_or_null", 4, distance_m_or_null, deterministic=True)
+            failed.pop_all()
         return connection
-
-
-class Writer:
-    """The writes of one transaction."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-
-    def insert(self, record: Record) -> None:
-        """Adds a record, with the next seq."""
-        names = [name.strip() for name in COLUMNS.split(",")][1:-2]
-        values = [*record_to_row(record), record.checksum()]
-        sql = f"INSERT INTO record ({','.join(names)}) VALUES ({','.join('?' * len(names))})"  # noqa: S608 (no values)
-        seq = self._connection.execute(sql, values).lastrowid
-        self._connection.execute(
-            "INSERT INTO embedding (seq, embedding, theta) VALUES (?, ?, ?)",
-            [seq, record.embedding.astype("<f4").tobytes(), record.theta.astype("<f4").tobytes()],
-        )
-
-    def update(self, record: Record) -> None:
-        """Overwrites the user's fields of the record with this id, and its checksum."""
-        fields = record.fields
-        self._connection.execute(
-            """UPDATE record SET identity = ?, camera = ?, captured_at = ?, latitude = ?, longitude = ?, tags = ?,
-            checksum = ? WHERE id = ?""",
-            [*fields_to_row(fields), record.checksum(), record.id],
-        )
-
-    def delete(self, seqs: Sequence[int]) -> None:
-        """Removes the records with these seqs, and their embeddings."""
-        self._connection.executemany("DELETE FROM record WHERE seq = ?", [(seq,) for seq in seqs])
 
 
 def _chunks(values: Sequence[object]) -> Iterator[Sequence[object]]:
@@ -249,9 +247,5 @@ def _marks(values: Sequence[object]) -> str:
     return ",".join("?" * len(values))
 
 
-def _distance_m(latitude_a: float, longitude_a: float, latitude_b: float, longitude_b: float) -> float | None:
-    here, there = (latitude_a, longitude_a), (latitude_b, longitude_b)
-    try:
-        return float(haversine.haversine(here, there, unit=haversine.Unit.METERS))
-    except (TypeError, ValueError):  # a damaged record is nowhere
-        return None
+def _json(values: Collection[object]) -> str:
+    return json.dumps(list(values))

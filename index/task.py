@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from index.manifest import Entry, Manifest, Role
 from index.protocol import CameraRule, ProtocolError
+from index.repeats import image_key, require_one_vehicle, without_repeats
 
 
 @dataclass(frozen=True)
@@ -46,19 +47,30 @@ class Task:
 def plan_task(manifest: Manifest, split: str | None = None, camera_rule: CameraRule | None = None) -> Task:
     """Picks queries and gallery and checks them, before anything is embedded.
 
+    Lines that repeat another are left out with a warning. A query that lies in the gallery too is not refused, because
+    in some published sets each does and the rule same_camera removes it; where it finds itself, the evaluation warns.
+
     Args:
-        manifest: with its protocol.
+        manifest: with its protocol; its warnings become the task's.
         split: by default the only one that has queries, or ``test``.
         camera_rule: by default the manifest's.
 
     Raises:
+        ManifestError: one image and box is two vehicles, or otherwise contradicts itself.
         ProtocolError: the figures would be wrong or meaningless; the message says why and what to do.
     """
+    manifest = without_repeats(manifest)
     if manifest.protocol.num_draws and any(entry.further.get("draws") for entry in manifest.entries):
-        first, *others = (
-            plan_task(_drawn(manifest, draw), split, camera_rule) for draw in range(manifest.protocol.num_draws)
-        )
-        return replace(first, further_draws=tuple(others))
+        draws = range(manifest.protocol.num_draws)
+        first, *others = (_plan(_drawn(manifest, draw), split, camera_rule) for draw in draws)
+        task = replace(first, further_draws=tuple(others))
+    else:
+        task = _plan(manifest, split, camera_rule)
+    warnings = (*manifest.warnings, *task.warnings, *_trained_on(task))
+    return replace(task, warnings=warnings)
+
+
+def _plan(manifest: Manifest, split: str | None, camera_rule: CameraRule | None) -> Task:
     warnings: list[str] = []
     if all(entry.role is None for entry in manifest.entries):
         manifest = replace(manifest, entries=tuple(one_gallery_image(manifest.entries)))
@@ -69,6 +81,7 @@ def plan_task(manifest: Manifest, split: str | None = None, camera_rule: CameraR
     used = manifest.keep(
         lambda entry: entry.split in (split, "") if entry.role in ("junk", "distractor") else entry.split == split
     )
+    require_one_vehicle(used.folder, (entry for entry in used.entries if entry.role not in (None, "train")))
     queries = used.keep(lambda entry: entry.role == "query").entries
     gallery = used.keep(lambda entry: entry.role in ("gallery", "distractor")).entries
     if not queries or not any(entry.role == "gallery" for entry in gallery):
@@ -95,6 +108,15 @@ def plan_task(manifest: Manifest, split: str | None = None, camera_rule: CameraR
     num_junk = sum(entry.role == "junk" for entry in used.entries)
     dataset = manifest.protocol.dataset
     return Task(manifest, dataset, split, rule, matched, gallery, num_unmatched, num_junk, tuple(warnings))
+
+
+def _trained_on(task: Task) -> list[str]:
+    key_of = image_key(task.manifest.folder)
+    trained = {key_of(entry) for entry in task.manifest.entries if entry.role == "train"}
+    shared = sum(key_of(entry) in trained for entry in task.entries) if trained else 0
+    if not shared:
+        return []
+    return [f"{shared} images of the split {task.split!r} are training images too: a network knows them by heart"]
 
 
 def one_gallery_image(entries: Iterable[Entry]) -> list[Entry]:

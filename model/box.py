@@ -8,6 +8,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from model.number import decimal_number
+
 MIN_SIDE_PX = 4
 """Below this nothing of a vehicle is left to recognise."""
 
@@ -73,9 +75,7 @@ class Box:
 def _finite(number: object) -> float:
     if isinstance(number, bool) or not isinstance(number, int | float | str):
         raise TypeError
-    if isinstance(number, str) and "_" in number:
-        raise ValueError  # Python's own way to write 1_000
-    value = float(number)
+    value = decimal_number(number.strip(" ")) if isinstance(number, str) else float(number)
     # A bound well past any image, so that sums and areas stay exact.
     if not math.isfinite(value) or abs(value) > 1e9:
         raise ValueError

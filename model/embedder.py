@@ -14,9 +14,15 @@ Precision = Literal["float32", "bf16"]
 
 DEFAULT_BATCH: Final = 16
 
+# Any of these multiplies bfloat16 (x86, then ARM), by the names of `torch.cpu.get_capabilities`.
+_BF16_INSTRUCTIONS: Final = ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16")
+
 
 class EmbeddingError(RuntimeError):
-    """The network gave something that is no embedding (NaN or infinity)."""
+    """The network gave something that is no embedding (NaN or infinity).
+
+    Never what a device raises: `torch.OutOfMemoryError` and the like pass through the embedder as they are.
+    """
 
 
 class Embeddings(NamedTuple):
@@ -27,7 +33,11 @@ class Embeddings(NamedTuple):
 
 
 class Embedder:
-    """Runs one checkpoint. Not thread-safe: one thread owns it and its device."""
+    """Runs one checkpoint. Not thread-safe: one thread owns it and its device.
+
+    An embedding is repeated to the last bit by the same build of torch with the same batch, on the same kind of device
+    with the same number of threads. In another batch, or on another CPU, its last digits are others.
+    """
 
     def __init__(self, checkpoint: Checkpoint, device: str = "cpu", precision: Precision = "float32") -> None:
         self.card = checkpoint.card
@@ -91,6 +101,28 @@ def compute_in_float32() -> None:
     """Makes float32 mean float32 on a GPU: convolutions would silently run in TF32, with 10 bits of mantissa."""
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.allow_tf32 = False
+
+
+def slow_precision_warning(device: str, precision: Precision) -> str | None:
+    """What to set where the device imitates the precision, which is far slower than float32; None where it does not.
+
+    For devices of other kinds than cpu and cuda nothing is known, and None is returned.
+    """
+    kind = torch.device(device).type
+    if precision != "bf16":
+        return None
+    if kind == "cpu":
+        capabilities = torch.cpu.get_capabilities()
+        is_native = any(capabilities.get(name, False) for name in _BF16_INSTRUCTIONS)
+        lacking = "this CPU has no instructions for bf16 (on x86 AVX512-BF16 or AMX)"
+    elif kind == "cuda":
+        is_native = torch.cuda.is_bf16_supported(including_emulation=False)
+        lacking = "this GPU has no instructions for bf16 (they came with compute capability 8.0)"
+    else:
+        return None
+    if is_native:
+        return None
+    return f"{lacking} and is many times slower at it: set the precision (SANET_PRECISION, --precision) to float32"
 
 
 def pick_device(name: str) -> str:

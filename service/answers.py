@@ -22,6 +22,8 @@ class RecordAnswer(BaseModel):
     latitude: float | None
     longitude: float | None
     tags: list[str]
+    source: str | None = Field(description="the name or path of its file, as the client or the manifest gave it")
+    attributes: dict[str, str]
     box: str = Field(description="x,y,w,h in pixels of the upright image")
     theta: Theta
     rotation_deg: float
@@ -31,6 +33,7 @@ class RecordAnswer(BaseModel):
     enrolled_at: datetime
     image_url: str
     aligned_url: str
+    frame_url: str
 
     @classmethod
     def of(cls, record: Record) -> Self:
@@ -45,6 +48,8 @@ class RecordAnswer(BaseModel):
             latitude=fields.latitude,
             longitude=fields.longitude,
             tags=list(fields.tags),
+            source=fields.source,
+            attributes=dict(fields.attributes),
             box=str(record.box),
             theta=record.theta.tolist(),
             rotation_deg=turn.rotation_deg,
@@ -54,6 +59,7 @@ class RecordAnswer(BaseModel):
             enrolled_at=record.enrolled_at,
             image_url=f"/gallery/{record.id}/image",
             aligned_url=f"/gallery/{record.id}/aligned",
+            frame_url=f"/gallery/{record.id}/frame",
         )
 
 
@@ -78,6 +84,7 @@ class MatchAnswer(BaseModel):
     identity: str | None
     camera: str | None
     captured_at: datetime | None
+    source: str | None
     image_url: str
     aligned_url: str
 
@@ -94,6 +101,7 @@ class MatchAnswer(BaseModel):
             identity=record.fields.identity,
             camera=record.fields.camera,
             captured_at=record.fields.captured_at,
+            source=record.fields.source,
             image_url=f"/gallery/{record.id}/image",
             aligned_url=f"/gallery/{record.id}/aligned",
         )
@@ -127,6 +135,7 @@ class EnrolmentResult(BaseModel):
     id: str | None = None
     box: str | None = None
     detail: str | None = None
+    warnings: list[str] = Field([], description="what makes this vehicle less than it seems; empty if nothing does")
 
 
 class GalleryAnswer(BaseModel):
@@ -167,7 +176,9 @@ class StatsAnswer(BaseModel):
 
     total: int
     searchable: int = Field(description="embedded by the model that searches")
-    damaged: int = Field(description="failed their checksum when the gallery was opened")
+    damaged: int = Field(description="records that failed their checksum, as far as they were read")
+    damaged_images: int = Field(description="image files that are missing or damaged, as far as they were read")
+    stray_images: int = Field(description="image files that no record names, when the gallery was opened")
     num_images: int
     num_cameras: int
     num_identities: int

@@ -11,9 +11,11 @@ from fastapi_offline import FastAPIOffline
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service import enrol, metrics, problems, query, records, status
+from service import docs_page, enrol, metrics, openapi, problems, query, records, status
 from service.body_limit import BodyLimit
 from service.engine import Engine
+from service.head import HeadAsGet
+from service.opening import Opening
 from service.settings import Settings
 
 
@@ -26,32 +28,29 @@ def create_app(settings: Settings, on_failure: Callable[[Exception], None]) -> F
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async def load() -> None:
-            try:
-                app.state.engine = await asyncio.to_thread(Engine.open, settings)
-            except Exception as error:
-                on_failure(error)
-
-        loading = asyncio.create_task(load())
+        opening: Opening = app.state.opening
+        opening.start()
         yield
-        await loading
-        if (engine := app.state.engine) is not None:
-            await asyncio.to_thread(engine.close)
+        await asyncio.to_thread(opening.end)
 
     # Offline: the documentation page brings its own scripts, because drones fly where no CDN is.
     app = FastAPIOffline(
+        docs_url=None,  # `docs_page` has it
         title="SANet Retrieval",
         summary="Finds a vehicle again in drone imagery.",
         version=metadata.version("sanet-retrieval"),
         lifespan=lifespan,
         responses=problems.RESPONSES,
+        generate_unique_id_function=lambda route: route.name,  # what generated clients call their functions
     )
-    app.state.engine = None
+    app.state.opening = Opening(settings, app.state, on_failure)
     problems.install(app)
-    for module in (query, enrol, records, status, metrics):
+    for module in (query, enrol, records, status, metrics, docs_page):
         app.include_router(module.router)
     app.add_middleware(BodyLimit, limit=partial(_largest_body, settings))
     app.add_middleware(_NameTheModel, state=app.state)
+    app.add_middleware(HeadAsGet)
+    app.openapi = partial(openapi.describe, app)  # type: ignore[method-assign]
     return app
 
 

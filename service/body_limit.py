@@ -1,5 +1,6 @@
-"""How much a client may send: more is refused before it fills the memory or the disk."""
+"""How much a client may send, and how long it may take: what is beyond is refused before it fills memory or disk."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Final
 
@@ -7,12 +8,17 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-# A refused client first gets to send this much more, because most read no answer before they have sent everything.
-_DRAINED_BYTES: Final = 256 * 2**20
+from service.problems import problem
+
+STALLED_S: Final = 60.0
+"""A client that sends nothing for so long in the middle of a body is given up: it holds a place of others."""
 
 
 class BodyLimit:
-    """Refuses a request whose body is larger than `limit` allows for its path with 413, by its header or by count."""
+    """Refuses a request whose body is larger than `limit` allows for its path with 413, by its header or by count.
+
+    By its header it is refused before anything of the body is read. A client that stalls is answered with 408.
+    """
 
     def __init__(self, app: ASGIApp, limit: Callable[[str], int]) -> None:
         self._app = app
@@ -24,23 +30,25 @@ class BodyLimit:
             await self._app(scope, receive, send)
             return
         limit = self._limit(scope["path"])
-        announced = Headers(scope=scope).get("content-length", "0")
+        message = f"the body is larger than {limit:,} bytes: send less at once"
+        if int(Headers(scope=scope).get("content-length", "0")) > limit:
+            await problem(413, "Body too large", message)(scope, receive, send)
+            return
         received = 0
+        whole = False
 
         async def limited() -> Message:
-            nonlocal received
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > limit or int(announced) > limit:
-                await _drain(message, receive)
-                raise HTTPException(413, f"the body is larger than {limit:,} bytes: send less at once")
-            return message
+            nonlocal received, whole
+            if whole:  # from here on one waits for the client to go away
+                return await receive()
+            try:
+                part = await asyncio.wait_for(receive(), STALLED_S)
+            except TimeoutError:
+                raise HTTPException(408, f"nothing of the body came for {STALLED_S:.0f} s: send it again") from None
+            received += len(part.get("body", b""))
+            whole = not part.get("more_body", False)
+            if received > limit:
+                raise HTTPException(413, message)
+            return part
 
         await self._app(scope, limited, send)
-
-
-async def _drain(message: Message, receive: Receive) -> None:
-    drained = 0
-    while message.get("more_body") and drained < _DRAINED_BYTES:
-        message = await receive()
-        drained += len(message.get("body", b""))

@@ -1,6 +1,7 @@
 """All that answers requests, loaded once: the model and its worker, the gallery, the decoders."""
 
 import logging
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Self
 
@@ -12,15 +13,18 @@ from index.embedded_gallery import EmbeddedGallery
 from index.gallery import Gallery
 from index.manifest import read_manifest
 from index.record import ModelKey, Record
+from index.reranking import Refinement
 from index.task import plan_task
 from model.aligned_view import aligned_view, padding_of
-from model.checkpoint import ModelCard, load_checkpoint
-from model.embedder import Embedder, pick_device
+from model.checkpoint import Checkpoint, ModelCard, load_checkpoint
+from model.embedder import Embedder, EmbeddingError, Precision, pick_device, slow_precision_warning
 from model.image import decode_image
+from service.device import DeviceError, one_line
 from service.heldout import HeldoutEvaluation
 from service.pools import Pools
 from service.problems import NotReadyError
 from service.settings import Settings
+from service.uploads import Uploads
 from service.worker import EmbeddingWorker
 
 _LOG = logging.getLogger(__name__)
@@ -35,13 +39,18 @@ class Engine:
     Attributes:
         num_parameters: of the network.
         max_file_bytes: the largest image file.
+        max_request_bytes: the largest body of an enrolment.
+        uploads: room for the bodies of enrolments.
     """
 
     card: ModelCard
     model: ModelKey
     num_parameters: int
     device: str
+    precision: Precision
     max_file_bytes: int
+    max_request_bytes: int
+    uploads: Uploads
     worker: EmbeddingWorker
     gallery: Gallery
     pools: Pools
@@ -49,40 +58,54 @@ class Engine:
 
     @classmethod
     def open(cls, settings: Settings) -> Self:
-        """Loads and warms the model, and opens the gallery.
+        """Loads and warms the model, and opens the gallery. If any of it fails, nothing stays open.
 
         Raises:
-            ManifestError, ProtocolError, CheckpointError, GalleryError, ValueError, OSError: with one line that says
-                what is wrong.
+            ManifestError, ProtocolError, CheckpointError, GalleryError, EmbeddingError, DeviceError, ValueError,
+                OSError: with one line that says what is wrong.
         """
         task = None if settings.heldout is None else plan_task(read_manifest(settings.heldout))
         checkpoint = load_checkpoint(settings.checkpoint)
         card = checkpoint.card
         num_parameters = sum(parameter.numel() for parameter in checkpoint.network.parameters())
-        embedder = Embedder(checkpoint, pick_device(settings.device), settings.precision)
         model = ModelKey(card.fingerprint, settings.precision)
-        # The first batch loads kernels and allocates; no request shall wait for that.
-        size = card.preprocessing.size_px
-        embedder.embed_prepared(np.zeros((1, size, size, 3), np.uint8))
-        gallery = EmbeddedGallery(settings.data_dir, model, embedder.embedding_dim)
-        worker = EmbeddingWorker(embedder, capacity=settings.queue_capacity, max_batch=settings.max_batch)
-        engine = cls(
-            card,
-            model,
-            num_parameters,
-            str(embedder.device),
-            settings.max_file_mb * 1_000_000,
-            worker,
-            gallery,
-            Pools(),
-            HeldoutEvaluation(task, card.preprocessing, worker, model, str(embedder.device)),
-        )
-        for warning in engine.warnings():
-            _LOG.warning("%s", warning)
-        _LOG.info(
-            "ready: model %.12s on %s in %s, %d records", model.fingerprint, engine.device, model.precision,
-            gallery.num_searchable,
-        )  # fmt: skip
+        embedder = _warm_embedder(checkpoint, settings)
+        device = str(embedder.device)
+        with ExitStack() as opened:
+            gallery = EmbeddedGallery(settings.data_dir, model, embedder.embedding_dim)
+            opened.callback(gallery.close)
+            pools = Pools()
+            opened.callback(pools.close)
+            worker = EmbeddingWorker(
+                embedder,
+                capacity=settings.queue_capacity,
+                max_batch=settings.max_batch,
+                max_queries=settings.max_queries,
+            )
+            opened.callback(worker.close)
+            heldout = HeldoutEvaluation(task, card.preprocessing, worker, model, device)
+            max_request_bytes = settings.max_request_mb * 1_000_000
+            engine = cls(
+                card=card,
+                model=model,
+                num_parameters=num_parameters,
+                device=device,
+                precision=settings.precision,
+                max_file_bytes=settings.max_file_mb * 1_000_000,
+                max_request_bytes=max_request_bytes,
+                uploads=Uploads(settings.max_uploads * max_request_bytes),
+                worker=worker,
+                gallery=gallery,
+                pools=pools,
+                heldout=heldout,
+            )
+            for warning in engine.warnings():
+                _LOG.warning("%s", warning)
+            num_records = gallery.num_searchable
+            _LOG.info(
+                "ready: model %.12s on %s in %s, %d records", model.fingerprint, device, model.precision, num_records
+            )
+            opened.pop_all()
         return engine
 
     def close(self) -> None:
@@ -100,7 +123,27 @@ class Engine:
                 f"{num} records were embedded by another model or in another precision and are not searched: "
                 "enrol their images again"
             )
+        if num := self.gallery.num_damaged:
+            warnings.append(f"{num} records are damaged and are not found: enrol their images again")
+        if num := self.gallery.num_damaged_images:
+            warnings.append(f"{num} images are missing or damaged on disk: enrol them again")
+        if slow := slow_precision_warning(self.device, self.precision):
+            warnings.append(slow)
         return warnings
+
+    def refinement_warnings(self, refinement: Refinement | None) -> list[str]:
+        """What the checkpoint's evaluation says against a refinement that was asked for; empty if nothing."""
+        evaluation = self.card.evaluation or {}
+        reranked = evaluation.get("reranked")
+        if refinement is None or refinement.reranking is None or reranked is None:
+            return []
+        plain, refined = evaluation["cmc"]["1"], reranked["cmc"]["1"]
+        if refined >= plain:
+            return []
+        return [
+            f"re-ranking was measured to be worse for this model: CMC-1 {refined:.1%} instead of {plain:.1%} on "
+            f"{evaluation['dataset']}: leave out rerank"
+        ]
 
     def crop_of(self, record: Record) -> NDArray[np.uint8]:
         """The record's vehicle (h, w, 3), cut from its stored image.
@@ -113,6 +156,20 @@ class Engine:
     def aligned_view(self, prepared: NDArray[np.uint8], theta: NDArray[np.float32]) -> NDArray[np.uint8]:
         """What the network saw of a preprocessed image (S, S, 3) that it gave this theta."""
         return aligned_view(prepared, theta, padding_of(self.card.config))
+
+
+def _warm_embedder(checkpoint: Checkpoint, settings: Settings) -> Embedder:
+    """The embedder, after its first batch: that loads kernels and allocates, and no request shall wait for it."""
+    device, size = pick_device(settings.device), checkpoint.card.preprocessing.size_px
+    try:
+        embedder = Embedder(checkpoint, device, settings.precision)
+        embedder.embed_prepared(np.zeros((1, size, size, 3), np.uint8))
+    except EmbeddingError as error:
+        raise EmbeddingError(f"{settings.checkpoint} on {device} in {settings.precision}: {error}") from error
+    except Exception as error:
+        reason = one_line(error)
+        raise DeviceError(f"the network does not run on {device} in {settings.precision}: {reason}") from error
+    return embedder
 
 
 async def engine_of(request: Request) -> Engine:

@@ -1,27 +1,35 @@
 """``POST /gallery``: vehicles in, and the truth about what became of each."""
 
 import asyncio
-from collections.abc import Sequence
+from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Form, Request, UploadFile
+from fastapi import APIRouter, Depends, Request, UploadFile
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 
-from index.gallery import Enrolment
-from index.record import FieldsError, Record
+from index.fields import Fields, FieldsError, read_source
+from index.gallery import Enrolled, Enrolment
+from index.intake import Vehicle
+from index.record import Record
+from model.embedder import EmbeddingError
 from service.answers import EnrolmentResult, GalleryAnswer
 from service.disconnect import while_connected
 from service.engine import Engine, engine_of
-from service.forms import METADATA, GalleryForm, Vehicle
+from service.forms import METADATA, GalleryForm
 from service.intake import Crop, Intake, Rejected, take_in_file
+from service.json_text import JsonError, parse_json
+from service.multipart import read_form
+from service.openapi import form_body
 from service.problems import problem
-from service.strict_form import strict_form
+from service.strict_fields import strict_query_string
+from service.uploads import upload_bytes
 from service.worker import Admission
 
-router = APIRouter(tags=["gallery"])
+router = APIRouter(tags=["gallery"], dependencies=[Depends(strict_query_string)])
 
 _ALL_THERE: dict[int | str, dict[str, Any]] = {
     200: {"model": GalleryAnswer, "description": "every acceptable vehicle was there already"},
@@ -33,17 +41,20 @@ _ALL_THERE: dict[int | str, dict[str, Any]] = {
     status_code=201,
     response_model=GalleryAnswer,
     responses=_ALL_THERE,
-    dependencies=[Depends(strict_form(GalleryForm))],
+    openapi_extra=form_body(GalleryForm),
 )
-async def enrol(
-    request: Request,
-    form: Annotated[GalleryForm, Form(media_type="multipart/form-data")],
-    engine: Annotated[Engine, Depends(engine_of)],
-) -> JSONResponse:
+async def enrol(request: Request, engine: Annotated[Engine, Depends(engine_of)]) -> JSONResponse:
     """Enrols up to 256 files. When it answers, every vehicle called enrolled is on disk and found by queries.
 
     The same content and box again is a duplicate: nothing changes, so a request can safely be sent twice.
     """
+    engine.worker.require_room(urgent=False)
+    with engine.uploads.admit(upload_bytes(request, engine.max_request_bytes)):
+        async with read_form(request, GalleryForm) as form:
+            return await _enrol(request, form, engine)
+
+
+async def _enrol(request: Request, form: GalleryForm, engine: Engine) -> JSONResponse:
     per_file = _vehicles(form)
     with engine.worker.admit(sum(map(len, per_file)), urgent=False) as admission:
         async with while_connected(request):
@@ -52,11 +63,9 @@ async def enrol(
         outcomes = [outcome for of_file in settled for outcome in of_file]
         # One transaction for the whole request, and no way back once it has begun.
         enrolments = [enrolment for _, enrolment in outcomes if enrolment is not None]
-        loop = asyncio.get_running_loop()
-        enrolled = iter(await loop.run_in_executor(engine.pools.write, engine.gallery.enrol, enrolments))
+        enrolled = iter(await engine.pools.run(engine.pools.write, engine.gallery.enrol, enrolments))
     results = [
-        result if enrolment is None else _told(result, (became := next(enrolled)).duplicate, became.differing)
-        for result, enrolment in outcomes
+        result if enrolment is None else _with_enrolled(result, next(enrolled)) for result, enrolment in outcomes
     ]
     return _answer(results, engine.warnings())
 
@@ -68,9 +77,11 @@ _Outcome = tuple[EnrolmentResult, Enrolment | None]
 def _vehicles(form: GalleryForm) -> list[list[Vehicle]]:
     """Per file, its vehicles."""
     if form.metadata is None:
-        return [[Vehicle.whole_image()] for _ in form.images]
+        return [[Vehicle(None, Fields(source=_source(file)))] for file in form.images]
     try:
-        metadata = METADATA.validate_json(form.metadata)
+        metadata = METADATA.validate_python(parse_json(form.metadata))
+    except JsonError as error:
+        raise FieldsError(f"metadata: {error}") from None
     except ValidationError as error:
         # As if FastAPI had read the JSON itself.
         errors = [{**entry, "loc": ("body", "metadata", *entry["loc"])} for entry in error.errors(include_url=False)]
@@ -79,15 +90,21 @@ def _vehicles(form: GalleryForm) -> list[list[Vehicle]]:
         raise FieldsError(
             f"metadata has {len(metadata)} objects for {len(form.images)} files: give one per file, in their order"
         )
-    return [image.vehicles() for image in metadata]
+    return [image.vehicles(_source(file)) for image, file in zip(metadata, form.images, strict=True)]
+
+
+def _source(file: UploadFile) -> str | None:
+    """The name that the client gave a file, if it gave one."""
+    try:
+        return read_source(file.filename) if file.filename else None
+    except FieldsError as error:
+        raise FieldsError(f"the name of a file cannot be kept as its source: {error}") from None
 
 
 async def _embed_file(
     engine: Engine, admission: Admission, upload: UploadFile, vehicles: list[Vehicle]
 ) -> list[_Outcome]:
-    intake = await asyncio.get_running_loop().run_in_executor(
-        engine.pools.decode_enrol, take_in_file, engine, admission, upload.file, vehicles
-    )
+    intake = await engine.pools.run(engine.pools.decode_enrol, take_in_file, engine, admission, upload.file, vehicles)
     return [await _embed_vehicle(engine, upload.filename or "", intake, vehicle) for vehicle in intake.vehicles]
 
 
@@ -95,21 +112,25 @@ async def _embed_vehicle(engine: Engine, filename: str, intake: Intake, vehicle:
     if isinstance(vehicle, Rejected):
         rejected = EnrolmentResult(filename=filename, status="rejected", box=vehicle.box, detail=vehicle.detail)
         return rejected, None
-    result = EnrolmentResult(filename=filename, status="enrolled", id=vehicle.id, box=str(vehicle.box))
+    located = vehicle.located
+    result = EnrolmentResult(
+        filename=filename, status="enrolled", id=located.id, box=str(located.box), warnings=list(located.warnings)
+    )
     if isinstance(vehicle.source, Record):
-        return _told(result, True, vehicle.source.fields.differing(vehicle.fields)), None
+        # A duplicate: the gallery says so again, and mends the image if its file is missing or damaged.
+        return result, Enrolment(replace(vehicle.source, fields=located.fields), intake.read)
     try:
         embedded = await asyncio.wrap_future(vehicle.source)
-    except Exception as error:  # whatever the device does with this image, the others go on
+    except EmbeddingError as error:  # of this image alone; the others go on
         detail = f"the network could not embed it: {error}"
         return result.model_copy(update={"status": "rejected", "id": None, "detail": detail}), None
     record = Record(
-        id=vehicle.id,
+        id=located.id,
         content=intake.content,
         media_type=intake.media_type,
-        box=vehicle.box,
-        whole_image=vehicle.whole_image,
-        fields=vehicle.fields,
+        box=located.box,
+        whole_image=located.whole_image,
+        fields=located.fields,
         embedding=embedded.embedding,
         theta=embedded.theta,
         model=engine.model,
@@ -118,19 +139,27 @@ async def _embed_vehicle(engine: Engine, filename: str, intake: Intake, vehicle:
     return result, Enrolment(record, intake.read)
 
 
-def _told(result: EnrolmentResult, duplicate: bool, differing: Sequence[str]) -> EnrolmentResult:
-    """The result with what the gallery had to say; `differing` fields are there for known content only."""
-    if not duplicate and not differing:
+def _with_enrolled(result: EnrolmentResult, enrolled: Enrolled) -> EnrolmentResult:
+    """The result with what the gallery had to say of it."""
+    if not enrolled.duplicate and not enrolled.differing:
         return result
-    status = "duplicate" if duplicate else "enrolled"
-    detail = "already enrolled" if duplicate else "embedded anew, it was of another model"
-    if differing:
-        detail += f"; its own {', '.join(differing)} stayed as they were"
+    status = "duplicate" if enrolled.duplicate else "enrolled"
+    detail = "already enrolled" if enrolled.duplicate else "embedded anew, it was of another model"
+    if enrolled.differing:
+        detail += f"; its own {', '.join(enrolled.differing)} stayed as they were"
     return result.model_copy(update={"status": status, "detail": detail})
 
 
 def _answer(results: list[EnrolmentResult], warnings: list[str]) -> JSONResponse:
-    num = {status: sum(r.status == status for r in results) for status in ("enrolled", "duplicate", "rejected")}
+    num = Counter(result.status for result in results)
+    num_warned = sum(bool(result.warnings) for result in results)
+    if num_warned:
+        first = next(result for result in results if result.warnings)
+        warnings = [
+            *warnings,
+            f"{num_warned} of {len(results)} vehicles have warnings in their results, the first is {first.filename}: "
+            f"{first.warnings[0]}",
+        ]
     answer = GalleryAnswer(
         results=results,
         enrolled=num["enrolled"],
@@ -139,6 +168,6 @@ def _answer(results: list[EnrolmentResult], warnings: list[str]) -> JSONResponse
         warnings=warnings,
     )
     body = answer.model_dump(mode="json")
-    if num["rejected"] == len(results):
+    if results and num["rejected"] == len(results):
         return problem(422, "Every vehicle rejected", f"{results[0].filename}: {results[0].detail}", **body)
     return JSONResponse(body, 201 if num["enrolled"] else 200)

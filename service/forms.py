@@ -1,67 +1,128 @@
 """What comes in: the form of a query, the metadata of an enrolment, and the conditions both share with the listing."""
 
 import dataclasses
-import re
+from collections.abc import Callable
 from typing import Annotated, Any, Literal, Self
 
 from fastapi import UploadFile
 from pydantic import (
-    AwareDatetime,
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
+    Strict,
     TypeAdapter,
     WithJsonSchema,
     model_validator,
 )
 
+from index.fields import (
+    MAX_ATTRIBUTES,
+    MAX_NAME,
+    MAX_SOURCE,
+    MAX_TAGS,
+    Fields,
+    check_tags,
+    read_attributes,
+    read_name,
+    read_source,
+    read_time,
+)
 from index.filters import Filter, Near
-from index.record import Fields
+from index.intake import Vehicle
 from index.reranking import Refinement, Reranking
 from model.box import Box
+from model.image import ACCEPTED
+from model.number import NumberError, decimal_number, whole_number
 
 MAX_FILES = 256
 MAX_BOXES = 1024
 
-_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)")
+
+def _from_text(read: Callable[[str], Any], expected: str) -> BeforeValidator:
+    """Reads texts with `read`; what is no text, such as a number of seconds for a time, is refused."""
+
+    def validate(value: Any) -> Any:
+        if not isinstance(value, str):
+            raise ValueError(expected)
+        return read(value)
+
+    return BeforeValidator(validate)
 
 
-def _time(value: Any) -> Any:
-    # pydantic alone would also take a number of seconds, whose zone and unit nobody can see.
-    if isinstance(value, str) and not _RFC3339.fullmatch(value):
-        raise ValueError("a time is RFC 3339 with its zone, such as 2026-05-01T12:00:00Z")
-    return value
-
-
-def _near(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
+def _near(text: str) -> Near:
     try:
-        near = Near(*map(float, value.split(",")))
-    except (TypeError, ValueError):
+        near = Near(*(decimal_number(number.strip(" ")) for number in text.split(",")))
+    except (TypeError, NumberError):
         raise ValueError("near is lat,lon,radius_m") from None
-    # Written so that NaN fails every comparison.
     if not (-90 <= near.latitude <= 90 and -180 <= near.longitude <= 180 and 0 < near.radius_m <= 1e8):
         raise ValueError("near needs -90 <= lat <= 90, -180 <= lon <= 180 and 0 < radius_m <= 1e8")
     return near
 
 
-def _box(value: Any) -> Any:
-    return Box.parse(value) if isinstance(value, str) else value
+def _attribute(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not colon:
+        raise ValueError("attribute is name:value")
+    return read_name(name), read_name(value)
 
 
-Name = Annotated[str, Field(min_length=1, max_length=200)]
-Tags = Annotated[list[Name], Field(max_length=64)]
-Time = Annotated[AwareDatetime, BeforeValidator(_time)]
-BoxText = Annotated[
-    Box,
-    BeforeValidator(_box),
-    WithJsonSchema({"type": "string", "description": "x,y,w,h in pixels of the upright image"}),
+def _raw_box(value: Any) -> Any:
+    """A text or a list of numbers: what it says is read later, so that a wrong box rejects its vehicle alone."""
+    if isinstance(value, str) and len(value) <= 100:
+        return value
+    if isinstance(value, list) and len(value) <= 4 and all(type(number) in (int, float) for number in value):
+        return value
+    raise ValueError('a box is four numbers in pixels, "x,y,w,h" or [x, y, w, h]')
+
+
+def _as_object(value: Any) -> Any:
+    """A box alone is short for an object that has nothing but its box."""
+    return value if isinstance(value, dict) else {"box": value}
+
+
+def _schema(description: str, **schema: Any) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "description": description, **schema})
+
+
+Name = Annotated[
+    str, Strict(), AfterValidator(read_name), WithJsonSchema({"type": "string", "minLength": 1, "maxLength": MAX_NAME})
 ]
-NearText = Annotated[
-    Near, BeforeValidator(_near), WithJsonSchema({"type": "string", "description": "lat,lon,radius_m"})
+Source = Annotated[
+    str,
+    Strict(),
+    AfterValidator(read_source),
+    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": MAX_SOURCE}),
 ]
+Tags = Annotated[list[Name], AfterValidator(check_tags), Field(json_schema_extra={"maxItems": MAX_TAGS})]
+Attributes = Annotated[
+    dict[Annotated[str, Strict()], Annotated[str, Strict()]],
+    AfterValidator(read_attributes),
+    Field(json_schema_extra={"maxProperties": MAX_ATTRIBUTES}),
+]
+_TIME = "a time is RFC 3339 with its zone, such as 2026-05-01T12:00:00Z"
+Time = Annotated[Any, _from_text(read_time, _TIME), _schema("RFC 3339 with its zone", format="date-time")]
+WholeNumber = Annotated[int, BeforeValidator(lambda value: whole_number(value) if isinstance(value, str) else value)]
+Degrees = Annotated[float, Strict(), Field(allow_inf_nan=False)]
+_BOX = "x,y,w,h in pixels of the upright image"
+BoxText = Annotated[Box, _from_text(Box.parse, f"a box is {_BOX}"), _schema(_BOX)]
+NearText = Annotated[Near, _from_text(_near, "near is lat,lon,radius_m"), _schema("lat,lon,radius_m")]
+AttributeText = Annotated[tuple[str, str], _from_text(_attribute, "attribute is name:value"), _schema("name:value")]
+RawBox = Annotated[
+    Any,
+    BeforeValidator(_raw_box),
+    WithJsonSchema(
+        {
+            "description": _BOX,
+            "anyOf": [
+                {"type": "string"},
+                {"type": "array", "items": {"type": "number"}, "minItems": 4, "maxItems": 4},
+            ],
+        }
+    ),
+]
+File = Annotated[UploadFile, WithJsonSchema({"type": "string", "format": "binary"})]
 
 
 class Conditions(BaseModel):
@@ -70,35 +131,43 @@ class Conditions(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     camera: list[Name] = Field([], max_length=1000, description="any of these cameras; repeat the field for more")
-    tag: list[Name] = Field([], max_length=64, description="every one of these tags; repeat the field for more")
+    tag: list[Name] = Field([], max_length=MAX_TAGS, description="every one of these tags; repeat the field for more")
     identity: Name | None = Field(None, description="only this vehicle")
     captured_after: Time | None = Field(None, description="captured at this time or later (RFC 3339)")
     captured_before: Time | None = Field(None, description="captured before this time (RFC 3339)")
-    near: NearText | None = Field(None, description="captured within radius_m metres of lat,lon")
+    near: NearText | None = Field(None, description="captured within radius_m metres: lat,lon,radius_m")
+    source: Source | None = Field(None, description="only what was enrolled from this file name or path")
+    attribute: list[AttributeText] = Field(
+        [], max_length=MAX_ATTRIBUTES, description="name:value, every one of them; repeat the field for more"
+    )
 
     def to_filter(self) -> Filter:
         """The same conditions as the gallery takes them."""
         return Filter(
-            self.identity,
-            tuple(self.camera),
-            tuple(self.tag),
-            self.captured_after,
-            self.captured_before,
-            self.near,
+            identity=self.identity,
+            cameras=tuple(self.camera),
+            tags=tuple(self.tag),
+            captured_after=self.captured_after,
+            captured_before=self.captured_before,
+            near=self.near,
+            source=self.source,
+            attributes=tuple(self.attribute),
         )
 
 
 class QueryForm(Conditions):
     """``POST /query``."""
 
-    image: UploadFile = Field(description="a JPEG, PNG or WebP file: the crop, or a frame together with box")
+    image: File = Field(description=f"a {ACCEPTED} file: the crop, or a frame together with box")
     box: BoxText | None = Field(None, description="the vehicle in the image; without it the whole image is the crop")
-    top_k: int = Field(10, ge=1, le=1000, description="how many matches")
+    top_k: WholeNumber = Field(10, ge=1, le=1000, description="how many matches")
     group_by: Literal["identity"] | None = Field(None, description="the nearest record of each identity only")
     rerank: Literal["k_reciprocal"] | None = Field(
         None, description="re-ranks the 200 nearest records (or top_k, if more) by the neighbours they share"
     )
-    expand: int = Field(0, ge=0, le=50, description="searches with the mean of the query and this many nearest records")
+    expand: WholeNumber = Field(
+        0, ge=0, le=50, description="searches with the mean of the query and this many nearest records"
+    )
 
     @model_validator(mode="after")
     def _group_or_refine(self) -> Self:
@@ -118,18 +187,18 @@ class GalleryForm(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    images: list[UploadFile] = Field(min_length=1, max_length=MAX_FILES, description="JPEG, PNG or WebP files")
+    images: list[File] = Field(min_length=1, max_length=MAX_FILES, description=f"{ACCEPTED} files")
     metadata: str | None = Field(
         None,
         description="JSON array, one object per file in order: identity, camera, captured_at, latitude, longitude, "
-        "tags, and box or boxes",
+        "tags, source, attributes, and box or boxes",
     )
 
 
 class ListParameters(Conditions):
     """``GET /gallery``."""
 
-    limit: int = Field(50, ge=1, le=1000, description="records on one page")
+    limit: WholeNumber = Field(50, ge=1, le=1000, description="records on one page")
     cursor: str | None = Field(None, max_length=100, description="next_cursor of the page before")
 
 
@@ -138,7 +207,7 @@ class StatsParameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    limit: int = Field(1000, ge=0, le=10_000, description="at most so many cameras and identities")
+    limit: WholeNumber = Field(1000, ge=0, le=10_000, description="at most so many cameras and identities")
 
 
 class DeleteParameters(BaseModel):
@@ -157,20 +226,20 @@ class VehicleFields(BaseModel):
     identity: Name | None = None
     camera: Name | None = None
     captured_at: Time | None = None
-    latitude: float | None = Field(None, ge=-90, le=90, allow_inf_nan=False)
-    longitude: float | None = Field(None, ge=-180, le=180, allow_inf_nan=False)
+    latitude: Degrees | None = Field(None, ge=-90, le=90)
+    longitude: Degrees | None = Field(None, ge=-180, le=180)
     tags: Tags | None = None
+    source: Source | None = None
+    attributes: Attributes | None = None
 
     def given(self) -> dict[str, Any]:
         """The fields that were sent, by name, as `Fields` takes them."""
         names = self.model_fields_set & {field.name for field in dataclasses.fields(Fields)}
         values = {name: getattr(self, name) for name in names}
-        if "tags" in values:
-            values["tags"] = tuple(values["tags"] or ())
+        for name, empty in (("tags", ()), ("attributes", {})):
+            if name in values and values[name] is None:
+                values[name] = empty
         return values
-
-
-RawBox = Annotated[str, Field(max_length=100)] | Annotated[list[float], Field(max_length=4)]
 
 
 class BoxMetadata(VehicleFields):
@@ -183,7 +252,7 @@ class ImageMetadata(VehicleFields):
     """What is known about one file: its fields hold for every vehicle in it."""
 
     box: RawBox | None = None
-    boxes: list[RawBox | BoxMetadata] | None = Field(None, min_length=1, max_length=MAX_BOXES)
+    boxes: list[Annotated[BoxMetadata, BeforeValidator(_as_object)]] | None = Field(None, max_length=MAX_BOXES)
 
     @model_validator(mode="after")
     def _one_of_box_and_boxes(self) -> Self:
@@ -191,34 +260,18 @@ class ImageMetadata(VehicleFields):
             raise ValueError("give box or boxes, not both")
         return self
 
-    def vehicles(self) -> list["Vehicle"]:
-        """One per box, or the whole image.
+    def vehicles(self, filename: str | None) -> list[Vehicle]:
+        """One per box, or the whole image; the file's name is their source if they name none.
 
         Raises:
-            FieldsError: fields that contradict each other.
+            FieldsError: fields that contradict each other, or a file name that is none.
         """
-        frame = self.given()
+        of_frame = self.given()
+        if of_frame.get("source") is None:
+            of_frame["source"] = read_source(filename) if filename else None
         if self.boxes is None:
-            return [Vehicle(self.box, Fields(**frame))]
-        return [
-            Vehicle(item.box, Fields(**(frame | item.given())))
-            if isinstance(item, BoxMetadata)
-            else Vehicle(item, Fields(**frame))
-            for item in self.boxes
-        ]
-
-
-@dataclasses.dataclass(frozen=True)
-class Vehicle:
-    """A vehicle to be enrolled; its box is read later, so that a wrong one rejects this vehicle alone."""
-
-    box: RawBox | None
-    fields: Fields
-
-    @classmethod
-    def whole_image(cls) -> Self:
-        """All of an image about which nothing is known."""
-        return cls(None, Fields())
+            return [Vehicle(self.box, Fields(**of_frame))]
+        return [Vehicle(item.box, Fields(**(of_frame | item.given()))) for item in self.boxes]
 
 
 METADATA = TypeAdapter(list[ImageMetadata])

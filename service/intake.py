@@ -1,45 +1,41 @@
-"""From the bytes of an upload to vehicles on their way through the network."""
+"""From an upload to vehicles on their way through the network."""
 
-import dataclasses
 from collections.abc import Sequence
 from concurrent.futures import Future
-from typing import BinaryIO
+from dataclasses import dataclass
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from index.record import Fields, Record, box_within, content_hash, record_id
-from model.box import Box, BoxError
+from index.intake import Located, Vehicle, locate_box, take_in
+from index.record import Record
+from model.box import Box
 from model.image import ImageError, decode_image
 from service.engine import Engine
-from service.forms import RawBox, Vehicle
 from service.worker import Admission, Embedded
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Crop:
-    """A vehicle that was found in its image.
+    """A located vehicle, and what is known of its embedding.
 
     Attributes:
         source: the record that this content and box have already, or what the network will make of them.
     """
 
-    id: str
-    box: Box
-    whole_image: bool
-    fields: Fields
+    located: Located
     source: Record | Future[Embedded]
 
 
-@dataclasses.dataclass(frozen=True)
-class Rejected:
+class Rejected(NamedTuple):
     """A vehicle that cannot be embedded, and why."""
 
     detail: str
     box: str | None
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Intake:
     """One file of an enrolment, the hash of its bytes, and what became of each of its vehicles, in order."""
 
@@ -54,45 +50,48 @@ class Intake:
         return self.file.read()
 
 
-def take_in_query(engine: Engine, file: BinaryIO, box: Box | None) -> NDArray[np.uint8]:
-    """The query's vehicle, preprocessed (S, S, 3).
+class PreparedQuery(NamedTuple):
+    """The query's vehicle, preprocessed (S, S, 3) uint8, and what makes it less than it seems."""
+
+    image: NDArray[np.uint8]
+    warnings: tuple[str, ...]
+
+
+def take_in_query(engine: Engine, file: BinaryIO, box: Box | None) -> PreparedQuery:
+    """Decodes a query and cuts its vehicle out.
 
     Raises:
         ImageError, BoxError: the image or the box cannot be used.
     """
     pixels = decode_image(_read(engine, file)).pixels
-    return engine.card.preprocessing(box_within(box, pixels).cut(pixels))
+    box, warnings = locate_box(box, pixels)
+    return PreparedQuery(engine.card.preprocessing(box.cut(pixels)), warnings)
 
 
 def take_in_file(engine: Engine, admission: Admission, file: BinaryIO, vehicles: Sequence[Vehicle]) -> Intake:
     """Decodes a file once and sends its vehicles to the network, but for those the gallery knows.
 
-    What is wrong rejects what it is wrong with: an image all its vehicles, a box its own.
+    A file that cannot be used rejects all its vehicles, a box that cannot be used its own.
     """
     try:
-        data = _read(engine, file)
-        image = decode_image(data)
+        intake = take_in(_read(engine, file), vehicles)
     except ImageError as error:
         return Intake(file, "", "", [Rejected(str(error), _text(vehicle.box)) for vehicle in vehicles])
-    content = content_hash(data)
-    boxes: list[Box | Rejected] = []
-    for vehicle in vehicles:
-        try:
-            boxes.append(box_within(None if vehicle.box is None else Box.parse(vehicle.box), image.pixels))
-        except BoxError as error:
-            boxes.append(Rejected(str(error), _text(vehicle.box)))
-    known = engine.gallery.known([record_id(content, box) for box in boxes if isinstance(box, Box)])
-    taken: list[Crop | Rejected] = []
-    for vehicle, box in zip(vehicles, boxes, strict=True):
-        if isinstance(box, Rejected):
-            taken.append(box)
-            continue
-        id_ = record_id(content, box)
-        pixels = box.cut(image.pixels)
-        source = known.get(id_) or admission.submit(engine.card.preprocessing(pixels))
-        whole_image = pixels.shape == image.pixels.shape
-        taken.append(Crop(id_, box, whole_image, vehicle.fields, source))
-    return Intake(file, content, image.media_type, taken)
+    known = engine.gallery.known([located.id for located in intake.vehicles if isinstance(located, Located)])
+
+    def embed(located: Located) -> Crop:
+        record = known.get(located.id)
+        return Crop(located, record or admission.submit(engine.card.preprocessing(located.pixels)))
+
+    return Intake(
+        file,
+        intake.content,
+        intake.media_type,
+        [
+            embed(located) if isinstance(located, Located) else Rejected(str(located), _text(vehicle.box))
+            for located, vehicle in zip(intake.vehicles, vehicles, strict=True)
+        ],
+    )
 
 
 def _read(engine: Engine, file: BinaryIO) -> bytes:
@@ -102,5 +101,7 @@ def _read(engine: Engine, file: BinaryIO) -> bytes:
     return data
 
 
-def _text(box: RawBox | None) -> str | None:
-    return box if box is None or isinstance(box, str) else ",".join(map(str, box))
+def _text(box: Box | str | Sequence[float] | None) -> str | None:
+    if box is None or isinstance(box, str):
+        return box
+    return str(box) if isinstance(box, Box) else ",".join(map(str, box))

@@ -1,25 +1,112 @@
-"""The threads that do what would keep the event loop from answering: decoding, searching, writing."""
+"""The threads that do what would keep the event loop from answering: decoding, searching, reading, writing, drawing."""
 
-import os
+import asyncio
+import math
+import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Final, ParamSpec, TypeVar
+
+import faiss
+
+from model.cores import usable_cores
+
+_MAX_RETRY_AFTER_S: Final = 60
+_MAX_DRAWING: Final = 256
+_MAX_READING: Final = 1024
+_MAX_WRITING: Final = 1024
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class BusyError(Exception):
+    """So much work of this kind waits that no more is taken; there is room again in about `retry_after_s` seconds."""
+
+    def __init__(self, kind: str, limit: int, retry_after_s: int) -> None:
+        super().__init__(
+            f"{limit} requests to {kind} are under way, as many as the service takes: "
+            f"nothing was done; send the request again in {retry_after_s} s"
+        )
+        self.retry_after_s = retry_after_s
+
+
+class Pool(ThreadPoolExecutor):
+    """The threads of one kind of work, and how much of it may be under way.
+
+    Without a `limit` it takes all: the requests are then counted elsewhere, by the worker's admission.
+    """
+
+    def __init__(
+        self, kind: str, num_threads: int, limit: int | None = None, *, initializer: Callable[[], object] | None = None
+    ) -> None:
+        super().__init__(num_threads, kind, initializer)
+        self._kind = kind
+        self._num_threads = num_threads
+        self._limit = limit
+        self._num_under_way = 0  # changed by the event loop's thread alone
+        self._seconds_per_call = 0.1  # until the first call was timed
+
+    async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """What `work` returns or raises, in one of the threads; dropped if the caller is cancelled while it waits.
+
+        Raises:
+            BusyError: as much as the limit allows is under way already.
+        """
+        if self._limit is not None and self._num_under_way >= self._limit:
+            seconds = math.ceil(self._num_under_way * self._seconds_per_call / self._num_threads)
+            raise BusyError(self._kind, self._limit, min(max(seconds, 1), _MAX_RETRY_AFTER_S))
+        self._num_under_way += 1
+        try:
+            result, seconds_taken = await asyncio.wrap_future(self.submit(_timed, partial(work, *args, **kwargs)))
+        finally:
+            self._num_under_way -= 1
+        self._seconds_per_call = 0.8 * self._seconds_per_call + 0.2 * seconds_taken
+        return result
+
+
+def _timed(work: Callable[[], T]) -> tuple[T, float]:
+    """What `work` returns, and the seconds that it took."""
+    start = time.perf_counter()
+    result = work()
+    return result, time.perf_counter() - start
 
 
 class Pools:
     """One pool for each kind of work, so that none of it waits behind all of another.
 
+    Uploads have threads of their own besides: those that the framework writes large files to the disk with, and that
+    nothing else uses.
+
     Attributes:
-        decode_query, decode_enrol: decoding, cutting, resizing and drawing images.
+        decode_query, decode_enrol: decoding, cutting, resizing and drawing the images of queries and enrolments.
         search: searching the gallery, which lets one search through at a time but reads records beside it.
-        write: enrolling; one thread, because the gallery takes one write at a time.
+        read: records, pages and counts.
+        write: enrolling, changing and deleting; one thread, because the gallery takes one write at a time.
+        draw: images of records.
     """
 
     def __init__(self) -> None:
-        self.decode_query = ThreadPoolExecutor(os.cpu_count(), "decode-query")
-        self.decode_enrol = ThreadPoolExecutor(os.cpu_count(), "decode-enrol")
-        self.search = ThreadPoolExecutor(4, "search")
-        self.write = ThreadPoolExecutor(1, "write")
+        cores = usable_cores()
+        self.decode_query = Pool("decode-query", cores)
+        self.decode_enrol = Pool("decode-enrol", cores)
+        self.search = Pool("search", 4, initializer=limit_faiss_threads)
+        self.read = Pool("read", 4, _MAX_READING)
+        self.write = Pool("write", 1, _MAX_WRITING)
+        self.draw = Pool("draw", cores, _MAX_DRAWING)
+
+    @staticmethod
+    async def run(pool: Pool, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """What `work` returns or raises, in a thread of one of the pools, as `Pool.run` has it."""
+        return await pool.run(work, *args, **kwargs)
 
     def close(self) -> None:
-        """Waits for what is under way."""
-        for pool in (self.decode_query, self.decode_enrol, self.search, self.write):
-            pool.shutdown()
+        """Waits for what is under way and drops what waits: nobody is left to answer."""
+        for pool in (self.decode_query, self.decode_enrol, self.search, self.read, self.write, self.draw):
+            pool.shutdown(cancel_futures=True)
+
+
+def limit_faiss_threads() -> None:
+    """One FAISS thread per usable core, at most; FAISS keeps this number for each thread that calls it."""
+    faiss.omp_set_num_threads(min(faiss.omp_get_max_threads(), usable_cores()))

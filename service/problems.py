@@ -1,5 +1,6 @@
 """Errors as ``application/problem+json`` (RFC 9457): one table says which exception is which answer."""
 
+import json
 import logging
 from http import HTTPStatus
 from typing import Any
@@ -9,14 +10,18 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
-from index.gallery import CursorError, GalleryError, RecordNotFoundError
-from index.record import FieldsError
+from index.fields import FieldsError, shorten
+from index.gallery import CursorError, GalleryError, GalleryFullError, RecordNotFoundError
 from model.box import BoxError
 from model.embedder import EmbeddingError
 from model.image import ImageError
+from service.device import DeviceError
 from service.disconnect import ClientGoneError
+from service.pools import BusyError
+from service.uploads import UploadsBusyError
 from service.worker import QueueFullError, TooManyImagesError
 
 _LOG = logging.getLogger(__name__)
@@ -35,14 +40,16 @@ class Problem(BaseModel):
 
 # For the OpenAPI document: what any call may answer besides what it is for.
 RESPONSES: dict[int | str, dict[str, Any]] = {
-    status: {"description": description, "content": {MEDIA_TYPE: {"schema": Problem.model_json_schema()}}}
+    status: {"description": description, "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
     for status, description in (
         (400, "the body is not what its content type says"),
         (404, "there is no such record"),
         (413, "the body is too large"),
+        (415, "the body has another content type than was expected"),
         (422, "the request cannot be used; `detail` says what to mend"),
         (429, "the queue is full; nothing was done, and `Retry-After` says when to send the request again"),
-        (503, "still loading; `Retry-After` says when to try again"),
+        (503, "still loading, or its device fails; `Retry-After` says when to try again"),
+        (507, "the gallery's disk is full; nothing was stored"),
     )
 }
 
@@ -63,20 +70,37 @@ _PROBLEMS: dict[type[Exception], tuple[int, str]] = {
     RecordNotFoundError: (404, "Record not found"),
     TooManyImagesError: (422, "Too many vehicles"),
     QueueFullError: (429, "Queue full"),
+    UploadsBusyError: (429, "Uploads busy"),
+    BusyError: (429, "Busy"),
+    DeviceError: (503, "Device failed"),
     NotReadyError: (503, "Not ready"),
     ClientGoneError: (499, "Client gone"),  # nobody reads it; it is for the log
+    ClientDisconnect: (499, "Client gone"),  # before its body was whole
     EmbeddingError: (500, "Embedding failed"),
+    GalleryFullError: (507, "Gallery full"),
     GalleryError: (500, "Gallery damaged"),
 }
 
+# These say in `retry_after_s` when to come again.
+_TEMPORARY = QueueFullError | UploadsBusyError | BusyError | DeviceError | NotReadyError
+
 # Of what the framework raises; not http.HTTPStatus, whose phrases change with Python's version.
-_TITLES = {400: "Malformed request", 404: "Not found", 405: "Method not allowed", 413: "Body too large"}
+_TITLES = {
+    400: "Malformed request",
+    404: "Not found",
+    405: "Method not allowed",
+    408: "Upload stalled",
+    413: "Body too large",
+    415: "Unsupported content type",
+    507: "Disk full",
+}
 
 
 def problem(
     status: int, title: str, detail: str, *, headers: dict[str, str] | None = None, **extensions: Any
 ) -> JSONResponse:
     """One problem document; `extensions` are further members of it."""
+    detail = detail.encode("utf-8", "backslashreplace").decode()  # a client's JSON may name halves of characters
     body = {"type": f"urn:sanet:problem:{title.lower().replace(' ', '-')}", "title": title, "status": status}
     return JSONResponse(body | {"detail": detail} | extensions, status, headers, media_type=MEDIA_TYPE)
 
@@ -92,7 +116,7 @@ def install(app: FastAPI) -> None:
 
 def _known(_: Request, error: Exception) -> JSONResponse:
     status, title = next(entry for kind, entry in _PROBLEMS.items() if isinstance(error, kind))
-    headers = {"Retry-After": str(error.retry_after_s)} if isinstance(error, QueueFullError | NotReadyError) else {}
+    headers = {"Retry-After": str(error.retry_after_s)} if isinstance(error, _TEMPORARY) else {}
     if status == 500:
         _LOG.error("%s", error, exc_info=error)
     return problem(status, title, str(error), headers=headers)
@@ -104,25 +128,41 @@ def _invalid(_: Request, error: RequestValidationError) -> JSONResponse:
     return problem(422, "Invalid request", "; ".join(sentences[:3]) + more)
 
 
+# What pydantic says of some errors is for those who know Python's types; this is for everybody.
+_SAID: dict[str, str] = {
+    "missing": "this field is required",
+    "extra_forbidden": "there is no such field",
+    "string_type": "a text was expected",
+    "int_type": "a whole number was expected",
+    "float_type": "a number was expected",
+    "finite_number": "a finite number was expected",
+    "list_type": "a list was expected",
+    "dict_type": "an object of texts by name was expected",
+    "model_type": "a JSON object was expected",
+    "model_attributes_type": "a JSON object was expected",
+}
+
+
 def _sentence(entry: dict[str, Any]) -> str:
     place = ".".join(str(part) for part in entry["loc"][1:]) or str(entry["loc"][0])
-    if entry["type"] == "missing":
-        return f"{place}: this field is required"
-    if entry["type"] == "extra_forbidden":
-        return f"{place}: there is no such field"
-    message = entry["msg"].removeprefix("Value error, ")
-    if entry.get("input") is None:
+    kind, context = entry["type"], entry.get("ctx", {})
+    if kind == "too_long":
+        return f"{place}: at most {context['max_length']} were expected, {context['actual_length'] or 'more'} came"
+    message = _SAID.get(kind) or entry["msg"].removeprefix("Value error, ")
+    came = entry.get("input")
+    # Only what JSON can say, and never a whole document: files and bytes are not echoed.
+    if kind in ("missing", "extra_forbidden") or not isinstance(came, str | int | float | bool):
         return f"{place}: {message}"
-    came = repr(entry.get("input"))
-    return f"{place}: {message}; got {came if len(came) <= 80 else came[:77] + '...'}"
+    if isinstance(came, str) and shorten(came) in message:
+        return f"{place}: {message}"
+    shown = json.dumps(came, ensure_ascii=False)
+    return f"{place}: {message}; got {shown if len(shown) <= 80 else shown[:77] + '...'}"
 
 
 def _http(request: Request, error: HTTPException) -> JSONResponse:
     title = _TITLES.get(error.status_code) or HTTPStatus(error.status_code).phrase
     headers = dict(error.headers or {})
     detail = str(error.detail)
-    if detail == "There was an error parsing the body":
-        detail = "the body cannot be read: POST takes a multipart form, PATCH takes a JSON object"
     if error.status_code == 404:
         detail = f"there is nothing at {request.url.path}: GET /docs lists what there is"
     if error.status_code == 405:
@@ -133,12 +173,13 @@ def _http(request: Request, error: HTTPException) -> JSONResponse:
 
 
 def _methods(request: Request) -> list[str]:
-    """The methods that some route takes at this path."""
-    return [
+    """The methods that some route takes at this path; whatever takes GET takes HEAD (`HeadAsGet`)."""
+    methods = {
         method
         for method in ("DELETE", "GET", "PATCH", "POST", "PUT")
         if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in request.app.routes)
-    ]
+    }
+    return sorted(methods | ({"HEAD"} if "GET" in methods else set()))
 
 
 def _unexpected(request: Request, error: Exception) -> JSONResponse:

@@ -3,51 +3,58 @@
 import asyncio
 import base64
 import time
-from functools import partial
 from itertools import pairwise
 from typing import Annotated
 
 import numpy as np
-from fastapi import APIRouter, Depends, Form, Request
+from fastapi import APIRouter, Depends, Request
 from numpy.typing import NDArray
 
 from index.gallery import SearchResult
 from index.refined_search import refined_search
-from model.image import encode_image
+from model.embedder import EmbeddingError
+from model.image import ImageError, encode_image
 from model.theta import turn_of
 from service.answers import MatchAnswer, QueryAnswer, QueryImage, Timing
 from service.disconnect import while_connected
 from service.engine import Engine, engine_of
 from service.forms import QueryForm
 from service.intake import take_in_query
-from service.strict_form import strict_form
+from service.multipart import read_form
+from service.openapi import form_body
+from service.strict_fields import strict_query_string
+from service.worker import Admission
 
-router = APIRouter(tags=["query"])
+router = APIRouter(tags=["query"], dependencies=[Depends(strict_query_string)])
 
 
-@router.post("/query", dependencies=[Depends(strict_form(QueryForm))])
-async def query(
-    request: Request,
-    form: Annotated[QueryForm, Form(media_type="multipart/form-data")],
-    engine: Annotated[Engine, Depends(engine_of)],
-) -> QueryAnswer:
+@router.post("/query", openapi_extra=form_body(QueryForm))
+async def query(request: Request, engine: Annotated[Engine, Depends(engine_of)]) -> QueryAnswer:
     """Finds the vehicles of the gallery that look most like the one in the image, the nearest first."""
-    loop = asyncio.get_running_loop()
-    times = [time.perf_counter()]
+    # Its place is taken before its body is read: a query that must be refused is refused at once.
     with engine.worker.admit(1, urgent=True) as admission:
-        async with while_connected(request):
-            take_in = partial(take_in_query, engine, form.image.file, form.box)
-            prepared = await loop.run_in_executor(engine.pools.decode_query, take_in)
-            times.append(time.perf_counter())
-            embedded = await asyncio.wrap_future(admission.submit(prepared))
-            times.append(time.perf_counter())
-            # The picture is drawn while the gallery searches.
-            view = loop.run_in_executor(engine.pools.decode_query, _view, engine, prepared, embedded.theta)
-            result = await loop.run_in_executor(engine.pools.search, _search, engine, embedded.embedding, form)
-            times.append(time.perf_counter())
-            aligned_view = await view
+        async with read_form(request, QueryForm) as form:
+            return await _answer(request, form, engine, admission)
+
+
+async def _answer(request: Request, form: QueryForm, engine: Engine, admission: Admission) -> QueryAnswer:
+    pools = engine.pools
+    times = [time.perf_counter()]
+    async with while_connected(request):
+        image, warnings = await pools.run(pools.decode_query, take_in_query, engine, form.image.file, form.box)
+        times.append(time.perf_counter())
+        try:
+            embedded = await asyncio.wrap_future(admission.submit(image))
+        except EmbeddingError as error:
+            raise ImageError(f"the network could not embed the image: {error}") from error
+        times.append(time.perf_counter())
+        # The picture is drawn while the gallery searches.
+        view = asyncio.ensure_future(pools.run(pools.decode_query, _view, engine, image, embedded.theta))
+        result = await pools.run(pools.search, _search, engine, embedded.embedding, form)
+        times.append(time.perf_counter())
+        aligned_view = await view
     turn = turn_of(embedded.theta)
-    image = QueryImage(
+    seen = QueryImage(
         theta=embedded.theta.tolist(),
         rotation_deg=turn.rotation_deg,
         mirrored=turn.mirrored,
@@ -56,14 +63,14 @@ async def query(
     )
     decode_ms, embed_ms, search_ms = (1000 * (end - start) for start, end in pairwise(times))
     return QueryAnswer(
-        query=image,
+        query=seen,
         decision="uncalibrated",
         matches=[MatchAnswer.of(rank, match) for rank, match in enumerate(result.matches, start=1)],
         searched=result.searched,
         timing_ms=Timing(
             decode=decode_ms, embed=embed_ms, search=search_ms, total=1000 * (time.perf_counter() - times[0])
         ),
-        warnings=engine.warnings(),
+        warnings=[*engine.warnings(), *warnings, *engine.refinement_warnings(form.to_refinement())],
     )
 
 

@@ -1,38 +1,78 @@
 """``/gallery`` and below: reading, changing and deleting what was enrolled."""
 
-from typing import Annotated
+from collections.abc import Callable
+from importlib import metadata
+from typing import Annotated, Any, ParamSpec, TypeVar
 
-from fastapi import APIRouter, Body, Depends, Query, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
-from model.image import encode_image
+from index.record import Record
+from model.image import BROWSER_MEDIA_TYPES, FORMATS, encode_image
 from service.answers import Count, DeletedAnswer, ModelCount, PageAnswer, RecordAnswer, StatsAnswer
+from service.disconnect import while_connected
 from service.engine import Engine, engine_of
 from service.forms import DeleteParameters, ListParameters, StatsParameters, VehicleFields
+from service.json_text import read_json
+from service.openapi import json_body
+from service.pools import Pool
+from service.strict_fields import strict_query_string
 
-router = APIRouter(prefix="/gallery", tags=["gallery"])
+router = APIRouter(prefix="/gallery", tags=["gallery"], dependencies=[Depends(strict_query_string)])
 
 Ready = Annotated[Engine, Depends(engine_of)]
+
+_VERSION = metadata.version("sanet-retrieval")
+
+
+def _files(*media_types: str) -> dict[int | str, dict[str, Any]]:
+    """A route's ``responses``: files of these types."""
+    schema = {"type": "string", "format": "binary"}
+    return {
+        200: {"content": {media_type: {"schema": schema} for media_type in sorted(media_types)}},
+        304: {"description": "`If-None-Match` has its `ETag`"},
+    }
+
 
 # A record's image and box never change, but it may be deleted: keep it for an hour. And never guess a type.
 _HEADERS = {"Cache-Control": "private, max-age=3600", "X-Content-Type-Options": "nosniff"}
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+async def _run(request: Request, pool: Pool, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """What `work` gives, in a thread of the pool; what waits there for a client that has gone is dropped.
+
+    Raises:
+        BusyError: too much waits already.
+        ClientGoneError: the client has gone.
+    """
+    async with while_connected(request):
+        return await pool.run(work, *args, **kwargs)
+
 
 @router.get("")
-def page(parameters: Annotated[ListParameters, Query()], engine: Ready) -> PageAnswer:
+async def page(request: Request, parameters: Annotated[ListParameters, Query()], engine: Ready) -> PageAnswer:
     """The records that pass the conditions, in the order of enrolment, page by page."""
-    found = engine.gallery.page(parameters.to_filter(), parameters.limit, parameters.cursor)
-    records = [RecordAnswer.of(record) for record in found.records]
-    return PageAnswer(records=records, next_cursor=found.next_cursor, total=found.total)
+
+    def read() -> PageAnswer:
+        found = engine.gallery.page(parameters.to_filter(), parameters.limit, parameters.cursor)
+        records = [RecordAnswer.of(record) for record in found.records]
+        return PageAnswer(records=records, next_cursor=found.next_cursor, total=found.total)
+
+    return await _run(request, engine.pools.read, read)
 
 
 @router.get("/stats")
-def stats(parameters: Annotated[StatsParameters, Query()], engine: Ready) -> StatsAnswer:
+async def stats(request: Request, parameters: Annotated[StatsParameters, Query()], engine: Ready) -> StatsAnswer:
     """Counts per camera, identity and model, the most frequent first, at most `limit` of each."""
-    counted = engine.gallery.stats(parameters.limit)
+    counted = await _run(request, engine.pools.read, engine.gallery.stats, parameters.limit)
     return StatsAnswer(
         total=counted.total,
         searchable=counted.searchable,
         damaged=counted.damaged,
+        damaged_images=counted.damaged_images,
+        stray_images=counted.stray_images,
         num_images=counted.num_images,
         num_cameras=counted.num_cameras,
         num_identities=counted.num_identities,
@@ -43,44 +83,87 @@ def stats(parameters: Annotated[StatsParameters, Query()], engine: Ready) -> Sta
 
 
 @router.get("/{id}")
-def record(id: str, engine: Ready) -> RecordAnswer:  # noqa: A002 (the contract's name)
+async def record(request: Request, id: str, engine: Ready) -> RecordAnswer:  # noqa: A002 (the contract's name)
     """One record."""
-    return RecordAnswer.of(engine.gallery.get(id))
+    return RecordAnswer.of(await _run(request, engine.pools.read, engine.gallery.get, id))
 
 
-@router.get("/{id}/image", response_class=Response)
-def image(id: str, engine: Ready) -> Response:  # noqa: A002
-    """The record's image: the enrolled file, byte for byte, or what its box cuts out of it, as PNG.
+@router.get("/{id}/image", response_class=Response, responses=_files(*BROWSER_MEDIA_TYPES))
+async def image(request: Request, id: str, engine: Ready) -> Response:  # noqa: A002
+    """The record's vehicle: the enrolled file, byte for byte, where that is all of it and a browser shows it; else PNG.
 
     Sent to `POST /query`, it finds the record itself, at a distance of 0 but for float32's rounding.
     """
-    found = engine.gallery.get(id)
-    if found.whole_image:
-        return Response(engine.gallery.image(found), headers=_HEADERS, media_type=found.media_type)
-    return Response(encode_image(engine.crop_of(found), "PNG"), headers=_HEADERS, media_type="image/png")
+
+    def draw(found: Record) -> Response:
+        if found.whole_image and found.media_type in BROWSER_MEDIA_TYPES:
+            return Response(engine.gallery.image(found), media_type=found.media_type)
+        return Response(encode_image(engine.crop_of(found), "PNG"), media_type="image/png")
+
+    return await _picture(request, engine, id, draw)
 
 
-@router.get("/{id}/aligned", response_class=Response)
-def aligned(id: str, engine: Ready) -> Response:  # noqa: A002
+@router.get("/{id}/aligned", response_class=Response, responses=_files("image/jpeg"))
+async def aligned(request: Request, id: str, engine: Ready) -> Response:  # noqa: A002
     """The record's aligned view, as JPEG: its theta applied to its crop."""
-    found = engine.gallery.get(id)
-    view = engine.aligned_view(engine.card.preprocessing(engine.crop_of(found)), found.theta)
-    return Response(encode_image(view, "JPEG"), headers=_HEADERS, media_type="image/jpeg")
+
+    def draw(found: Record) -> Response:
+        view = engine.aligned_view(engine.card.preprocessing(engine.crop_of(found)), found.theta)
+        return Response(encode_image(view, "JPEG"), media_type="image/jpeg")
+
+    return await _picture(request, engine, id, draw)
 
 
-@router.patch("/{id}")
-def change(id: str, fields: Annotated[VehicleFields, Body()], engine: Ready) -> RecordAnswer:  # noqa: A002
+@router.get("/{id}/frame", response_class=Response, responses=_files(*FORMATS.values()))
+async def frame(request: Request, id: str, engine: Ready) -> Response:  # noqa: A002
+    """The whole enrolled file, byte for byte; the record's `box` says where in it the vehicle is."""
+
+    def read(found: Record) -> Response:
+        return Response(engine.gallery.image(found), media_type=found.media_type)
+
+    return await _picture(request, engine, id, read)
+
+
+async def _picture(
+    request: Request,
+    engine: Engine,
+    id_: str,
+    draw: Callable[[Record], Response],
+) -> Response:
+    """What `draw` makes of a record, or 304 if the client has it already."""
+
+    def answer() -> Response:
+        found = engine.gallery.get(id_)
+        # A record's id names its content and box; its theta changes only with the model that embedded it.
+        etag = f'"{found.id}-{found.model.fingerprint[:16]}-{found.model.precision}-{_VERSION}"'
+        known = request.headers.get("if-none-match", "")
+        if known.strip() == "*" or etag in {tag.strip().removeprefix("W/") for tag in known.split(",")}:
+            response = Response(status_code=304)
+        else:
+            response = draw(found)
+        response.headers.update({**_HEADERS, "ETag": etag})
+        return response
+
+    return await _run(request, engine.pools.draw, answer)
+
+
+@router.patch("/{id}", openapi_extra=json_body(VehicleFields))
+async def change(request: Request, id: str, engine: Ready) -> RecordAnswer:  # noqa: A002
     """Changes the fields that are sent and keeps the others; null clears one."""
-    return RecordAnswer.of(engine.gallery.update(id, fields.given()))
+    fields = await read_json(request, VehicleFields)
+    return RecordAnswer.of(await _run(request, engine.pools.write, engine.gallery.update, id, fields.given()))
 
 
 @router.delete("/{id}", status_code=204)
-def delete(id: str, engine: Ready) -> None:  # noqa: A002
+async def delete(request: Request, id: str, engine: Ready) -> None:  # noqa: A002
     """Forgets a record, and its image unless another record shows it."""
-    engine.gallery.delete(id)
+    await _run(request, engine.pools.write, engine.gallery.delete, id)
 
 
 @router.delete("")
-def delete_identity(parameters: Annotated[DeleteParameters, Query()], engine: Ready) -> DeletedAnswer:
+async def delete_identity(
+    request: Request, parameters: Annotated[DeleteParameters, Query()], engine: Ready
+) -> DeletedAnswer:
     """Forgets every record of an identity."""
-    return DeletedAnswer(deleted=engine.gallery.delete_identity(parameters.identity))
+    deleted = await _run(request, engine.pools.write, engine.gallery.delete_identity, parameters.identity)
+    return DeletedAnswer(deleted=deleted)

@@ -2,17 +2,50 @@
 
 import difflib
 import os
+import re
+import sys
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-_PREFIX = "SANET_"
+from model.number import NumberError, whole_number
+
+_PREFIX: Final = "SANET_"
+
+# Kubernetes gives every container variables for each service of its namespace: of one called sanet or sanet-something
+# they start as our settings do. Only SANET_PORT has the name of a setting, and then an address as its value.
+_KUBERNETES_NAME: Final = re.compile(
+    r"SANET_([A-Z0-9_]+_)?(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT_[0-9]+_(TCP|UDP|SCTP)(_PROTO|_PORT|_ADDR)?)"
+)
+_KUBERNETES_PORT_NAME: Final = re.compile(r"SANET_([A-Z0-9_]+_)?PORT")
+_KUBERNETES_ADDRESS: Final = re.compile(r"(tcp|udp|sctp)://\S+")
 
 
 class SettingsError(ValueError):
     """One line that names the variable, what came and what was expected."""
+
+
+def _plain_digits(value: Any) -> Any:
+    """Pydantic alone also takes ``8_000``, ``8000.0``, spaces around and the digits of any script."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return whole_number(value)
+    except NumberError:
+        raise PydanticCustomError("whole_number", "Input should be a valid integer in the digits 0-9") from None
+
+
+_Int = Annotated[int, Field(strict=True), BeforeValidator(_plain_digits)]
+
+
+def shipped_checkpoint() -> Path:
+    """Where the checkpoint that ships is: beside the packages of a checkout, or in the environment of the image."""
+    file = Path("demo", "sanet.safetensors")
+    in_checkout = Path(__file__).resolve().parents[1] / file
+    return in_checkout if in_checkout.exists() else Path(sys.prefix) / file
 
 
 class Settings(BaseSettings):
@@ -20,39 +53,99 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=_PREFIX, env_ignore_empty=True, frozen=True)
 
-    checkpoint: Path = Field(description="the .safetensors checkpoint that embeds")
+    checkpoint: Path = Field(
+        default_factory=shipped_checkpoint,
+        description="the .safetensors checkpoint that embeds; if not set, the shipped",
+    )
     data_dir: Path = Field(Path(".data"), description="the folder of the gallery; created if it is not there")
-    heldout: Path | None = Field(None, description="a manifest on which GET /metrics scores the model")
-    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N")
+    heldout: Path | None = Field(
+        None, description="a manifest on which GET /metrics scores the model; without SANET_CHECKPOINT the demo set"
+    )
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$", description="auto, cpu, cuda or cuda:N")
     precision: Literal["float32", "bf16"] = Field("float32", description="the numeric path of the network")
     host: str = Field("127.0.0.1", description="the address to listen on")
-    port: int = Field(8000, ge=0, le=65535, description="the port to listen on; 0 takes a free one")
-    queue_capacity: int = Field(1024, ge=512, le=1_000_000, description="vehicles of all requests under way together")
-    max_batch: int = Field(16, ge=2, le=1024, description="vehicles embedded at once")
-    max_file_mb: int = Field(32, ge=1, le=1024, description="largest image file, in units of 1,000,000 bytes")
-    max_request_mb: int = Field(512, ge=1, le=65536, description="largest POST /gallery, in the same units")
+    port: _Int = Field(8000, ge=0, le=65535, description="the port to listen on; 0 takes a free one")
+    queue_capacity: _Int = Field(
+        1024, ge=512, le=1_000_000, description="vehicles of all enrolments under way together"
+    )
+    max_queries: _Int = Field(64, ge=1, le=100_000, description="queries under way together, beside the enrolments")
+    max_uploads: _Int = Field(8, ge=1, le=10_000, description="POST /gallery received or worked on at the same time")
+    max_batch: _Int = Field(16, ge=2, le=1024, description="vehicles embedded at once")
+    max_file_mb: _Int = Field(32, ge=1, le=1024, description="largest image file, in units of 1,000,000 bytes")
+    max_request_mb: _Int = Field(512, ge=1, le=65536, description="largest POST /gallery, in the same units")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="how much is logged")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_that_depend(cls, values: dict[str, Any]) -> dict[str, Any]:
+        values = dict(values)
+        if _KUBERNETES_ADDRESS.fullmatch(str(values.get("port", ""))):
+            del values["port"]
+        demo_set = shipped_checkpoint().with_name("manifest.csv")
+        if "checkpoint" not in values and demo_set.exists():
+            values.setdefault("heldout", demo_set)
+        return values
 
     @classmethod
     def from_environment(cls) -> Self:
         """Reads the environment.
 
         Raises:
-            SettingsError: a variable is missing, malformed, or starts with ``SANET_`` and is none of ours. The last
-                is refused because a mistyped setting that does nothing is worse than a start that fails.
+            SettingsError: a variable is malformed, or starts with ``SANET_`` and is none of ours, or no checkpoint is
+                named and none ships. Unknown ones are refused because a mistyped setting that does nothing is worse
+                than a start that fails.
         """
-        known = {_PREFIX + name.upper() for name in cls.model_fields}
-        for name in sorted(os.environ):
-            if name.startswith(_PREFIX) and name not in known:
+        known = {_variable(name) for name in cls.model_fields}
+        for name, value in sorted(os.environ.items()):
+            if name.startswith(_PREFIX) and name not in known and not _is_of_kubernetes(name, value):
                 close = difflib.get_close_matches(name, known, n=1)
                 meant = f"did you mean {close[0]}?" if close else f"there are {', '.join(sorted(known))}"
                 raise SettingsError(f"{name} is no setting of this service: {meant}")
         try:
-            return cls()
+            settings = cls()
         except ValidationError as error:
             first = error.errors()[0]
-            name = _PREFIX + str(first["loc"][0]).upper()
-            description = cls.model_fields[str(first["loc"][0])].description
-            if first["type"] == "missing":
-                raise SettingsError(f"{name} is not set: {description}") from None
-            raise SettingsError(f"{name}={first['input']!r}: {first['msg']} ({description})") from None
+            field = str(first["loc"][0])
+            description = cls.model_fields[field].description
+            came = repr(str(first["input"]))  # as the variable has it
+            raise SettingsError(f"{_variable(field)}={came}: {first['msg']} ({description})") from None
+        if "checkpoint" not in settings.model_fields_set and not settings.checkpoint.exists():
+            raise SettingsError(
+                f"SANET_CHECKPOINT is not set, and no checkpoint ships at {settings.checkpoint}: "
+                "set it to a .safetensors checkpoint"
+            )
+        return settings
+
+    @classmethod
+    def describe(cls) -> str:
+        """Every setting for people: its variable, what it is for, its default, and the values it may have."""
+        properties = cls.model_json_schema()["properties"]
+        width = max(len(_variable(name)) for name in cls.model_fields)
+        lines = []
+        for name, field in cls.model_fields.items():
+            lines.append(f"{_variable(name):{width}}  {field.description}")
+            default = field.get_default(call_default_factory=True)
+            facts = [f"default {'none' if default is None else default}", *_allowed(properties[name])]
+            lines.append(f"{'':{width}}  {'; '.join(facts)}")
+        return "\n".join(lines)
+
+
+def _variable(field: str) -> str:
+    return _PREFIX + field.upper()
+
+
+def _is_of_kubernetes(name: str, value: str) -> bool:
+    if _KUBERNETES_NAME.fullmatch(name):
+        return True
+    return bool(_KUBERNETES_PORT_NAME.fullmatch(name) and _KUBERNETES_ADDRESS.fullmatch(value))
+
+
+def _allowed(schema: dict[str, Any]) -> list[str]:
+    """The values that a field's JSON schema allows, in words; nothing if it allows any."""
+    if "minimum" in schema:
+        return [f"{schema['minimum']} to {schema['maximum']}"]
+    if "enum" in schema:
+        return ["one of " + ", ".join(schema["enum"])]
+    if "pattern" in schema:
+        return [f"matches {schema['pattern']}"]
+    return []

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends
 
 from model.config import config_to_dict
 from service.answers import ModelAnswer, StatusAnswer
+from service.device import DeviceError
 from service.engine import Engine, engine_of
 
 router = APIRouter(tags=["status"])
@@ -18,8 +19,10 @@ async def healthz() -> StatusAnswer:
 
 
 @router.get("/readyz")
-async def readyz(_: Annotated[Engine, Depends(engine_of)]) -> StatusAnswer:
-    """The model is warm and the gallery open; 503 before."""
+async def readyz(engine: Annotated[Engine, Depends(engine_of)]) -> StatusAnswer:
+    """The model is warm and the gallery open; 503 before, and as long as the device fails on every batch."""
+    if engine.worker.device_failing is not None:
+        raise DeviceError(engine.worker.device_failing)
     return StatusAnswer(status="ready")
 
 

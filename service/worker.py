@@ -6,22 +6,25 @@ import threading
 import time
 from collections import deque
 from concurrent.futures import Future
+from contextlib import suppress
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.embedder import Embedder, Embeddings
+from model.embedder import Embedder, EmbeddingError, Embeddings
+from service.device import Device, DeviceError
 
 _LOG = logging.getLogger(__name__)
 
 _MAX_RETRY_AFTER_S: Final = 60
 _BACKGROUND_SHARE: Final = 10
+_PROBE_EVERY_S: Final = 2.0
 
 
 class QueueFullError(Exception):
-    """The queue has no room for the whole request now; it will in about `retry_after_s` seconds."""
+    """There is no room for the whole request now; there will be in about `retry_after_s` seconds."""
 
     def __init__(self, num_images: int, free: int, retry_after_s: int) -> None:
         super().__init__(
@@ -87,7 +90,7 @@ class Admission:
             self._left = True
             for future in self._futures:
                 future.cancel()
-            self._worker._leave(self._num_images)
+            self._worker._leave(self._num_images, urgent=self._urgent)
 
 
 class EmbeddingWorker:
@@ -99,16 +102,24 @@ class EmbeddingWorker:
     Whole batches of the service's own go last, and take every `_BACKGROUND_SHARE`-th turn at least.
 
     Images count from their request's admission until its end, so that `capacity` also bounds what is being decoded
-    and what waits to be stored. A request is admitted whole or refused whole.
+    and what waits to be stored. A request is admitted whole or refused whole. Queries have `max_queries` places of
+    their own, so that no import ever turns them away.
+
+    Where the network raises anything but `EmbeddingError`, the device is at fault: the whole batch fails with
+    `DeviceError`. After three such batches in a row `device_failing` says why, until one succeeds; meanwhile an empty
+    image is embedded every few seconds, so that the device is found working again without any request.
     """
 
-    def __init__(self, embedder: Embedder, *, capacity: int, max_batch: int) -> None:
+    def __init__(self, embedder: Embedder, *, capacity: int, max_batch: int, max_queries: int = 64) -> None:
         self._embedder = embedder
+        self._device = Device(embedder)
         self.capacity = capacity
+        self.max_queries = max_queries
         self._max_batch = max_batch
-        self._free = capacity
+        self._free_places = capacity
+        self._free_query_places = max_queries
         self._urgent: deque[_Job] = deque()
-        self._patient: deque[_Job] = deque()
+        self._enrolments: deque[_Job] = deque()
         self._background: deque[_Batch] = deque()
         self._since_background = 0
         self._changed = threading.Condition()
@@ -117,24 +128,39 @@ class EmbeddingWorker:
         self._thread = threading.Thread(target=self._run, name="embedding-worker", daemon=True)
         self._thread.start()
 
+    @property
+    def device_failing(self) -> str | None:
+        """Why the device failed on the last batches; None as long as it works."""
+        return self._device.failing
+
     def admit(self, num_images: int, *, urgent: bool) -> Admission:
-        """Reserves room for a whole request; to be used as a ``with`` block.
+        """Reserves room for a whole request, a query's if `urgent`; to be used as a ``with`` block.
 
         Raises:
             QueueFullError: there is not enough room now.
             TooManyImagesError: there never will be.
         """
-        if num_images > self.capacity:
+        places = self.max_queries if urgent else self.capacity
+        if num_images > places:
             raise TooManyImagesError(
-                f"{num_images} vehicles in one request, at most {self.capacity} fit into the queue: split the request"
+                f"{num_images} vehicles in one request, at most {places} fit into the queue: split the request"
             )
         with self._changed:
-            if num_images > self._free:
-                missing = num_images - self._free
-                seconds = math.ceil(missing * self._seconds_per_image)
-                raise QueueFullError(num_images, self._free, min(max(seconds, 1), _MAX_RETRY_AFTER_S))
-            self._free -= num_images
+            self._require_room(num_images, urgent=urgent)
+            if urgent:
+                self._free_query_places -= num_images
+            else:
+                self._free_places -= num_images
         return Admission(self, num_images, urgent=urgent)
+
+    def require_room(self, *, urgent: bool) -> None:
+        """Returns if one more image would be admitted now; for refusing a request before its body is read.
+
+        Raises:
+            QueueFullError: there is no room at all.
+        """
+        with self._changed:
+            self._require_room(1, urgent=urgent)
 
     def embed_batch(self, images: NDArray[np.uint8]) -> Future[Embeddings]:
         """Queues a whole batch (N, S, S, 3) uint8 that is embedded as it is, so that its numbers can be repeated.
@@ -162,61 +188,91 @@ class EmbeddingWorker:
             if self._closing:
                 job.future.cancel()
                 return
-            (self._urgent if urgent else self._patient).append(job)
+            (self._urgent if urgent else self._enrolments).append(job)
             self._changed.notify()
 
-    def _leave(self, num_images: int) -> None:
+    def _require_room(self, num_images: int, *, urgent: bool) -> None:
+        free = self._free_query_places if urgent else self._free_places
+        if num_images <= free:
+            return
+        # So many images have to be embedded until the room is there. Queries that wait go before an enrolment.
+        num_before = num_images - free + (0 if urgent else len(self._urgent))
+        seconds = math.ceil(num_before * self._seconds_per_image)
+        raise QueueFullError(num_images, free, min(max(seconds, 1), _MAX_RETRY_AFTER_S))
+
+    def _leave(self, num_images: int, *, urgent: bool) -> None:
         with self._changed:
-            self._free += num_images
+            if urgent:
+                self._free_query_places += num_images
+            else:
+                self._free_places += num_images
             # What was cancelled must not fill the memory until the device is free.
             self._urgent = deque(job for job in self._urgent if not job.future.cancelled())
-            self._patient = deque(job for job in self._patient if not job.future.cancelled())
+            self._enrolments = deque(job for job in self._enrolments if not job.future.cancelled())
 
     def _run(self) -> None:
+        empty = None  # an image of the size that the network takes, once one was seen
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._urgent or self._patient or self._background or self._closing)
+                timeout_s = _PROBE_EVERY_S if self._device.failing else None
+                idle = not self._changed.wait_for(self._something_waits, timeout_s)
                 if self._closing:
-                    for job in [*self._urgent, *self._patient]:
+                    for job in [*self._urgent, *self._enrolments]:
                         job.future.cancel()
                     for waiting in self._background:
                         waiting.future.cancel()
                     return
-                taken = self._take()
-                turn = not taken or self._since_background >= _BACKGROUND_SHARE
+                jobs = self._next_jobs()
+                turn = not jobs or self._since_background >= _BACKGROUND_SHARE
                 background = self._background.popleft() if self._background and turn else None
                 self._since_background = self._since_background + 1 if self._background and not background else 0
             if background is not None and background.future.set_running_or_notify_cancel():
+                empty = np.zeros_like(background.images[:1])
                 self._embed_background(background)
-            batch = [job for job in taken if job.future.set_running_or_notify_cancel()]
+            batch = [job for job in jobs if job.future.set_running_or_notify_cancel()]
             if batch:
+                empty = np.zeros_like(batch[0].image)[None]
                 self._embed(batch)
+            if idle and empty is not None:
+                self._probe(empty)
 
-    def _take(self) -> list[_Job]:
-        num_urgent = min(len(self._urgent), self._max_batch - bool(self._patient))
-        num_patient = min(len(self._patient), self._max_batch - num_urgent)
+    def _something_waits(self) -> bool:
+        return bool(self._urgent or self._enrolments or self._background or self._closing)
+
+    def _next_jobs(self) -> list[_Job]:
+        num_urgent = min(len(self._urgent), self._max_batch - bool(self._enrolments))
+        num_enrolments = min(len(self._enrolments), self._max_batch - num_urgent)
         return [self._urgent.popleft() for _ in range(num_urgent)] + [
-            self._patient.popleft() for _ in range(num_patient)
+            self._enrolments.popleft() for _ in range(num_enrolments)
         ]
 
     def _embed_background(self, batch: _Batch) -> None:
         try:
-            batch.future.set_result(self._embedder.embed_prepared(batch.images))
-        except Exception as error:
+            batch.future.set_result(self._device.embed(batch.images))
+        except (EmbeddingError, DeviceError) as error:
             batch.future.set_exception(error)
+
+    def _probe(self, empty: NDArray[np.uint8]) -> None:
+        # Whether it works is noted; nobody waits for the result.
+        with suppress(EmbeddingError, DeviceError):
+            self._device.embed(empty)
 
     def _embed(self, batch: list[_Job]) -> None:
         start = time.perf_counter()
         try:
-            result = self._embedder.embed_prepared(np.stack([job.image for job in batch]))
-        except Exception as error:
+            result = self._device.embed(np.stack([job.image for job in batch]))
+        except EmbeddingError as error:
             if len(batch) == 1:
                 batch[0].future.set_exception(error)
                 return
-            # One bad image must fail alone: each gets a batch of its own.
+            # An image without a finite embedding must fail alone: each gets a batch of its own.
             _LOG.warning("a batch of %d failed and is embedded one by one: %s", len(batch), error)
             for job in batch:
                 self._embed([job])
+            return
+        except DeviceError as error:
+            for job in batch:
+                job.future.set_exception(error)
             return
         seconds = (time.perf_counter() - start) / len(batch)
         self._seconds_per_image = 0.8 * self._seconds_per_image + 0.2 * seconds

@@ -1,18 +1,18 @@
 """What several commands take: numbers, refused with the flag's name if they cannot be meant; and data."""
 
 import argparse
-import math
 from pathlib import Path
 from typing import get_args
 
 from index.manifest import Manifest
+from model.number import decimal_number, whole_number
 from training.datasets.dataset import Choices, VruRoles
 from training.datasets.opening import KINDS, open_data
 
 
 def seed(text: str) -> int:
     """A whole number that torch and NumPy both take as a seed."""
-    number = int(text)
+    number = whole_number(text)
     if not 0 <= number < 2**63:
         raise argparse.ArgumentTypeError(f"a seed lies between 0 and 2**63 - 1, got {text}")
     return number
@@ -20,17 +20,17 @@ def seed(text: str) -> int:
 
 def at_least_one(text: str) -> int:
     """A whole number of 1 or more."""
-    number = int(text)
+    number = whole_number(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"expected 1 or more, got {text}")
     return number
 
 
 def not_negative(text: str) -> float:
-    """A finite number of 0 or more."""
-    number = float(text)
-    if not (math.isfinite(number) and number >= 0):
-        raise argparse.ArgumentTypeError(f"expected a finite number of 0 or more, got {text}")
+    """A number of 0 or more."""
+    number = decimal_number(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"expected a number of 0 or more, got {text}")
     return number
 
 

@@ -4,7 +4,6 @@ Threads, not processes: Pillow works without the interpreter's lock, and all sha
 that containers lack.
 """
 
-import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +17,7 @@ from index.bulk_embedding import cut_entry
 from index.manifest import Entry, Manifest
 from index.prefetch import prefetch
 from model.box import BoxError
+from model.cores import usable_cores
 from model.image import read_image
 from model.preprocessing import Preprocessing
 
@@ -67,7 +67,7 @@ class Crops:
 
     def batches(self, positions: Iterable[NDArray[np.int64]]) -> Iterator[Tensor]:
         """For each (N,) positions a batch (N, 3, S, S) uint8, channels last, made ahead in threads."""
-        num_threads = os.cpu_count() or 1
+        num_threads = usable_cores()
         with ThreadPoolExecutor(num_threads, "crops") as pool:
             yield from prefetch(pool, self._batch, positions, ahead=2 * num_threads)
 

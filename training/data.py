@@ -9,6 +9,7 @@ import numpy as np
 
 from index.manifest import Entry, Manifest, ManifestError
 from index.protocol import Protocol
+from index.repeats import require_one_vehicle, without_repeats
 from index.task import Task, one_gallery_image, plan_task
 from training.recipe import Validation
 
@@ -43,12 +44,13 @@ def training_data(manifest: Manifest, validation: Validation) -> TrainingData:
     """The training images and the validation asked for.
 
     For training are the images with the role train and an identity; where no image has a role, those of the split
-    train or of none.
+    train or of none. Lines that repeat another are left out; the manifest's warnings count them.
 
     Raises:
-        ManifestError: nothing to train on, or no such validation.
+        ManifestError: nothing to train on, no such validation, or an image and box that is two vehicles.
         ProtocolError: the validation's images cannot answer its question.
     """
+    manifest = without_repeats(manifest)
     has_roles = any(entry.role is not None for entry in manifest.entries)
     if has_roles:
         entries = [entry for entry in manifest.entries if entry.identity and entry.role == "train"]
@@ -57,6 +59,7 @@ def training_data(manifest: Manifest, validation: Validation) -> TrainingData:
     if not entries:
         roles = ", ".join(f"{role or 'none'} {number}" for role, number in manifest.count("role").items())
         raise ManifestError(f"no image to train on: none has the role train and an identity; the roles are {roles}")
+    require_one_vehicle(manifest.folder, entries)
     if validation == "auto":
         num_identities = len({entry.identity for entry in entries})
         enough = num_identities * _HELD_OUT_SHARE >= _FEWEST_HELD_OUT

@@ -12,6 +12,7 @@ import argparse
 import json
 import sys
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, get_args
 
@@ -24,8 +25,9 @@ from index.reranking import Refinement, Reranking
 from index.task import Task, plan_task
 from model.box import BoxError
 from model.checkpoint import CheckpointError, annotate_checkpoint, load_checkpoint
-from model.embedder import Embedder, EmbeddingError, Precision, pick_device
+from model.embedder import Embedder, EmbeddingError, Precision, pick_device, slow_precision_warning
 from model.image import ImageError
+from model.number import NumberError, decimal_number, whole_number
 from training.arguments import add_data_arguments, read_data
 from training.submission import write_submission
 
@@ -36,6 +38,9 @@ def main() -> int:
     args = parser.parse_args()
     try:
         manifest = read_data(args).where(args.where)
+        if args.submission is not None or args.claim is not None:
+            # A task's result has them among its own warnings.
+            _warn(manifest.warnings)
         if args.submission is not None:
             return _submit(parser, args, manifest)
         task = plan_task(manifest, args.split, args.camera_rule)
@@ -56,7 +61,9 @@ def main() -> int:
 
 def _evaluate(args: argparse.Namespace, task: Task) -> dict[str, Any]:
     checkpoint = load_checkpoint(args.checkpoint)
-    embedder = Embedder(checkpoint, pick_device(args.device), args.precision)
+    device = pick_device(args.device)
+    _warn(filter(None, [slow_precision_warning(device, args.precision)]))
+    embedder = Embedder(checkpoint, device, args.precision)
     with tqdm(total=len(task.entries), unit="img", disable=args.quiet) as bar:
         evaluation = evaluate(
             task, checkpoint.card.preprocessing, embedder.embed_prepared, bar.update, _refinement(args)
@@ -120,10 +127,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--precision", choices=get_args(Precision), default="float32")
     parser.add_argument("--annotate", action="store_true", help="write the result into the checkpoint's metadata")
     parser.add_argument("--rerank", action="store_true", help="re-rank by k-reciprocal neighbours")
-    for name, kind, text in (("k1", int, "neighbours"), ("k2", int, "averaged"), ("weight", float, "of the distance")):
-        default = getattr(Reranking, name)
-        parser.add_argument(f"--rerank-{name}", type=kind, default=default, help=f"{text} (default {default})")
-    parser.add_argument("--expand", type=int, default=0, metavar="N", help="query expansion by the N nearest")
+    parser.add_argument("--rerank-k1", type=whole_number, default=Reranking.k1, help="neighbours [%(default)s]")
+    parser.add_argument("--rerank-k2", type=whole_number, default=Reranking.k2, help="averaged [%(default)s]")
+    parser.add_argument(
+        "--rerank-weight", type=decimal_number, default=Reranking.weight, help="of the distance [%(default)s]"
+    )
+    parser.add_argument("--expand", type=whole_number, default=0, metavar="N", help="query expansion by the N nearest")
     parser.add_argument("--submission", type=Path, help="instead of scoring, write VRAI's ranked lists to this file")
     parser.add_argument("--claim", type=_claim, metavar="R1=..,mAP=..[,mINP=..]", help="judge figures, in 0..1")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
@@ -132,14 +141,18 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _ranks(text: str) -> tuple[int, ...]:
-    ranks = tuple(int(rank) for rank in text.split(","))
+    ranks = tuple(map(whole_number, text.split(",")))
     if min(ranks) < 1:
         raise argparse.ArgumentTypeError(f"ranks start at 1, got {text}")
     return ranks
 
 
 def _claim(text: str) -> dict[str, float]:
-    claim = {name.strip().lower(): float(value) for name, _, value in (part.partition("=") for part in text.split(","))}
+    parts = (part.partition("=") for part in text.split(","))
+    try:
+        claim = {name.strip().lower(): decimal_number(value) for name, _, value in parts}
+    except NumberError:
+        claim = {}
     if not {"r1", "map"} <= claim.keys() <= {"r1", "map", "minp"} or not all(0 <= v <= 1 for v in claim.values()):
         raise argparse.ArgumentTypeError(f"a claim is R1=..,mAP=.. and perhaps mINP=.., each in 0..1; got {text!r}")
     return claim
@@ -153,6 +166,11 @@ def _table(result: dict[str, Any], ranks: tuple[int, ...]) -> str:
     lines += [f"{name:8}{value:8.2%}{interval}" for name, value, interval in rows]
     lines += [f"note: {warning}" for warning in result["warnings"]]
     return "\n".join(lines) + "\n"
+
+
+def _warn(warnings: Iterable[str | None]) -> None:
+    for warning in warnings:
+        sys.stderr.write(f"training.evaluate: warning: {warning}\n")
 
 
 def _fail(error: Exception) -> int:

@@ -15,8 +15,9 @@ from typing import get_args
 import torch
 
 from model.build import build_network
-from model.checkpoint import CheckpointError, read_card, save_checkpoint
+from model.checkpoint import save_checkpoint
 from model.config import Backbone, BaselineConfig, ConfigError, NetworkConfig, SANetConfig, Stride, Transform
+from model.number import decimal_number, whole_number
 from model.preprocessing import Preprocessing
 from model.pretrained import PretrainedError, load_pretrained
 from training.arguments import seed
@@ -46,19 +47,19 @@ def main() -> int:
     parser.add_argument("--seed", type=seed, default=0, help="of the fresh weights (default 0)")
     parser.add_argument("--architecture", choices=["sanet", "baseline"], default="sanet")
     parser.add_argument("--backbone", choices=get_args(Backbone), default="resnet50")
-    parser.add_argument("--num-parts", type=int, default=2, help="M, parts per spatial branch (paper: 2, 4, 6)")
+    parser.add_argument(
+        "--num-parts", type=whole_number, default=2, help="M, parts per spatial branch (paper: 2, 4, 6)"
+    )
     parser.add_argument("--transform", choices=get_args(Transform), default="affine", help="the family of theta")
     parser.add_argument("--trunk-weights", help="a .pth/.safetensors file, or torchvision's name for them")
     parser.add_argument("--stride", choices=get_args(Stride), default="3x3", help='"1x1" for ResNet-v1 weights')
-    parser.add_argument("--bn-eps", type=float, default=1e-5, help="BatchNorm epsilon of the weights (Keras 1.001e-5)")
-    parser.add_argument("--if-absent", action="store_true", help="leave a file that is there as it is")
+    parser.add_argument(
+        "--bn-eps", type=decimal_number, default=1e-5, help="BatchNorm epsilon of the weights (Keras 1.001e-5)"
+    )
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
     args = parser.parse_args()
     try:
         config: NetworkConfig
-        if args.if_absent and args.out.exists():
-            card = read_card(args.out)
-            return _report(args.out, card.fingerprint, card.trained, as_json=args.json)
         if args.architecture == "baseline":
             config = BaselineConfig(args.backbone, args.stride, args.bn_eps)
         else:
@@ -66,16 +67,11 @@ def main() -> int:
         fingerprint = initialize(args.out, config, seed=args.seed, trunk_weights=args.trunk_weights)
     except ConfigError as error:
         parser.error(str(error))
-    except (CheckpointError, PretrainedError, OSError) as error:
+    except (PretrainedError, OSError) as error:
         sys.stderr.write(f"training.initialize: {error}\n")
         return 1
-    return _report(args.out, fingerprint, trained=False, as_json=args.json)
-
-
-def _report(out: Path, fingerprint: str, trained: bool, *, as_json: bool) -> int:
-    result = {"checkpoint": str(out), "fingerprint": fingerprint, "trained": trained}
-    text = f"{out}: {'trained' if trained else 'untrained'}, model {fingerprint}"
-    sys.stdout.write((json.dumps(result) if as_json else text) + "\n")
+    result = {"checkpoint": str(args.out), "fingerprint": fingerprint, "trained": False}
+    sys.stdout.write((json.dumps(result) if args.json else f"{args.out}: untrained, model {fingerprint}") + "\n")
     return 0
 
 

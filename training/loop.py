@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from index.stop_signal import stop_signal
 from model.build import Network
 from model.checkpoint import save_checkpoint
 from model.polar import PolarHeading
@@ -28,7 +29,6 @@ from training.run_folder import RunFolder
 from training.run_state import Progress, load_run_state, save_run_state
 from training.sampler import PKSampler
 from training.schedule import learning_rate_at
-from training.stop_signal import stop_signal
 from training.validation import validate
 
 
@@ -63,8 +63,8 @@ class Run:
 
     Attributes:
         folder: an empty one, or that of the run to resume.
-        seed: of weights, batches and augmentation. On a CPU the same seed gives the same weights, whether or not the
-            run was stopped in between.
+        seed: of weights, batches and augmentation. On one CPU, with the same versions and number of threads, the same
+            seed gives the same weights to the last bit, whether or not the run was stopped in between.
         origin: what the checkpoints say of the run, besides its recipe and how far it got.
     """
 

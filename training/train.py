@@ -13,6 +13,7 @@ import argparse
 import dataclasses
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
@@ -23,6 +24,7 @@ from index.protocol import ProtocolError
 from model.box import BoxError
 from model.embedder import EmbeddingError, pick_device
 from model.image import ImageError
+from model.number import decimal_number, whole_number
 from model.pretrained import PretrainedError
 from training import distributed
 from training.arguments import add_data_arguments, at_least_one, not_negative, read_data, seed
@@ -38,6 +40,9 @@ _FAILURES = (
     ManifestError, ProtocolError, RunFolderError, RunStateError, SamplerError, PretrainedError, TrainingError,
     ImageError, BoxError, EmbeddingError, OSError,
 )  # fmt: skip
+
+
+_NUMBERS: dict[Any, Callable[[str], float]] = {int: whole_number, float: decimal_number}
 
 
 def main() -> int:
@@ -116,7 +121,7 @@ def _parser() -> argparse.ArgumentParser:
         group.add_argument(
             f"--{field.name.replace('_', '-')}",
             dest=field.name,
-            type=str if choices else field.type,
+            type=_NUMBERS.get(field.type, str),
             choices=choices,
             help=f"{field.metadata['help'].replace('%', '%%')} [{field.default}]",
         )
@@ -162,8 +167,11 @@ def _announce(data: TrainingData) -> None:
         else f"validation: {len(task.queries)} queries, {len(task.gallery)} gallery images"
     )
     sys.stderr.write(f"{len(data.entries)} images of {data.num_labels} identities; {validation}\n")
+    for warning in data.manifest.warnings:
+        sys.stderr.write(f"warning: {warning}\n")
     for warning in () if task is None else task.warnings:
-        sys.stderr.write(f"validation: {warning}\n")
+        if warning not in data.manifest.warnings:
+            sys.stderr.write(f"validation: {warning}\n")
 
 
 def _report(folder: RunFolder, progress: Progress, *, as_json: bool) -> None:

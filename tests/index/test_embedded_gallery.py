@@ -1,26 +1,41 @@
+import errno
 import logging
+import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from index.disk import disk_errors
 from index.embedded_gallery import EmbeddedGallery, GalleryLockedError
 from index.exact_search import ExactSearch
+from index.fields import FieldsError
 from index.filters import Filter
-from index.gallery import CursorError, Enrolled, Enrolment, GalleryError, RecordNotFoundError, SearchResult, Stats
+from index.gallery import (
+    CursorError,
+    Enrolled,
+    Enrolment,
+    GalleryError,
+    GalleryFullError,
+    RecordNotFoundError,
+    SearchResult,
+    Stats,
+)
 from index.image_store import ImageStore
-from index.record import FieldsError, ModelKey, Record
-from index.record_store import Writer
+from index.record import ModelKey, Record
+from index.record_store import RecordStore
 from index.record_table import DamagedRecordError
+from index.record_writer import Writer
 from model.box import Box
 from tests.index.records import DIM, MODEL, OTHER_MODELS, enrolment, image, record, tamper, values, vector
 
@@ -61,6 +76,10 @@ def ids(found: SearchResult) -> list[str]:
 
 def image_files(folder: Path) -> set[str]:
     return {path.name for path in (folder / "images").rglob("*") if path.is_file()}
+
+
+def trash_files(folder: Path) -> set[str]:
+    return {path.name for path in (folder / "trash").rglob("*") if path.is_file()}
 
 
 def listed(gallery: EmbeddedGallery, limit: int = 1000, where: Filter = EVERYTHING) -> list[str]:
@@ -216,7 +235,7 @@ def _fail_after_the_images(monkeypatch: pytest.MonkeyPatch, gallery: EmbeddedGal
 
     def failing(self: ImageStore, images: Iterable[tuple[str, bytes]]) -> None:
         put(self, images)
-        raise OSError("disk failure")
+        raise GalleryError("cannot be read or written: disk failure")
 
     monkeypatch.setattr(ImageStore, "put", failing)
 
@@ -228,9 +247,10 @@ def test_an_enrolment_that_fails_stores_nothing_and_the_next_one_works(
     batch = [enrolment(seed) for seed in range(4)]
     with pytest.MonkeyPatch.context() as patch:
         fail(patch, gallery)
-        with pytest.raises(OSError, match="disk failure"):
+        with pytest.raises(GalleryError, match="cannot be read or written: disk failure"):
             gallery.enrol(batch)
     assert_is_empty(gallery)
+    assert image_files(folder) == set()
     assert gallery.enrol(batch) == [Enrolled(one.record.id, duplicate=False) for one in batch]
     assert ids(gallery.search(vector(0), 9, EVERYTHING)) == naive(batch, vector(0), 9)
     assert [gallery.image(one.record) for one in batch] == [one.read_image() for one in batch]
@@ -246,10 +266,11 @@ def full(gallery: EmbeddedGallery) -> EmbeddedGallery:
     return gallery
 
 
-def test_an_enrolment_on_a_full_disk_stores_nothing_and_the_next_one_works(full: EmbeddedGallery) -> None:
+def test_an_enrolment_on_a_full_disk_stores_nothing_and_the_next_one_works(full: EmbeddedGallery, folder: Path) -> None:
     batch = [in_one_frame(seed) for seed in range(2, 200)]
-    with pytest.raises(sqlite3.OperationalError, match="full"):
+    with pytest.raises(GalleryFullError, match="the disk of the gallery is full: nothing of this request was stored"):
         full.enrol(batch)
+    assert image_files(folder) == {record(1).content}
     assert listed(full) == [record(1).id]
     assert full.search(vector(1), 9, EVERYTHING).searched == 1
     with full._store._connection() as connection:
@@ -392,14 +413,14 @@ def test_a_second_process_on_the_folder_is_refused(gallery: EmbeddedGallery, fol
 
 def test_a_gallery_that_cannot_be_opened_leaves_the_folder_free(folder: Path) -> None:
     opened(folder).close()
-    tamper(folder / "gallery.sqlite", "PRAGMA user_version = 2")
+    tamper(folder / "gallery.sqlite", "PRAGMA user_version = 3")
     # Held, and with it the half-opened gallery: no lock may wait for the garbage collector.
-    with pytest.raises(GalleryError, match="layout 2") as first:
+    with pytest.raises(GalleryError, match="layout 3") as first:
         opened(folder)
-    with pytest.raises(GalleryError, match="layout 2") as second:
+    with pytest.raises(GalleryError, match="layout 3") as second:
         opened(folder)
     assert first.value is not second.value
-    tamper(folder / "gallery.sqlite", "PRAGMA user_version = 1")
+    tamper(folder / "gallery.sqlite", "PRAGMA user_version = 2")
     opened(folder).close()
 
 
@@ -428,14 +449,21 @@ def test_an_image_stays_until_the_last_record_that_shows_it_is_deleted(gallery: 
         gallery.image(right.record)
 
 
-def test_an_image_that_no_record_names_is_swept_when_the_gallery_opens(folder: Path) -> None:
+def test_an_image_that_no_record_names_is_kept_and_counted_when_the_gallery_opens(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with closing(opened(folder)) as gallery:
         gallery.enrol([enrolment(1), enrolment(2)])
-        gallery._images.put([(record(3).content, image(3))])
+    ImageStore(folder / "images", folder / "trash").put([(record(3).content, image(3))])
     (folder / "images" / record(1).content[:2] / f"{record(1).content}.tmp").write_bytes(b"unfinished")
     with closing(opened(folder)) as gallery:
-        assert image_files(folder) == {record(1).content, record(2).content}
+        assert image_files(folder) == {record(seed).content for seed in (1, 2, 3)}
         assert gallery.image(record(1)) == image(1)
+        assert gallery.stats(1).stray_images == 1
+        assert "1 image files have no record and are kept" in caplog.text
+        assert trash_files(folder) == {f"{record(1).content}.tmp"}
+        gallery.enrol([enrolment(3)])
+        assert gallery.stats(1).stray_images == 0
 
 
 def test_deleting_a_frames_identity_keeps_its_other_vehicles_image(gallery: EmbeddedGallery, folder: Path) -> None:
@@ -518,6 +546,34 @@ def test_a_record_damaged_while_the_gallery_is_open_is_replaced_by_the_next_near
     assert (found.searched, gallery.stats(0).searchable, gallery.stats(0).damaged) == (60, 60, 0)
 
 
+def test_damage_found_while_the_gallery_is_open_is_counted_and_logged_once(
+    gallery: EmbeddedGallery, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    gallery.enrol([enrolment(seed) for seed in range(8)])
+    for seq in (2, 4, 6):
+        damage(folder, seq)
+    assert gallery.num_damaged == 0
+    with caplog.at_level(logging.ERROR):
+        for _ in range(2):
+            gallery.search(record(1).embedding, 1, EVERYTHING)
+            assert gallery.num_damaged == 1
+    assert len(caplog.messages) == 1
+    with caplog.at_level(logging.ERROR):
+        for _ in range(2):
+            with pytest.raises(DamagedRecordError):
+                gallery.get(record(3).id)
+    assert gallery.num_damaged == 2
+    listed(gallery, 3)
+    listed(gallery, 3)
+    assert (gallery.stats(1).damaged, len(caplog.messages)) == (3, 3)
+    found = gallery.search(vector(1), 8, EVERYTHING)
+    assert ids(found) == naive([enrolment(seed) for seed in (0, 2, 4, 6, 7)], vector(1), 8)
+    assert found.searched == gallery.num_searchable == 5
+    gallery.delete(record(1).id)
+    gallery.enrol([enrolment(3)])
+    assert gallery.num_damaged == 1
+
+
 # --- pages
 
 
@@ -559,8 +615,15 @@ def test_an_empty_gallery_has_one_empty_page(gallery: EmbeddedGallery) -> None:
     assert (page.records, page.next_cursor, page.total) == ([], None, 0)
 
 
-@pytest.mark.parametrize("cursor", ["", "!", "1.5", "å", "1 2", "--1", "-1", "1y2p0ij32e8e8", "z" * 100])
+@pytest.mark.parametrize(
+    "cursor",
+    [
+        *("", "!", "1.5", "å", "1 2", "--1", "-1", "1y2p0ij32e8e8", "z" * 100, "z" * 10_000),
+        *("1_0", " 1", "1 ", "1\n", "+1", "A", "0", "01", "١", "１", "0x1", "2z", "c"),
+    ],
+)
 def test_a_cursor_that_no_page_gave_is_refused(gallery: EmbeddedGallery, cursor: str) -> None:
+    gallery.enrol([enrolment(seed) for seed in range(11)])
     with pytest.raises(CursorError, match="is no cursor"):
         gallery.page(EVERYTHING, 5, cursor)
 
@@ -712,6 +775,8 @@ def test_stats_are_counts(gallery: EmbeddedGallery) -> None:
         total=8,
         searchable=8,
         damaged=0,
+        damaged_images=0,
+        stray_images=0,
         num_images=4,
         num_cameras=3,
         num_identities=2,
@@ -794,3 +859,387 @@ def test_a_file_that_is_no_database_is_named(folder: Path) -> None:
     (folder / "gallery.sqlite").write_bytes(b"no database at all" * 100)
     with pytest.raises(GalleryError, match=r"gallery\.sqlite cannot be read as the gallery's records"):
         opened(folder)
+
+
+# --- nothing is lost that a record, a backup or a repair may need
+
+
+def lose(folder: Path, content: str, how: str) -> None:
+    (path,) = (folder / "images").glob(f"*/{content}")
+    if how == "missing":
+        path.unlink()
+    else:
+        path.write_bytes({"damaged": b"other bytes", "empty": b"", "cut": path.read_bytes()[:-1]}[how])
+
+
+@pytest.mark.parametrize("how", ["missing", "damaged", "empty", "cut"])
+@pytest.mark.parametrize("call", ["enrol", "restore_image", "enrol with others"])
+def test_a_lost_image_is_counted_and_comes_back_when_it_is_enrolled_again(
+    gallery: EmbeddedGallery, folder: Path, caplog: pytest.LogCaptureFixture, how: str, call: str
+) -> None:
+    gallery.enrol([enrolment(1, frame=1, box=LEFT), enrolment(2, frame=1, box=RIGHT), enrolment(3)])
+    lost = record(1, frame=1, box=LEFT)
+    lose(folder, lost.content, how)
+    for _ in range(2):
+        with pytest.raises(GalleryError, match=f"{lost.content} .*: enrol it again"):
+            gallery.image(lost)
+    assert (gallery.num_damaged_images, gallery.stats(1).damaged_images, len(caplog.messages)) == (1, 1, 1)
+    if call == "enrol":
+        assert gallery.enrol([enrolment(1, frame=1, box=LEFT)]) == [Enrolled(lost.id, duplicate=True)]
+    elif call == "enrol with others":
+        gallery.enrol([enrolment(7), enrolment(2, frame=1, box=RIGHT), enrolment(3)])
+    else:
+        assert gallery.restore_image(lost.content, lambda: image(1))
+        assert not gallery.restore_image(lost.content, lambda: image(1))
+    assert gallery.image(lost) == image(1)
+    assert gallery.num_damaged_images == 0
+
+
+def test_an_image_is_restored_only_by_its_own_bytes_and_only_for_a_record(
+    gallery: EmbeddedGallery, folder: Path
+) -> None:
+    gallery.enrol([enrolment(1)])
+    lose(folder, record(1).content, "missing")
+    with pytest.raises(GalleryError, match="changed since it was embedded"):
+        gallery.restore_image(record(1).content, lambda: image(2))
+    assert not gallery.restore_image(record(2).content, lambda: image(2))
+    assert image_files(folder) == set()
+
+
+def test_an_image_that_its_operator_puts_back_is_no_longer_counted(gallery: EmbeddedGallery, folder: Path) -> None:
+    gallery.enrol([enrolment(1)])
+    path = next((folder / "images").glob("*/*"))
+    path.rename(folder / "aside")
+    with pytest.raises(GalleryError, match="missing"):
+        gallery.image(record(1))
+    (folder / "aside").rename(path)
+    assert gallery.image(record(1)) == image(1)
+    assert gallery.num_damaged_images == 0
+
+
+@pytest.mark.parametrize("column", ["content", "box", "id", "media_type"])
+def test_opening_keeps_the_image_of_a_damaged_record(folder: Path, column: str) -> None:
+    with closing(opened(folder)) as gallery:
+        gallery.enrol([enrolment(1), enrolment(2)])
+    damage(folder, 1, column, f"'9' || substr({column}, 2)")
+    with closing(opened(folder)) as gallery:
+        assert gallery.num_damaged == 1
+        assert gallery.stats(1).stray_images == (column == "content")
+        assert image_files(folder) == {record(1).content, record(2).content}
+        gallery.enrol([enrolment(1)])
+        assert gallery.image(record(1)) == image(1)
+
+
+def test_an_older_database_beside_newer_images_loses_none(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with closing(opened(folder)) as gallery:
+        gallery.enrol([enrolment(1)])
+    older = (folder / "gallery.sqlite").read_bytes()
+    with closing(opened(folder)) as gallery:
+        gallery.enrol([enrolment(seed) for seed in range(2, 9)])
+    newer = (folder / "gallery.sqlite").read_bytes()
+    (folder / "gallery.sqlite").write_bytes(older)
+    with closing(opened(folder)) as gallery:
+        assert (gallery.stats(1).total, gallery.stats(1).stray_images) == (1, 7)
+        assert "7 image files have no record and are kept: restore the newer gallery.sqlite" in caplog.text
+        # What is done with the older one does not take from the newer one.
+        gallery.delete(record(1).id)
+        gallery.enrol([enrolment(2)])
+        gallery.delete(record(2).id)
+    (folder / "gallery.sqlite").write_bytes(newer)
+    with closing(opened(folder)) as gallery:
+        assert [gallery.image(record(seed)) for seed in range(1, 9)] == [image(seed) for seed in range(1, 9)]
+
+
+def test_a_database_without_its_log_loses_no_image(folder: Path, tmp_path: Path) -> None:
+    with closing(opened(folder)) as gallery:
+        gallery.enrol([enrolment(1)])
+        copy = tmp_path / "copy"
+        shutil.copytree(folder / "images", copy / "images")
+        shutil.copy(folder / "gallery.sqlite", copy)  # and not gallery.sqlite-wal, where the record is
+    with pytest.raises(GalleryError, match=r"no records in .*gallery\.sqlite: restore that file, with its -wal"):
+        opened(copy)
+    assert image_files(copy) == {record(1).content}
+    shutil.copy(folder / "gallery.sqlite", copy)
+    with closing(opened(copy)) as gallery:
+        assert gallery.image(record(1)) == image(1)
+
+
+def test_a_deletion_keeps_the_image_that_a_damaged_record_may_name(folder: Path) -> None:
+    with closing(opened(folder)) as gallery:
+        gallery.enrol([enrolment(1, frame=1, box=LEFT), enrolment(2, frame=1, box=RIGHT)])
+    damage(folder, 1, "content", "'" + "0" * 64 + "'")
+    with closing(opened(folder)) as gallery:
+        gallery.delete(record(2, frame=1, box=RIGHT).id)
+        assert image_files(folder) == {record(1, frame=1).content}
+        gallery.delete(record(1, frame=1, box=LEFT).id)
+        assert gallery.stats(1).total == 0
+
+
+@pytest.mark.parametrize("content", ["../../precious", "precious", "", "/"])
+def test_a_damaged_record_that_names_a_path_moves_nothing(folder: Path, content: str) -> None:
+    with closing(opened(folder)) as gallery:
+        gallery.enrol([enrolment(1), enrolment(2)])
+    (folder / "precious").write_bytes(b"precious")
+    damage(folder, 1, "content", f"'{content}'")
+    with closing(opened(folder)) as gallery:
+        gallery.delete(record(1).id)
+        assert (folder / "precious").exists()
+        assert trash_files(folder) == set()
+        assert image_files(folder) == {record(1).content, record(2).content}
+
+
+def test_a_deleted_image_lies_in_the_trash_until_that_is_emptied(gallery: EmbeddedGallery, folder: Path) -> None:
+    gallery.enrol([enrolment(1), enrolment(2, identity="a"), enrolment(3, identity="a")])
+    gallery.delete(record(1).id)
+    gallery.delete_identity("a")
+    contents = [record(seed).content for seed in (1, 2, 3)]
+    today = datetime.now(UTC).date()
+    found = {path.relative_to(folder / "trash").as_posix() for path in (folder / "trash").rglob("*") if path.is_file()}
+    assert found in [{f"{day}/images/{c[:2]}/{c}" for c in contents} for day in (today, today - timedelta(days=1))]
+    assert gallery.empty_trash(timedelta(days=2)) == 0
+    assert gallery.empty_trash(timedelta(0)) == 3
+    assert trash_files(folder) == set()
+    gallery.enrol([enrolment(1)])
+    assert gallery.image(record(1)) == image(1)
+
+
+@pytest.mark.parametrize("how", ["missing", "damaged"])
+def test_a_restored_record_takes_its_image_out_of_the_trash(folder: Path, how: str) -> None:
+    with closing(opened(folder)) as gallery:
+        gallery.enrol([enrolment(1), enrolment(2)])
+    older = (folder / "gallery.sqlite").read_bytes()
+    with closing(opened(folder)) as gallery:
+        gallery.delete(record(1).id)
+        gallery.delete(record(2).id)
+    (folder / "gallery.sqlite").write_bytes(older)
+    if how == "damaged":
+        ImageStore(folder / "images", folder / "trash").put([(record(3).content, image(3))])
+        (folder / "images" / record(1).content[:2] / record(1).content).write_bytes(b"damaged")
+    with closing(opened(folder)) as gallery:
+        assert gallery.image(record(1)) == image(1)
+        assert gallery.num_damaged_images == 0
+        # Emptying the trash does not take what a record lacks.
+        assert gallery.empty_trash(timedelta(0)) == 0
+        assert gallery.image(record(2)) == image(2)
+
+
+def test_what_cannot_be_moved_to_the_trash_stays_and_is_counted(gallery: EmbeddedGallery, folder: Path) -> None:
+    gallery.enrol([enrolment(1)])
+    (folder / "trash").write_bytes(b"in the way")
+    gallery.delete(record(1).id)
+    assert_is_empty(gallery)
+    assert image_files(folder) == {record(1).content}
+    assert gallery.stats(1).stray_images == 1
+
+
+# --- a write that fails leaves nothing behind
+
+
+def _interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_an_interrupted_enrolment_removes_only_the_images_that_it_brought(
+    gallery: EmbeddedGallery, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gallery.enrol([enrolment(1, frame=1, box=LEFT)])
+    ImageStore(folder / "images", folder / "trash").put([(record(2).content, image(2))])
+    batch = [enrolment(7), enrolment(2), enrolment(3, frame=1, box=RIGHT), enrolment(8)]
+    with monkeypatch.context() as patch:
+        patch.setattr(Writer, "insert", _interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            gallery.enrol(batch)
+    assert image_files(folder) == {record(1, frame=1).content, record(2).content}
+    assert [result.duplicate for result in gallery.enrol(batch)] == [False] * 4
+
+
+def test_an_enrolment_interrupted_after_its_commit_keeps_its_images(
+    gallery: EmbeddedGallery, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transaction = RecordStore.transaction
+
+    @contextmanager
+    def interrupted_behind(self: RecordStore) -> Iterator[Writer]:
+        with transaction(self) as writer:
+            yield writer
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RecordStore, "transaction", interrupted_behind)
+        with pytest.raises(KeyboardInterrupt):
+            gallery.enrol([enrolment(1)])
+    assert gallery.image(gallery.get(record(1).id)) == image(1)
+    assert gallery.enrol([enrolment(1)]) == [Enrolled(record(1).id, duplicate=True)]
+    assert ids(gallery.search(vector(1), 1, EVERYTHING)) == [record(1).id]
+
+
+def test_every_write_on_a_full_disk_says_so_and_changes_nothing(full: EmbeddedGallery, folder: Path) -> None:
+    with full._store._connection() as connection:
+        connection.execute("PRAGMA max_page_count = 1")
+    long = {"attributes": {f"{i}": "x" * 200 for i in range(32)}}
+    with pytest.raises(GalleryFullError):
+        full.update(record(1).id, long)
+    assert values(full.get(record(1).id)) == values(record(1))
+
+    transaction = RecordStore.transaction
+
+    @contextmanager
+    def full_disk(self: RecordStore) -> Iterator[Writer]:
+        with transaction(self) as writer, disk_errors(folder):
+            yield writer
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RecordStore, "transaction", full_disk)
+        with pytest.raises(GalleryFullError):
+            full.delete(record(1).id)
+    assert full.image(record(1)) == image(1)
+    assert listed(full) == [record(1).id]
+
+
+_SMALL_FILES = """
+import resource, sys
+from pathlib import Path
+from index.embedded_gallery import EmbeddedGallery
+from index.filters import Filter
+from index.gallery import GalleryError
+from tests.index.records import *
+folder = Path(sys.argv[1])
+gallery = EmbeddedGallery(folder, MODEL, DIM)
+gallery.enrol([enrolment(1)])
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
+try:
+    gallery.enrol([enrolment(seed) for seed in range(2, 400)])
+except GalleryError as error:
+    print(type(error).__name__)
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+print(len([path for path in (folder / "images").rglob("*") if path.is_file()]))
+print(gallery.page(Filter(), 9, None).total)
+gallery.enrol([enrolment(seed) for seed in range(2, 400)])
+print(gallery.page(Filter(), 9, None).total)
+"""
+
+
+@pytest.mark.parametrize(("max_bytes", "error"), [(10, "GalleryFullError"), (200_000, "GalleryError")])
+def test_a_real_limit_of_the_system_leaves_nothing_half_stored(folder: Path, max_bytes: int, error: str) -> None:
+    """The first limit fails the image files, the second one SQLite's log."""
+    command = [sys.executable, "-c", _SMALL_FILES, str(folder), str(max_bytes)]
+    process = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert process.stdout.split() == [error, "1", "1", "399"]
+
+
+# --- an opening that fails
+
+
+_STEPS: list[tuple[object, str]] = [
+    (ImageStore, "__init__"),
+    (ImageStore, "is_empty"),
+    (RecordStore, "_open"),
+    (ImageStore, "discard_unfinished"),
+    (RecordStore, "contents"),
+    (ExactSearch, "__init__"),
+    (ExactSearch, "add"),
+    (RecordStore, "num_of_model"),
+]
+
+
+@pytest.mark.parametrize("step", _STEPS, ids=lambda step: step[1])
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.EIO, "I/O"), sqlite3.DatabaseError("malformed")])
+def test_an_opening_that_fails_at_any_step_closes_what_it_opened(
+    folder: Path, step: tuple[object, str], error: BaseException
+) -> None:
+    def failing(*_: object, **__: object) -> None:
+        raise error
+
+    with closing(opened(folder)) as gallery:
+        gallery.enrol([enrolment(1)])
+    before = num_open_files(), threading.active_count()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(*step, failing)
+        expected = KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else GalleryError
+        with pytest.raises(expected):
+            opened(folder)
+    assert (num_open_files(), threading.active_count()) == before
+    with closing(opened(folder)) as gallery:
+        assert listed(gallery) == [record(1).id]
+
+
+def num_open_files() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(GalleryError, match=r"file/data cannot be read or written: Not a directory"):
+        opened(tmp_path / "file" / "data")
+
+
+# --- changes between the steps of a search or a page
+
+
+def between_the_steps(gallery: EmbeddedGallery, method: str, change: Callable[[], object]) -> None:
+    """Calls `change` once, right before the store reads the records that the answer will hold."""
+    find_in = gallery._store.find_in
+
+    def changing(*args: Any) -> Any:
+        setattr(gallery._store, method, find_in)
+        change()
+        return find_in(*args)
+
+    setattr(gallery._store, method, changing)
+
+
+@pytest.mark.parametrize("group_by", [None, "identity"])
+@pytest.mark.parametrize("changes", [{"camera": "b"}, {"tags": ()}, {"source": None}, {"attributes": {"a": "2"}}])
+def test_an_answer_holds_only_what_passes_the_filter_as_it_is_read(
+    gallery: EmbeddedGallery, changes: dict[str, Any], group_by: Any
+) -> None:
+    fields: dict[str, Any] = {"camera": "a", "tags": ("van",), "source": "x.jpg", "attributes": {"a": "1"}}
+    where = Filter(cameras=("a",), tags=("van",), source="x.jpg", attributes=(("a", "1"),))
+    batch = [enrolment(seed, **fields) for seed in range(4)]
+    gallery.enrol(batch)
+    rest = batch[:1] + batch[2:]
+    between_the_steps(gallery, "find_in", lambda: gallery.update(record(1).id, changes))
+    assert ids(gallery.search(vector(1), 3, where, group_by)) == naive(rest, vector(1), 3)
+    gallery.update(record(1).id, fields)
+    between_the_steps(gallery, "find_in", lambda: gallery.update(record(1).id, changes))
+    assert [one.id for one in gallery.page(where, 9, None).records] == [one.record.id for one in rest]
+
+
+def test_no_two_records_of_an_answer_by_identity_have_the_same(gallery: EmbeddedGallery) -> None:
+    gallery.enrol([enrolment(seed, identity=f"v{seed}") for seed in range(5)])
+    between_the_steps(gallery, "find_in", lambda: gallery.update(record(2).id, {"identity": "v1"}))
+    found = gallery.search(vector(1), 3, EVERYTHING, "identity")
+    now = [enrolment(seed, identity=f"v{1 if seed == 2 else seed}") for seed in range(5)]
+    assert ids(found) == naive_groups(now, vector(1), 3)
+
+
+@pytest.mark.parametrize("hidden", ["stale", "damaged", "damaged while open", "stale and filtered"])
+def test_a_record_that_is_not_searched_does_not_make_grouping_read_everything(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, hidden: str
+) -> None:
+    with closing(opened(folder, OTHER_MODELS[0])) as gallery:
+        if hidden.startswith("stale"):
+            gallery.enrol([enrolment(9_999, model=OTHER_MODELS[0], identity="old", camera="a")])
+    batch = [in_one_frame(seed, identity=f"v{seed % 8}", camera="a") for seed in range(600)]
+    with closing(opened(folder)) as gallery:
+        gallery.enrol([*batch, enrolment(700, identity="damaged", camera="a")])
+        if hidden.startswith("stale"):
+            gallery.delete(record(700).id)
+        if hidden == "damaged while open":
+            damage(folder, 601)
+            gallery.search(vector(700), 1, EVERYTHING)
+    if hidden == "damaged":
+        damage(folder, 601)
+    with closing(opened(folder)) as gallery:
+        search, asked = ExactSearch.search, []
+
+        def watched(self: ExactSearch, query: Any, top_k: int, seqs: Any = None) -> Any:
+            asked.append(top_k)
+            return search(self, query, top_k, seqs)
+
+        monkeypatch.setattr(ExactSearch, "search", watched)
+        where = Filter(cameras=("a",)) if hidden.endswith("filtered") else EVERYTHING
+        found = gallery.search(vector(1), 10, where, "identity")
+        assert ids(found) == naive_groups(batch, vector(1), 10)
+        assert max(asked) <= 160

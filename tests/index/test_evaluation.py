@@ -68,7 +68,8 @@ def random_entries(seed: int) -> list[Entry]:
                 box=None if rng.random() < 0.2 else Box(int(x), int(y), 20, 15),
             )
         )
-    return entries
+    # One vehicle on two lines would be refused, or counted once.
+    return list({entry.key: entry for entry in reversed(entries)}.values())
 
 
 def colour_by_hand(entry: Entry) -> list[float]:

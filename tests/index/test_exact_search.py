@@ -1,6 +1,6 @@
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import faiss
@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from index import exact_search
 from index.exact_search import ExactSearch, Neighbours
 
 Vectors = NDArray[np.float32]
@@ -29,8 +30,10 @@ def filled(vectors: Vectors, seqs: list[int] | None = None) -> ExactSearch:
 
 def naive(vectors: Vectors, query: Vectors, top_k: int, seqs: list[int]) -> tuple[list[int], list[float]]:
     """A full scan in float64; row i of the vectors has seqs[i]."""
-    differences = vectors.astype(np.float64) - query.astype(np.float64)
-    distances = np.sqrt((differences**2).sum(axis=1)).tolist()
+    distances: list[float] = []
+    for start in range(0, len(vectors), 1000):
+        differences = vectors[start : start + 1000].astype(np.float64) - query.astype(np.float64)
+        distances += np.sqrt((differences**2).sum(axis=1)).tolist()
     ranked = sorted(zip(distances, map(id_of, seqs), seqs, strict=True))[:top_k]
     return [seq for _, _, seq in ranked], [distance for distance, _, _ in ranked]
 
@@ -88,6 +91,137 @@ def test_top_k_may_reach_or_pass_the_number_of_rows(top_k: int) -> None:
     assert_is_naive(filled(vectors).search(query, top_k), vectors, query, top_k, list(range(1, 401)))
 
 
+# FAISS 1.15 takes another kernel, and a less exact one, from max(10,000, 1,024 x threads) rows on.
+NUM_MANY = 1024 * 16 + 16
+
+
+@pytest.fixture
+def all_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A search takes all of FAISS's threads, however few its rows are, and a test may say how many there are."""
+    monkeypatch.setattr(exact_search, "_BYTES_PER_THREAD", 1)
+    before = faiss.omp_get_max_threads()
+    yield
+    faiss.omp_set_num_threads(before)
+
+
+def assert_is_naive_on_any_threads(
+    search: ExactSearch, vectors: Vectors, queries: Vectors, top_k: int, seqs: list[int], wanted: list[int] | None
+) -> None:
+    """Row i of the vectors has seqs[i]; `wanted` are those of them to search, all if None."""
+    present = seqs if wanted is None else sorted(set(seqs) & set(wanted))
+    candidates = vectors if wanted is None else vectors[np.searchsorted(seqs, present)]
+    given = None if wanted is None else np.array(wanted, np.int64)
+    for query in queries:
+        expected, distances = naive(candidates, query, top_k, present)
+        for num_threads in (1, 2, 8, 16):
+            faiss.omp_set_num_threads(num_threads)
+            found = search.search(query, top_k, given)
+            assert found.seq.tolist() == expected, f"{num_threads} threads"
+            np.testing.assert_allclose(found.distance, distances, rtol=1e-12)
+            assert found.searched == len(present)
+            assert faiss.omp_get_max_threads() == num_threads
+
+
+@pytest.mark.usefixtures("all_threads")
+@pytest.mark.parametrize("num", [9_999, 10_000, NUM_MANY])
+@pytest.mark.parametrize(("dim", "spread"), [(1, 1.0), (64, 0.01), (64, 1.0), (512, 0.1)])
+def test_many_rows_far_from_the_origin_are_searched_exactly(dim: int, spread: float, num: int) -> None:
+    vectors = 1000 + np.float32(spread) * random(num, dim, 40)
+    queries = 1000 + np.float32(spread) * random(3, dim, 41)
+    search, seqs = filled(vectors), list(range(1, num + 1))
+    for wanted in (None, seqs[200:], seqs[::5]):
+        assert_is_naive_on_any_threads(search, vectors, queries, 10, seqs, wanted)
+
+
+@pytest.mark.usefixtures("all_threads")
+@pytest.mark.parametrize("num", [1, 2, 15, 16, 17, 33])
+def test_threads_share_any_number_of_rows(num: int) -> None:
+    vectors, queries, seqs = random(num, 8, 38), random(2, 8, 39), list(range(1, num + 1))
+    for wanted in (None, seqs[1:] or seqs, seqs[-1:]):
+        assert_is_naive_on_any_threads(filled(vectors), vectors, queries, 5, seqs, wanted)
+
+
+@pytest.mark.parametrize(("bytes_per_thread", "num_threads"), [(1, 4), (1000, 4), (3200, 2), (6399, 2), (6400, 1)])
+@pytest.mark.usefixtures("all_threads")
+def test_a_thread_is_taken_for_so_many_bytes_of_rows(
+    bytes_per_thread: int, num_threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search = filled(random(100, 16, 36))  # 6400 bytes
+    numbers: list[int] = []
+    set_num_threads = faiss.omp_set_num_threads
+
+    def recording(number: int) -> None:
+        numbers.append(number)
+        set_num_threads(number)
+
+    set_num_threads(4)
+    monkeypatch.setattr(exact_search, "_BYTES_PER_THREAD", bytes_per_thread)
+    monkeypatch.setattr(faiss, "omp_set_num_threads", recording)
+    search.search(random(1, 16, 37)[0], 3)
+    assert numbers == [num_threads, 4]
+
+
+@pytest.mark.usefixtures("all_threads")
+@pytest.mark.parametrize("offset", [-1e6, 30.0, 1e6])
+def test_many_rows_at_any_distance_from_the_origin_are_searched_exactly(offset: float) -> None:
+    vectors = np.float32(offset) + random(NUM_MANY, 128, 42)
+    queries = np.float32(offset) + random(2, 128, 43)
+    assert_is_naive_on_any_threads(filled(vectors), vectors, queries, 50, list(range(1, NUM_MANY + 1)), None)
+
+
+@pytest.mark.usefixtures("all_threads")
+def test_many_long_rows_far_from_the_origin_are_searched_exactly() -> None:
+    vectors = random(NUM_MANY, 2560, 44)
+    vectors *= np.float32(0.01)
+    vectors += 1000
+    queries = 1000 + np.float32(0.01) * random(2, 2560, 45)
+    search, seqs = filled(vectors), list(range(1, NUM_MANY + 1))
+    for wanted in (None, seqs[:12_000]):
+        assert_is_naive_on_any_threads(search, vectors, queries, 10, seqs, wanted)
+
+
+@pytest.mark.usefixtures("all_threads")
+def test_the_views_of_one_vehicle_among_many_are_ranked_exactly() -> None:
+    # Three branches of unit length each; four vehicles seen 300 times, whose embeddings differ by ever less.
+    vectors = random(NUM_MANY, 2560, 46)
+    vectors *= np.float32(3**0.5) / np.linalg.norm(vectors, axis=1, keepdims=True)
+    places = np.random.default_rng(47).permutation(NUM_MANY)
+    search, seqs, queries = ExactSearch(2560), list(range(1, NUM_MANY + 1)), []
+    for vehicle, jitter in enumerate((1e-3, 3e-4, 1e-4, 3e-5)):
+        first = vectors[places[300 * vehicle]].copy()
+        views = places[300 * vehicle : 300 * (vehicle + 1)]
+        vectors[views] = first * (1 + np.float32(jitter) * random(300, 2560, 50 + vehicle))
+        queries.append(first * (1 + np.float32(jitter) * random(1, 2560, 60 + vehicle)[0]))
+    search.add(vectors, seqs, [id_of(seq) for seq in seqs])
+    assert_is_naive_on_any_threads(search, vectors, np.array(queries), 10, seqs, None)
+    assert_is_naive_on_any_threads(search, vectors, np.array(queries), 310, seqs, seqs[1:])
+
+
+@pytest.mark.usefixtures("all_threads")
+@pytest.mark.parametrize("offset", [0.0, 1000.0])
+def test_duplicates_among_many_rows_come_by_rising_id(offset: float) -> None:
+    vectors = np.float32(offset) + np.tile(random(NUM_MANY // 40, 64, 48), (40, 1))
+    search, seqs = filled(vectors), list(range(1, NUM_MANY + 1))
+    queries = np.stack([vectors[7], np.float32(offset) + random(1, 64, 49)[0]])
+    for top_k in (1, 25, 40, 95):
+        assert_is_naive_on_any_threads(search, vectors, queries, top_k, seqs, None)
+    assert_is_naive_on_any_threads(search, vectors, queries, 25, seqs, seqs[::3])
+
+
+@pytest.mark.usefixtures("all_threads")
+@pytest.mark.parametrize("num_left", [NUM_MANY, 10_001, 9_999])
+def test_many_rows_are_searched_exactly_after_removals(num_left: int) -> None:
+    num = NUM_MANY + 3000
+    vectors, queries = 1000 + random(num, 64, 50), 1000 + random(3, 64, 51)
+    search = filled(vectors)
+    removed = np.random.default_rng(52).permutation(np.arange(1, num + 1))[: num - num_left].tolist()
+    search.remove(removed)
+    left = sorted(set(range(1, num + 1)) - set(removed))
+    kept = vectors[np.array(left) - 1]
+    assert_is_naive_on_any_threads(search, kept, queries, 10, left, None)
+    assert_is_naive_on_any_threads(search, kept, queries, 10, left, list(range(1, num + 1, 2)))
+
+
 def test_an_empty_index_finds_nothing() -> None:
     found = ExactSearch(4).search(np.zeros(4, np.float32), 10)
     assert (found.seq.tolist(), found.distance.tolist(), found.searched) == ([], [], 0)
@@ -106,6 +240,33 @@ def test_identical_vectors_come_by_rising_id(dim: int, num: int, offset: float) 
         found = search.search(query, top_k)
         assert found.seq.tolist() == sorted(seqs, key=id_of)[:top_k]
         assert len(set(found.distance.tolist())) == 1
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 3, 127, 4096])
+@pytest.mark.parametrize(("num", "dim"), [(4097, 512), (8193, 3), (257, 2560), (130, 6656), (400, 1), (5, 10_000)])
+def test_equal_rows_have_one_distance_however_the_rows_are_chunked(
+    num: int, dim: int, chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vector = random(1, dim, 70)[0]
+    query = vector + np.float32(0.3) * random(1, dim, 71)[0]
+    alone = filled(vector[None]).search(query, 1).distance[0]
+    monkeypatch.setattr(exact_search, "_CHUNK", chunk)
+    found = filled(np.tile(vector, (num, 1))).search(query, num)
+    assert found.seq.tolist() == sorted(range(1, num + 1), key=id_of)
+    assert set(found.distance.tolist()) == {alone}
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 63, 300])
+def test_a_distance_does_not_depend_on_which_others_are_computed(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors, query = random(300, 129, 72), random(1, 129, 73)[0]
+    search = filled(vectors)
+    together = search.search(query, 300)
+    monkeypatch.setattr(exact_search, "_CHUNK", chunk)
+    chunked = search.search(query, 300)
+    assert chunked.seq.tolist() == together.seq.tolist()
+    assert chunked.distance.tolist() == together.distance.tolist()
+    for seq, distance in zip(together.seq, together.distance, strict=True):
+        assert search.search(query, 1, np.array([seq])).distance[0] == distance
 
 
 def test_a_tie_at_the_border_of_top_k_goes_to_the_lower_id() -> None:
@@ -199,6 +360,17 @@ def test_distances_whose_squares_underflow_float32_are_exact_too() -> None:
     vectors[40] = 2.7e-23
     query = np.zeros(8, np.float32)
     assert_is_naive(filled(vectors).search(query, 1), vectors, query, 1, list(range(1, 42)))
+
+
+@pytest.mark.parametrize("num_overflowing", [1, 200, 399])
+def test_a_distance_that_just_fits_float32_and_one_that_does_not_are_told_apart(num_overflowing: int) -> None:
+    # In float32 the square of the former is the largest number or infinite, by the kernel; they differ by 1e-6.
+    fits = np.float32(np.sqrt(np.finfo(np.float32).max))
+    vectors = np.full((400, 1), fits, np.float32)
+    vectors[:num_overflowing] = np.nextafter(fits, np.float32(np.inf), dtype=np.float32)
+    query, seqs = np.zeros(1, np.float32), list(range(1, 401))
+    for top_k in (1, 400 - num_overflowing, 400 - num_overflowing + 1):
+        assert_is_naive(filled(vectors).search(query, top_k), vectors, query, top_k, seqs)
 
 
 @pytest.mark.parametrize("removed", [[1], [300], [150, 1, 300, 150], list(range(2, 301, 2)), [0, 301, 5]])

@@ -1,16 +1,21 @@
 import math
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from index.filters import Filter, Near, microseconds
-from index.record import Fields, Record
+from index.fields import Fields
+from index.filter_sql import sql_condition
+from index.filters import Filter, Near
+from index.record import Record
 from index.record_store import RecordStore
+from index.record_table import microseconds
 from tests.index.records import record
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -18,6 +23,7 @@ MICROSECOND = timedelta(microseconds=1)
 EARTH_RADIUS_M = 6_371_008.8
 # Ordinary ones, and such as would break SQL that was pasted together.
 NAMES = ["north", "South", "dröhne", "' OR 1=1 --", "%", "", "no\nrth", '"]']
+ATTRIBUTE_NAMES = ["colour", "Colour", 'a"b', "a\\b", "$.a", "größe", "🚗", "0"]
 TAGS = ["van", "red", "re", "red,van", "RED", "r%", '"red"', "röt", "100%"]
 
 
@@ -35,7 +41,11 @@ def random_fields(rng: np.random.Generator) -> Fields:
     assert camera is None or isinstance(camera, str)
     assert captured_at is None or isinstance(captured_at, datetime)
     tags = tuple(str(tag) for tag in rng.choice(TAGS, rng.integers(0, 5)))
-    return Fields(identity, camera, captured_at, latitude, longitude, tags)
+    source = some(str(rng.choice(NAMES)))
+    assert source is None or isinstance(source, str)
+    names = rng.choice(ATTRIBUTE_NAMES, rng.integers(0, 4), replace=False)
+    attributes = {str(name): str(rng.choice(NAMES)) for name in names}
+    return Fields(identity, camera, captured_at, latitude, longitude, tags, source, attributes)
 
 
 @pytest.fixture(scope="module")
@@ -43,13 +53,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RecordSto
     store = RecordStore(tmp_path_factory.mktemp("filters") / "gallery.sqlite")
     rng = np.random.default_rng(11)
     fields = [random_fields(rng) for _ in range(300)]
-    records = [
-        record(
-            seed, identity=f.identity, camera=f.camera, captured_at=f.captured_at,
-            latitude=f.latitude, longitude=f.longitude, tags=f.tags,
-        )
-        for seed, f in enumerate(fields)
-    ]  # fmt: skip
+    records = [record(seed, **{name: getattr(f, name) for name in Fields.__slots__}) for seed, f in enumerate(fields)]
     with store.transaction() as writer:
         for one in records:
             writer.insert(one)
@@ -71,6 +75,8 @@ def passes(where: Filter, fields: Fields) -> bool:
             or (fields.captured_at or datetime.max.replace(tzinfo=UTC)) < where.captured_before
         )
         and (where.near is None or distance_m(fields, where.near) <= where.near.radius_m)
+        and (where.source is None or fields.source == where.source)
+        and set(where.attributes) <= set(fields.attributes.items())
     )
 
 
@@ -101,6 +107,8 @@ filters = st.builds(
     captured_after=st.none() | times(),
     captured_before=st.none() | times(),
     near=st.none() | circles,
+    source=st.none() | st.sampled_from([*NAMES, "nowhere"]),
+    attributes=st.lists(st.tuples(st.sampled_from(ATTRIBUTE_NAMES), st.sampled_from(NAMES)), max_size=2).map(tuple),
 )
 
 
@@ -113,6 +121,7 @@ def test_a_filter_selects_what_a_naive_predicate_selects(
     expected = [seq for seq, one in enumerate(records, start=1) if passes(where, one.fields)]
     assert sorted(store.seqs(where).tolist()) == expected
     assert store.count(where) == len(expected)
+    assert [seq for seq, one in enumerate(records, start=1) if where.matches(one)] == expected
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -125,12 +134,13 @@ def test_every_value_is_only_a_value(stored: tuple[RecordStore, list[Record]], n
 
 def test_no_condition_selects_everything(stored: tuple[RecordStore, list[Record]]) -> None:
     store, records = stored
-    assert Filter().where() == ("1", [])
+    assert sql_condition(Filter()) == ("1", [])
     assert sorted(store.seqs(Filter()).tolist()) == list(range(1, len(records) + 1))
 
 
 def selected(tmp_path: Path, where: Filter, *fields: Fields) -> list[int]:
     """Which of the fields pass, by position."""
+    tmp_path.mkdir(exist_ok=True)
     store = RecordStore(tmp_path / "gallery.sqlite")
     with store.transaction() as writer:
         for seed, f in enumerate(fields):
@@ -182,3 +192,52 @@ def test_near_reaches_over_the_pole(tmp_path: Path) -> None:
 )
 def test_microseconds_are_exact_from_year_1_to_9999(time: datetime) -> None:
     assert microseconds(time) == (time - datetime(1970, 1, 1, tzinfo=UTC)) // MICROSECOND
+
+
+# One condition at a time: of conditions drawn together few records pass any.
+single = st.one_of(
+    st.builds(Filter, source=st.sampled_from(NAMES)),
+    st.builds(Filter, near=circles),
+    st.builds(Filter, attributes=st.tuples(st.tuples(st.sampled_from(ATTRIBUTE_NAMES), st.sampled_from(NAMES)))),
+    st.builds(Filter, captured_after=times()),
+    st.builds(Filter, captured_before=times()),
+    st.builds(Filter, tags=st.tuples(st.sampled_from(TAGS))),
+)
+
+
+@settings(derandomize=True, max_examples=250, deadline=None)
+@given(where=single)
+def test_sql_and_python_select_the_same(stored: tuple[RecordStore, list[Record]], where: Filter) -> None:
+    store, records = stored
+    matching = [seq for seq, one in enumerate(records, start=1) if where.matches(one)]
+    assert matching == [seq for seq, one in enumerate(records, start=1) if passes(where, one.fields)]
+    assert sorted(store.seqs(where).tolist()) == matching
+
+
+names = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=8)
+
+
+@settings(derandomize=True, max_examples=8, deadline=None)
+@given(names=st.lists(names, min_size=1, max_size=40, unique=True))
+def test_an_attribute_of_any_name_is_found_by_it(names: list[str]) -> None:
+    with TemporaryDirectory() as folder, closing(RecordStore(Path(folder) / "gallery.sqlite")) as store:
+        records = [record(seed, attributes={name: name}) for seed, name in enumerate(names)]
+        with store.transaction() as writer:
+            for one in records:
+                writer.insert(one)
+        for seq, name in enumerate(names, start=1):
+            where = Filter(attributes=((name, name),))
+            assert store.seqs(where).tolist() == [seq]
+            assert [i for i, one in enumerate(records, start=1) if where.matches(one)] == [seq]
+            assert store.seqs(Filter(attributes=((name, name + "x"),))).tolist() == []
+
+
+def test_all_attributes_must_hold(tmp_path: Path) -> None:
+    fields = [
+        Fields(attributes={"colour": "red", "make": "vw"}),
+        Fields(attributes={"colour": "red"}),
+        Fields(attributes={"make": "vw", "red": "colour"}),
+        Fields(),
+    ]
+    assert selected(tmp_path, Filter(attributes=(("colour", "red"), ("make", "vw"))), *fields) == [0]
+    assert selected(tmp_path / "b", Filter(attributes=(("colour", "red"), ("colour", "blue"))), *fields) == []

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from index.manifest import Entry, Manifest, ManifestError, read_manifest, write_manifest
+from index.manifest import Entry, Manifest, ManifestError, read_manifest, read_usable_lines, write_manifest
 from index.protocol import Protocol, ProtocolError
 from model.box import Box
 
@@ -213,13 +213,13 @@ def test_a_manifest_without_lines_is_refused(tmp_path: Path) -> None:
     ids=["not UTF-8", "quote without end", "text after a quote"],
 )
 def test_what_is_no_csv_in_utf_8_is_refused(tmp_path: Path, text: str | bytes) -> None:
-    assert refusal(tmp_path, text).startswith("the manifest FILE cannot be read as a CSV in UTF-8: ")
+    assert refusal(tmp_path, text).startswith("FILE, line 2: it is no CSV in UTF-8: ")
 
 
 def test_a_field_longer_than_a_csv_may_have_is_refused(tmp_path: Path) -> None:
     limit = csv.field_size_limit()
     assert len(read_manifest(written(tmp_path, f"path,identity\n{'a' * limit},1\n")).entries[0].path) == limit
-    assert "cannot be read as a CSV" in refusal(tmp_path, f"path,identity\n{'a' * (limit + 1)},1\n")
+    assert "line 2: it is no CSV in UTF-8: field larger" in refusal(tmp_path, f"path,identity\n{'a' * (limit + 1)},1\n")
 
 
 def test_a_missing_manifest_and_a_folder_are_refused(tmp_path: Path) -> None:
@@ -321,7 +321,7 @@ def test_a_condition_on_no_column_is_refused_with_the_columns(condition: str) ->
     )
 
 
-@pytest.mark.parametrize("conditions", [["camera=c9"], ["camera=C1"], ["identity=7", "camera=c1 "]], ids=str)
+@pytest.mark.parametrize("conditions", [["camera=c9"], ["camera=C1"], ["identity=7", "camera=c1 c"]], ids=str)
 def test_a_condition_that_nothing_fulfils_is_refused_with_the_values(conditions: list[str]) -> None:
     with pytest.raises(ManifestError) as raised:
         ALL.where(conditions)
@@ -338,3 +338,111 @@ def test_only_ten_values_are_named() -> None:
     with pytest.raises(ManifestError) as raised:
         many.where(["path=x"])
     assert str(raised.value).endswith("has the values " + ", ".join(f"'{i:02d}'" for i in range(10)))
+
+
+# One vehicle, however its name is written.
+
+
+@pytest.mark.parametrize("written_so", ["Zo\u00eb", "Zoe\u0308", " Zo\u00eb", "Zoe\u0308\t", "\u3000Zo\u00eb\n"])
+@pytest.mark.parametrize("column", ["identity", "camera", "split"])
+def test_names_are_compared_composed_and_without_spaces_around(tmp_path: Path, column: str, written_so: str) -> None:
+    text = f'path,identity,camera,split\n"a","{written_so}","{written_so}","{written_so}"\nb,c,d,e\n'
+    read = read_manifest(written(tmp_path, text))
+    assert read.entries[0].column(column) == "Zo\u00eb"
+    for condition in (f"{column}=Zo\u00eb", f"{column}=Zoe\u0308", f"{column}={written_so}"):
+        assert read.where([condition]).entries == read.entries[:1]
+
+
+def test_paths_are_kept_as_they_are_written(tmp_path: Path) -> None:
+    (entry,) = read_manifest(written(tmp_path, "path,identity\n Zoe\u0308/./a.png,1\n")).entries
+    assert entry.path == " Zoe\u0308/./a.png"
+
+
+@pytest.mark.parametrize(
+    ("on_disk", "asked"),
+    [("Zoe\u0308.png", "Zo\u00eb.png"), ("Zo\u00eb.png", "Zoe\u0308.png"), ("\u00e9/a.png", "e\u0301/a.png")],
+)
+def test_a_file_whose_name_has_the_other_unicode_form_is_found(tmp_path: Path, on_disk: str, asked: str) -> None:
+    (tmp_path / on_disk).parent.mkdir(exist_ok=True)
+    (tmp_path / on_disk).write_bytes(b"there")
+    found = Manifest(tmp_path, (), PROTOCOL)
+    assert found.path_of(Entry(asked)) == tmp_path / on_disk
+    assert found.path_of(Entry(on_disk)) == tmp_path / on_disk
+    assert found.path_of(Entry("\u00fc.png")) == tmp_path / "\u00fc.png"
+    (tmp_path / asked).parent.mkdir(exist_ok=True)
+    (tmp_path / asked).write_bytes(b"both")
+    assert found.path_of(Entry(asked)) == tmp_path / asked
+
+
+def test_a_name_too_long_for_a_file_is_a_path_like_any_other() -> None:
+    assert manifest().path_of(Entry("\u00e9" * 3000)) == Path("/data") / ("\u00e9" * 3000)
+
+
+# Files that were joined, and lines that cannot be used.
+
+
+def test_a_repeated_header_is_left_out_with_a_warning(tmp_path: Path) -> None:
+    read = read_manifest(written(tmp_path, "path,identity\na,1\npath,identity\nb,2\n\ufeffpath,identity\n"))
+    assert [entry.path for entry in read.entries] == ["a", "b"]
+    assert read.warnings == ("lines that repeat the header, as in files that were joined, left out: 2",)
+    assert read.where(["identity=2"]).warnings == read.keep(lambda entry: True).warnings == read.warnings
+
+
+def test_an_entry_knows_its_line(tmp_path: Path) -> None:
+    read = read_manifest(written(tmp_path, 'path,identity\n"a\nb",1\n\nc,2\n'))
+    assert [(entry.line, entry.place) for entry in read.entries] == [(2, "a\nb (line 2)"), (5, "c (line 5)")]
+    assert Entry("c", "2").place == "c"
+
+
+BAD = (
+    b"path,identity,role,box\n"
+    b"a.png,1,gallery,\n"
+    b"b.png,1,gallery\n"
+    b"c.png,1,gallery,,\n"
+    b"d.png,1,probe,\n"
+    b",1,gallery,\n"
+    b'e.png,1,gallery,"1,2,x,4"\n'
+    b"f\xff.png,1,gallery,\n"
+    b'"g"h.png,1,gallery,\n'
+    b"\n"
+    b'i.png,1,query,"1,2,30,40"\n'
+    b'"j.png,1,gallery,\n'
+    b"k.png,1,gallery,\n"
+)
+
+
+def test_a_line_that_cannot_be_used_is_left_out_alone(tmp_path: Path) -> None:
+    read, unusable = read_usable_lines(written(tmp_path, BAD))
+    assert read.entries == (
+        Entry("a.png", "1", role="gallery"),
+        Entry("i.png", "1", role="query", box=Box(1, 2, 30, 40)),
+    )
+    assert [line for line, *_ in unusable] == [3, 4, 5, 6, 7, 8, 9, 12]
+    reasons = ["not as many fields", "not as many fields", "role must be", "path is empty", "a box is four numbers"]
+    reasons += ["no CSV in UTF-8", "no CSV in UTF-8", "no CSV in UTF-8: unexpected end of data (up to line 13)"]
+    for (*_, found), reason in zip(unusable, reasons, strict=True):
+        assert reason in found
+    assert [path for _, path, _ in unusable][:3] == ["b.png", "c.png", "d.png"]
+
+
+def test_the_strict_reader_refuses_the_whole_file_and_names_the_first_line(tmp_path: Path) -> None:
+    assert refusal(tmp_path, BAD) == "FILE, line 3: it has not as many fields as the header"
+
+
+def test_an_enrolment_needs_no_column_but_the_path(tmp_path: Path) -> None:
+    read, unusable = read_usable_lines(written(tmp_path, "path,colour\na.png,red\n"))
+    assert (read.entries, unusable) == ((Entry("a.png", further={"colour": "red"}),), [])
+    with pytest.raises(ManifestError, match="the columns path \\(and identity, camera, role"):
+        read_usable_lines(written(tmp_path, "file,identity\na.png,1\n"))
+
+
+def test_a_file_of_unusable_lines_alone_is_read_and_an_empty_one_refused(tmp_path: Path) -> None:
+    read, unusable = read_usable_lines(written(tmp_path, "path,identity\n,1\n"))
+    assert (read.entries, len(unusable)) == ((), 1)
+    with pytest.raises(ManifestError, match="has no line below its header"):
+        read_usable_lines(written(tmp_path, "path,identity\n"))
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le"])
+def test_a_file_in_another_encoding_is_refused(tmp_path: Path, encoding: str) -> None:
+    assert refusal(tmp_path, "path,identity\na.png,1\n".encode(encoding)).startswith("FILE")

@@ -1,5 +1,4 @@
 import hashlib
-import math
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
@@ -7,8 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from index.record import Fields, FieldsError, ModelKey, box_within, content_hash, record_id
-from model.box import Box, BoxError
+from index.fields import Fields
+from index.record import ModelKey, content_hash, record_id
+from model.box import Box
 from tests.index.records import record
 
 CEST = timezone(timedelta(hours=2))
@@ -33,70 +33,6 @@ def test_content_is_named_by_its_sha256() -> None:
     assert content_hash(b"") == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
 
-def test_the_box_of_an_id_is_clipped_to_its_image_or_all_of_it() -> None:
-    pixels = np.zeros((40, 60, 3), np.uint8)
-    assert box_within(None, pixels) == Box(0, 0, 60, 40)
-    assert box_within(Box(10, 5, 20, 30), pixels) == Box(10, 5, 20, 30)
-    assert box_within(Box(-5, 20, 30, 30), pixels) == Box(0, 20, 25, 20)
-    with pytest.raises(BoxError, match="outside the image of 60 x 40 pixels"):
-        box_within(Box(60, 0, 20, 20), pixels)
-
-
-def test_a_time_is_kept_in_utc_to_the_microsecond() -> None:
-    captured_at = Fields(captured_at=datetime(2026, 5, 1, 1, 30, 0, 123_457, tzinfo=CEST)).captured_at
-    assert captured_at == datetime(2026, 4, 30, 23, 30, 0, 123_457, tzinfo=UTC)
-    assert captured_at.tzinfo is UTC
-
-
-def test_a_time_without_a_zone_is_refused() -> None:
-    with pytest.raises(FieldsError, match="time zone"):
-        Fields(captured_at=datetime(2026, 5, 1))
-
-
-@pytest.mark.parametrize(
-    "time", [datetime(1, 1, 1, tzinfo=CEST), datetime.max.replace(tzinfo=timezone(-timedelta(1) / 2))]
-)
-def test_a_time_that_utc_cannot_hold_is_refused(time: datetime) -> None:
-    with pytest.raises(FieldsError, match="outside the years 1 to 9999"):
-        Fields(captured_at=time)
-
-
-@pytest.mark.parametrize("fields", [{"latitude": 50.0}, {"longitude": 8.0}, {"latitude": 0.0}])
-def test_half_a_position_is_refused(fields: dict[str, Any]) -> None:
-    with pytest.raises(FieldsError, match="latitude and longitude"):
-        Fields(**fields)
-
-
-@pytest.mark.parametrize(("given", "kept"), [(50, "50.0"), (-0.0, "0.0"), (1e-300, "1e-300"), (-90.0, "-90.0")])
-def test_a_coordinate_is_a_float_and_never_minus_zero(given: float, kept: str) -> None:
-    fields = Fields(latitude=given, longitude=given)
-    assert (repr(fields.latitude), repr(fields.longitude)) == (kept, kept)
-
-
-@pytest.mark.parametrize("fields", [{"identity": "a\0"}, {"camera": "\0a"}, {"tags": ("van", "a\0b")}])
-def test_the_character_nul_is_refused(fields: dict[str, Any]) -> None:
-    with pytest.raises(FieldsError, match="NUL"):
-        Fields(**fields)
-
-
-def test_tags_are_sorted_and_each_once() -> None:
-    assert Fields(tags=("van", "red", "van", "Red")).tags == ("Red", "red", "van")
-
-
-def test_differing_names_the_fields_in_the_order_of_the_class() -> None:
-    some = Fields("a", "north", datetime(2026, 5, 1, tzinfo=UTC), 50.0, 8.0, ("van",))
-    other = Fields("b", "south", datetime(2026, 5, 2, tzinfo=UTC), 51.0, 9.0, ("red",))
-    assert some.differing(other) == ["identity", "camera", "captured_at", "latitude", "longitude", "tags"]
-    assert some.differing(replace(some, tags=("red",), camera=None)) == ["camera", "tags"]
-
-
-def test_the_same_instant_and_the_same_tags_do_not_differ() -> None:
-    here = Fields(captured_at=datetime(2026, 5, 1, 2, tzinfo=CEST), tags=("van", "red"))
-    there = Fields(captured_at=datetime(2026, 5, 1, 0, tzinfo=UTC), tags=("red", "van", "red"))
-    assert here.differing(there) == []
-    assert here == there
-
-
 FULL = record(
     3, identity="a", camera="north", captured_at=datetime(2026, 5, 1, tzinfo=UTC), latitude=50.0, longitude=8.0
 )
@@ -117,6 +53,10 @@ FULL = record(
         {"fields": replace(FULL.fields, latitude=np.nextafter(50.0, 51.0))},
         {"fields": replace(FULL.fields, longitude=-8.0)},
         {"fields": replace(FULL.fields, tags=("a",))},
+        {"fields": replace(FULL.fields, source="a")},
+        {"fields": replace(FULL.fields, source="")},
+        {"fields": replace(FULL.fields, attributes={"a": "b"})},
+        {"fields": replace(FULL.fields, attributes={"": ""})},
         {"model": ModelKey("b" * 64, "float32")},
         {"model": ModelKey("a" * 64, "bf16")},
         {"enrolled_at": FULL.enrolled_at + timedelta(microseconds=1)},
@@ -140,15 +80,23 @@ def test_the_checksum_does_not_depend_on_how_the_same_values_are_written() -> No
     assert same.checksum() == FULL.checksum()
 
 
-@pytest.mark.parametrize("fields", [{"latitude": math.nan, "longitude": 0.0}, {"latitude": 0.0, "longitude": math.inf}])
-def test_a_place_that_is_nowhere_is_refused(fields: dict[str, Any]) -> None:
-    with pytest.raises(FieldsError, match="must be a finite number"):
-        Fields(**fields)
+def test_the_checksum_tells_source_and_attributes_apart() -> None:
+    described = [
+        Fields(),
+        Fields(source="a"),
+        Fields(attributes={"a": "b"}),
+        Fields(attributes={"b": "a"}),
+        Fields(source="a", attributes={"a": "b"}),
+        Fields(source="b", attributes={"a": "b"}),
+        Fields(attributes={"a": "b", "c": "d"}),
+        Fields(attributes={"a": "d", "c": "b"}),
+    ]
+    assert len({replace(FULL, fields=fields).checksum() for fields in described}) == len(described)
+    assert Fields(attributes={"b": "1", "a": "2"}) == Fields(attributes={"a": "2", "b": "1"})
 
 
-@pytest.mark.parametrize("text", ["\0", "a\0b", "\ud800", "é\udfff"])
-def test_what_is_no_text_is_refused(text: str) -> None:
-    each: list[dict[str, Any]] = [{"identity": text}, {"camera": text}, {"tags": (text,)}]
-    for fields in each:
-        with pytest.raises(FieldsError, match="cannot hold NUL or lone surrogates"):
-            Fields(**fields)
+def test_a_record_without_source_and_attributes_has_the_checksum_of_layout_1() -> None:
+    assert (
+        record(1, identity="a", camera="north").checksum().hex()
+        == "96cfa55f9da6d9777b475e4e1475e8c0cc4c65e20687e3a54048c67e122c33ff"
+    )

@@ -56,6 +56,8 @@ FULL = record(
     latitude=-33.856784123456789,
     longitude=1e-300,
     tags=("", "größe", '"', "a,b", "[]", "\1"),
+    source='drone 1/Flug "a"\\frame 🚗.jpg',
+    attributes={"größe": "x", '"': "\\", "": "a:b"},
 )
 
 
@@ -119,6 +121,14 @@ DAMAGE = [
     ("tags", """'["red"'"""),
     ("tags", "'7'"),
     ("tags", "'[[]]'"),
+    ("source", "'other'"),
+    ("source", "NULL"),
+    ("attributes", "'{}'"),
+    ("attributes", """'{"colour":"reD"}'"""),
+    ("attributes", """'{"colour":"red"'"""),
+    ("attributes", """'{"colour":["red"]}'"""),
+    ("attributes", """'["colour"]'"""),
+    ("attributes", "'7'"),
     ("fingerprint", "replace(fingerprint, 'a', 'b')"),
     ("precision", "'bf16'"),
     ("enrolled_at", "enrolled_at - 1"),
@@ -148,10 +158,8 @@ def test_damage_to_any_column_is_found(
         assert [seq for seq, _ in store.find("1", [], "ORDER BY seq")] == [1, 3]
         assert [seq for seq, _ in store.find_in("seq", [1, 2, 3])] == [1, 3]
     assert [message for message in caplog.messages if id_ in message and "damaged" in message] == caplog.messages
-    assert len(caplog.messages) == 2
-    seqs: set[int] = set()
-    assert [seq for seq, _ in store.find("1", [], "ORDER BY seq", seqs)] == [1, 3]
-    assert seqs == {2}
+    assert len(caplog.messages) == 1
+    assert store.damaged == {2}
     with pytest.raises(DamagedRecordError, match=f"{id_} is damaged"):
         store.get(id_)
     assert store.seqs_in("seq", [2]) == [2]
@@ -159,7 +167,10 @@ def test_damage_to_any_column_is_found(
 
 def _full(seed: int) -> Record:
     time = datetime(2026, 5, 1, tzinfo=UTC)
-    return record(seed, identity="a", camera="north", captured_at=time, latitude=50.0, longitude=8.0, tags=("van",))
+    return record(
+        seed, identity="a", camera="north", captured_at=time, latitude=50.0, longitude=8.0, tags=("van",),
+        source="a.jpg", attributes={"colour": "red"},
+    )  # fmt: skip
 
 
 def test_damage_is_tried_on_every_column(store: RecordStore, path: Path) -> None:
@@ -252,8 +263,8 @@ def test_a_seq_is_never_used_twice(store: RecordStore) -> None:
 
 def test_the_layout_of_a_newer_program_is_refused(path: Path) -> None:
     RecordStore(path).close()
-    tamper(path, "PRAGMA user_version = 2")
-    with pytest.raises(GalleryError, match="layout 2, this program reads 1"):
+    tamper(path, "PRAGMA user_version = 3")
+    with pytest.raises(GalleryError, match="layout 3, this program reads 2"):
         RecordStore(path)
 
 
@@ -324,14 +335,13 @@ def test_more_values_than_one_statement_takes_are_looked_up(store: RecordStore) 
     wanted = [places.get(i, 1_000 + i) for i in range(25_000)]
     assert sorted(seq for seq, _ in store.find_in("seq", wanted)) == [1, 2, 3, 4, 5, 6]
     assert sorted(store.seqs_in("seq", wanted)) == [1, 2, 3, 4, 5, 6]
-    assert store.contents_in("seq", wanted) == {record(seed).content for seed in range(6)}
 
 
 def test_looking_up_no_values_finds_nothing(store: RecordStore) -> None:
     insert(store, record(1))
     assert list(store.find_in("id", [])) == []
     assert store.seqs_in("id", []) == []
-    assert store.contents_in("seq", []) == set()
+    assert store.named([]) == set()
 
 
 @pytest.mark.parametrize("value", ["' OR 1=1 --", "x') OR ('1'='1", '"; DROP TABLE record; --'])
@@ -358,9 +368,13 @@ def test_groups_are_identities_and_each_record_without_one(store: RecordStore) -
     identities = ["b", None, "a", "b", None, ""]
     insert(store, *(record(seed, identity=one, camera=str(seed % 2)) for seed, one in enumerate(identities)))
     assert store.identities_in([2, 3, 4, 6, 99]) == {2: None, 3: "a", 4: "b", 6: ""}
-    assert store.num_groups(Filter()) == 5
-    assert store.num_groups(Filter(cameras=("0",))) == 3
-    assert store.num_groups(Filter(cameras=("nowhere",))) == 0
+    assert store.num_groups(Filter(), MODEL) == 5
+    assert store.num_groups(Filter(cameras=("0",)), MODEL) == 3
+    assert store.num_groups(Filter(cameras=("nowhere",)), MODEL) == 0
+    insert(store, record(20, identity="c", model=OTHER_MODELS[0]), record(21, model=OTHER_MODELS[1]))
+    assert store.num_groups(Filter(), MODEL) == 5
+    store.damaged |= {3, 4}
+    assert store.num_groups(Filter(), MODEL) == 4
 
 
 def test_records_are_counted_per_fingerprint_and_precision(store: RecordStore) -> None:
@@ -375,5 +389,81 @@ def test_records_are_counted_per_fingerprint_and_precision(store: RecordStore) -
 def test_contents_are_those_of_all_records(store: RecordStore) -> None:
     insert(store, record(1, frame=1), record(2, frame=1, box=Box(1, 1, 5, 5)), record(3, frame=3))
     assert store.contents() == {record(1).content, record(3).content}
-    assert store.contents_in("seq", [2]) == {record(1).content}
+    assert store.named([record(1).content, "0" * 64]) == {record(1).content}
+    assert store.seqs_and_contents("id", record(3).id) == {3: record(3).content}
     assert store.num_distinct("content") == 2
+
+
+def test_the_id_of_a_damaged_record_names_its_image(store: RecordStore, path: Path) -> None:
+    insert(store, record(1), record(2))
+    tamper(path, "UPDATE record SET content = ? WHERE seq = 1", "0" * 64)
+    assert list(store.find("seq = 1", [])) == []
+    assert store.named([record(1).content, record(3).content]) == {record(1).content}
+    tamper(path, "UPDATE record SET box = '' WHERE seq = 1")
+    assert store.named([record(1).content, record(2).content]) == {record(2).content}
+
+
+def test_what_decides_of_images_and_records_does_not_trust_an_index(store: RecordStore, path: Path) -> None:
+    insert(store, record(1, identity="a"), record(2, identity="b"))
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        # The table changes under an index that goes on naming what was there before.
+        connection.execute("PRAGMA writable_schema = ON")
+        saved = connection.execute("SELECT name, rootpage, sql FROM sqlite_master WHERE type = 'index'").fetchall()
+        saved = [row for row in saved if row[0] in ("record_content", "record_identity")]
+        connection.execute("DELETE FROM sqlite_master WHERE name IN ('record_content', 'record_identity')")
+    tamper(path, "UPDATE record SET content = ?, identity = 'b' WHERE seq = 1", record(3).content)
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA writable_schema = ON")
+        for name, rootpage, sql in saved:
+            connection.execute(
+                "INSERT INTO sqlite_master (type, name, tbl_name, rootpage, sql) VALUES ('index', ?, 'record', ?, ?)",
+                [name, rootpage, sql],
+            )
+    damaged = RecordStore(path)
+    assert damaged.seqs(Filter(identity="a")).tolist() == [1]  # what the index says
+    assert damaged.contents() == {record(3).content, record(2).content}
+    assert damaged.named([record(1).content, record(3).content]) == {record(3).content}
+    assert damaged.seqs_and_contents("identity", "a") == {}
+    assert damaged.seqs_and_contents("identity", "b") == {1: record(3).content, 2: record(2).content}
+    damaged.close()
+
+
+def test_a_record_whose_embedding_is_lost_is_damaged(store: RecordStore, path: Path) -> None:
+    insert(store, record(1), record(2))
+    tamper(path, "DELETE FROM embedding WHERE seq = 1")
+    assert [seq for seq, _ in store.find("1", [])] == [2]
+    assert store.damaged == {1}
+    with pytest.raises(DamagedRecordError):
+        store.get(record(1).id)
+
+
+def test_the_last_seq_is_the_highest_ever_given(store: RecordStore) -> None:
+    assert store.last_seq == 0
+    insert(store, record(1), record(2))
+    with store.transaction() as writer:
+        writer.delete([2])
+    assert store.last_seq == 2
+
+
+@pytest.mark.parametrize("pragma", ["journal_mode = WAL", "foreign_keys = ON"])
+def test_a_connection_that_cannot_be_set_up_is_closed(path: Path, monkeypatch: pytest.MonkeyPatch, pragma: str) -> None:
+    class Failing(sqlite3.Connection):
+        def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
+            if pragma in sql:
+                raise sqlite3.OperationalError("disk I/O error")
+            return super().execute(sql, *parameters)
+
+    connect = sqlite3.connect
+    before = num_open_files()
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite3, "connect", lambda *args, **options: connect(*args, **options, factory=Failing))
+        with pytest.raises(GalleryError, match=r"gallery\.sqlite cannot be read or written: disk I/O error"):
+            RecordStore(path)
+    assert num_open_files() == before
+
+
+def test_a_folder_that_cannot_be_written_is_named(store: RecordStore) -> None:
+    with store._connection() as connection:
+        connection.execute("PRAGMA query_only = ON")
+    with pytest.raises(GalleryError, match=r"gallery\.sqlite cannot be read or written: attempt to write a readonly"):
+        insert(store, record(1))

@@ -1,11 +1,12 @@
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from index.manifest import Entry, Manifest, Role
+from index.manifest import Entry, Manifest, ManifestError, Role
 from index.protocol import CameraRule, Protocol, ProtocolError
 from index.task import Task, one_gallery_image, plan_task
 from model.box import Box
@@ -405,3 +406,68 @@ def test_the_queries_are_those_with_a_true_match(pairs: list[tuple[Role, str, st
     assert task.gallery == tuple(one for one in entries if one.role in ("gallery", "distractor"))
     assert task.num_unmatched == len(all_queries) - len(matched)
     assert task.num_junk == sum(one.role == "junk" for one in entries)
+
+
+# The same vehicle on several lines.
+
+LEFT_OUT = "lines that repeat another (the same image, box, split, role, identity and camera), left out"
+
+
+@pytest.mark.parametrize(
+    ("repeated", "num"),
+    [(PLAIN[4:] * 2, 4), (PLAIN[:1], 1), ([replace(one, path=f"x/.././{one.path}") for one in PLAIN], 6)],
+    ids=["gallery thrice", "a query twice", "all, written differently"],
+)
+def test_repeated_lines_are_left_out_and_counted(repeated: list[Entry], num: int) -> None:
+    once, again = plan_task(manifest(*PLAIN)), plan_task(manifest(*PLAIN, *repeated))
+    assert (again.queries, again.gallery) == (once.queries, once.gallery)
+    assert again.warnings == (f"{LEFT_OUT}: {num}",)
+
+
+def test_a_repeat_is_no_query_of_its_own_image_where_roles_are_given() -> None:
+    task = plan_task(manifest(*without_roles(("1", "a"), ("1", "a"), ("2", "a"), ("./2", "a"))))
+    assert ([one.path for one in task.gallery], [one.path for one in task.queries]) == (["1"], ["2"])
+    assert task.warnings == (f"{LEFT_OUT}: 2", GIVEN)
+
+
+@pytest.mark.parametrize("change", [{"identity": "c"}, {"camera": "c9"}, {"role": "distractor"}, {"role": "junk"}])
+def test_a_contradiction_is_refused(change: dict[str, Any]) -> None:
+    data = manifest(*SEEN, replace(SEEN[4], **change))
+    with pytest.raises(ManifestError, match="are one vehicle, the same image"):
+        plan_task(data)
+
+
+def test_a_vehicle_with_two_identities_is_refused_where_no_image_has_a_role() -> None:
+    data = manifest(*without_roles(("1", "a"), ("2", "a"), ("1", "b"), ("3", "b")))
+    with pytest.raises(ManifestError, match="its identity is 'a' on one line and 'b' on the other"):
+        plan_task(data)
+
+
+def test_contradictions_of_a_split_that_is_not_asked_for_do_not_matter() -> None:
+    others = [replace(PLAIN[0], split="val"), replace(PLAIN[0], split="val", identity="z")]
+    assert plan_task(manifest(*PLAIN, *others), "test").queries == tuple(PLAIN[:4])
+
+
+def test_a_query_that_is_in_the_gallery_too_stays() -> None:
+    task = plan_task(manifest(*PLAIN, replace(PLAIN[0], role="gallery")))
+    assert (len(task.queries), len(task.gallery)) == (4, 3)
+
+
+def test_images_that_are_trained_on_are_a_warning() -> None:
+    trained = [
+        replace(PLAIN[0], role="train", split="train"),
+        replace(PLAIN[4], role="train", path=f"./{PLAIN[4].path}"),
+    ]
+    (warning,) = plan_task(manifest(*PLAIN, *trained)).warnings
+    assert warning == "2 images of the split 'test' are training images too: a network knows them by heart"
+
+
+def test_what_was_left_out_of_the_manifest_is_a_warning_of_the_task() -> None:
+    data = replace(manifest(*PLAIN), warnings=("2 files are no images",))
+    assert plan_task(data).warnings == ("2 files are no images",)
+    drawn = [Entry(f"{i}", name, further={"draws": "0 1" if i == 0 else ""}) for name in "ab" for i in range(3)]
+    drawn = [replace(one, path=f"{one.identity}{one.path}") for one in drawn]
+    data = Manifest(Path("/data"), (*drawn, *drawn), Protocol("Set", num_draws=2), ("2 files are no images",))
+    task = plan_task(data)
+    assert task.warnings == ("2 files are no images", f"{LEFT_OUT}: 6")
+    assert [len(one.queries) for one in (task, *task.further_draws)] == [4, 4]

@@ -62,6 +62,22 @@ def tensor_area(path: Path) -> int:
         return int(8 + struct.unpack("<Q", file.read(8))[0])
 
 
+def assert_same_network(loaded: Network, expected: Network, images: Tensor) -> None:
+    """The tensors are read back bit by bit. What they compute is not promised to that: loaded tensors lie elsewhere in
+    memory, where MKL may sum in another order, which differs by about 1e-7 of the length.
+    """
+    state, expected_state = loaded.state_dict(), expected.state_dict()
+    assert state.keys() == expected_state.keys()
+    for name, tensor in state.items():
+        assert torch.equal(tensor, expected_state[name]), name
+    with torch.no_grad():
+        output, expected_output = loaded(images), expected(images)
+    error = (output.embedding - expected_output.embedding).norm(dim=1) / expected_output.embedding.norm(dim=1)
+    assert error.max() < 1e-5
+    torch.testing.assert_close(output.theta, expected_output.theta, rtol=0, atol=1e-5)
+    assert (output.theta - torch.eye(2, 3)).abs().amax(dim=(1, 2)).min() > 0.01
+
+
 def test_a_checkpoint_rebuilds_its_network_bit_by_bit(
     small_network: SANet, small_checkpoint: Path, small_preprocessing: Preprocessing
 ) -> None:
@@ -70,12 +86,7 @@ def test_a_checkpoint_rebuilds_its_network_bit_by_bit(
     assert isinstance(checkpoint.network, SANet)
     assert checkpoint.card.config == checkpoint.network.config == small_network.config
     assert checkpoint.card.preprocessing == small_preprocessing
-    images = torch.rand(2, 3, 64, 64)
-    with torch.no_grad():
-        expected, loaded = small_network(images), checkpoint.network(images)
-    assert torch.equal(loaded.embedding, expected.embedding)
-    assert torch.equal(loaded.theta, expected.theta)
-    assert not torch.equal(loaded.theta, torch.eye(2, 3).expand(2, 2, 3))
+    assert_same_network(checkpoint.network, small_network, torch.rand(2, 3, 64, 64))
 
 
 def test_a_network_with_an_aligned_input_is_rebuilt_with_its_heading(tmp_path: Path) -> None:
@@ -89,12 +100,7 @@ def test_a_network_with_an_aligned_input_is_rebuilt_with_its_heading(tmp_path: P
     checkpoint = load_checkpoint(tmp_path / "model")
     assert (checkpoint.card.config, checkpoint.card.preprocessing) == (config, preprocessing)
     assert checkpoint.network.config == config
-    images = torch.rand(3, 3, 64, 64)
-    with torch.no_grad():
-        expected, loaded = network(images), checkpoint.network(images)
-    assert torch.equal(loaded.embedding, expected.embedding)
-    assert torch.equal(loaded.theta, expected.theta)
-    assert (loaded.theta - torch.eye(2, 3)).abs().amax(dim=(1, 2)).min() > 0.01
+    assert_same_network(checkpoint.network, network, torch.rand(3, 3, 64, 64))
 
 
 def test_what_was_loaded_is_written_as_the_same_model(path: Path, tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ def test_the_heading_does_not_depend_on_autocast(heading: PolarHeading) -> None:
     images = blobs(4, seed=5)
     with torch.autocast("cpu", torch.bfloat16):
         half = heading(images)
-    assert torch.equal(half, heading(images))
+    assert difference_deg(half, heading(images)).abs().max() < 0.01  # float32, computed twice
 
 
 def test_aligned_pictures_are_alike_however_they_were_turned(heading: PolarHeading) -> None:

@@ -213,8 +213,9 @@ def test_bytes_and_unit_floats_are_the_same_image(small_network: SANet) -> None:
     images = torch.from_numpy(np.random.default_rng(1).integers(0, 256, (2, 3, 64, 64), np.uint8))
     with torch.no_grad():
         from_bytes, from_floats = small_network(images), small_network(images.float() / 255)
-    assert torch.equal(from_bytes.embedding, from_floats.embedding)
-    assert torch.equal(from_bytes.theta, from_floats.theta)
+    # Two runs in one process: equal but for the order in which a kernel sums, about 1e-7.
+    torch.testing.assert_close(from_bytes.embedding, from_floats.embedding, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(from_bytes.theta, from_floats.theta, rtol=0, atol=1e-5)
 
 
 def test_the_loss_reaches_the_alignment_from_both_spatial_branches(small_network: SANet) -> None:
@@ -238,7 +239,8 @@ def test_without_parts_there_is_the_global_branch_alone(small_network: SANet) ->
     with torch.no_grad():
         output, whole = network(images), small_network(images)
     assert output.embedding.shape == (2, 512)
-    assert torch.equal(output.embedding, whole.embedding[:, :512])
+    # Two networks: their weights lie elsewhere in memory, where a kernel may sum in another order.
+    torch.testing.assert_close(output.embedding, whole.embedding[:, :512], rtol=1e-4, atol=1e-4)
     assert torch.equal(output.theta, torch.eye(2, 3).expand(2, 2, 3))
 
 
@@ -334,7 +336,8 @@ def test_the_trunk_sees_the_middle_columns_of_the_aligned_input(input_aligned: S
         hook.remove()
         expected = warp(input_aligned.normalization(images), output.theta, "zeros")
     left = (side - width) // 2
-    assert torch.equal(inputs[0], expected[..., left : left + width])
+    # In float32 a pixel of about 1 is interpolated to 1e-6; the neighbouring column differs by far more.
+    torch.testing.assert_close(inputs[0], expected[..., left : left + width], rtol=0, atol=1e-4)
     assert output.embedding.shape == (1, 2560)
 
 

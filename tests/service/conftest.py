@@ -16,6 +16,12 @@ from tests.conftest import png
 
 
 @pytest.fixture
+def anyio_backend() -> str:
+    """The service runs on asyncio alone, whatever else is installed."""
+    return "asyncio"
+
+
+@pytest.fixture
 def client(small_checkpoint: Path, tmp_path: Path) -> Iterator[TestClient]:
     with serve(Settings(checkpoint=small_checkpoint, data_dir=tmp_path / "data", device="cpu")) as client:
         yield client

@@ -39,8 +39,8 @@ def huge_png() -> bytes:
 RGB = Image.fromarray(picture(1))
 BAD_IMAGES = {
     "empty": (b"", "the file is empty"),
-    "text": (b"I am no image", "not a JPEG, PNG or WebP image"),
-    "gif": (encoded(RGB, "GIF"), "not a JPEG, PNG or WebP image"),
+    "text": (b"I am no image", "not a JPEG, PNG, WebP, TIFF, HEIC or AVIF image but text"),
+    "gif": (encoded(RGB, "GIF"), "the file is a GIF image: send"),
     "truncated JPEG": (encoded(RGB, "JPEG")[:-200], "damaged and cannot be decoded"),
     "truncated PNG": (encoded(RGB, "PNG")[:-200], "damaged and cannot be decoded"),
     "truncated WebP": (encoded(RGB, "WEBP")[:-200], "damaged and cannot be decoded"),
@@ -155,7 +155,20 @@ def test_a_body_of_another_kind_is_refused(client: TestClient, path: str, conten
 
 FIELDS = st.dictionaries(
     st.sampled_from(
-        ["box", "top_k", "camera", "tag", "identity", "captured_after", "captured_before", "near", "group_by", "x"]
+        [
+            "box",
+            "top_k",
+            "camera",
+            "tag",
+            "identity",
+            "captured_after",
+            "captured_before",
+            "near",
+            "group_by",
+            "source",
+            "attribute",
+            "x",
+        ]
     ),
     st.one_of(
         st.text(max_size=40),
@@ -172,7 +185,19 @@ JSON = st.recursive(
         st.lists(inner, max_size=3),
         st.dictionaries(
             st.sampled_from(
-                ["identity", "camera", "captured_at", "latitude", "longitude", "tags", "box", "boxes", "x"]
+                [
+                    "identity",
+                    "camera",
+                    "captured_at",
+                    "latitude",
+                    "longitude",
+                    "tags",
+                    "source",
+                    "attributes",
+                    "box",
+                    "boxes",
+                    "x",
+                ]
             ),
             inner,
             max_size=4,

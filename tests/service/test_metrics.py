@@ -458,7 +458,10 @@ def test_a_scrape_computes_nothing(scored: TestClient, monkeypatch: pytest.Monke
     ("change", "said"),
     [
         (Path.unlink, "No such file or directory: '{path}'"),
-        (lambda path: path.write_bytes(b"no image"), "{path}: the file is not a JPEG, PNG or WebP image"),
+        (
+            lambda path: path.write_bytes(b"no image"),
+            "{path}: the file is not a JPEG, PNG, WebP, TIFF, HEIC or AVIF image but text",
+        ),
         (lambda path: path.write_bytes(png(1)[:200]), "{path}: "),
         (lambda path: path.write_bytes(png(1, 2, 2)), "{path}: "),
     ],

@@ -1,5 +1,8 @@
 import io
 import json
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -172,3 +175,54 @@ def test_the_whole_gallery_is_not_deleted_by_omission(client: TestClient) -> Non
     refused = client.delete("/gallery?identity=a&camera=n")
     assert (refused.status_code, refused.json()["detail"]) == (422, "camera: there is no such field")
     assert client.get("/gallery").json()["total"] == 1
+
+
+def test_work_that_waits_for_a_write_slows_no_reading_and_no_upload(client: TestClient) -> None:
+    ids = [result["id"] for result in enrol(client, *range(50))["results"]]
+    engine = client.app.state.engine  # type: ignore[attr-defined]
+    large = png(1) + b"\0" * 2_000_000  # more than a form keeps in memory, so that it goes to the disk
+    with ThreadPoolExecutor(50) as pool:
+        engine.gallery._writing.acquire()
+        try:
+            writes = [pool.submit(client.delete, f"/gallery/{id_}") for id_ in ids[:44]]
+            writes.append(pool.submit(client.patch, f"/gallery/{ids[44]}", json={"camera": "c"}))
+            writes.append(pool.submit(client.delete, "/gallery", params={"identity": "nobody"}))
+            while engine.pools.write._num_under_way < len(writes):
+                time.sleep(0.001)
+            assert client.get("/gallery", params={"limit": 1}).json()["total"] == 50
+            assert client.get("/gallery/stats").json()["total"] == 50
+            for path in ("", "/image", "/aligned"):
+                assert client.get(f"/gallery/{ids[0]}{path}").status_code == 200
+            assert client.post("/query", files={"image": large}).status_code == 200
+            assert not any(write.done() for write in writes)
+        finally:
+            engine.gallery._writing.release()
+        assert [write.result().status_code for write in writes] == [204] * 44 + [200] * 2
+    assert client.get("/gallery").json()["total"] == 6
+
+
+def test_images_are_drawn_for_so_many_at_a_time(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    id_ = one(client)
+    engine = client.app.state.engine  # type: ignore[attr-defined]
+    let_go = threading.Event()
+    get = engine.gallery.get
+
+    def slow(id_: str) -> Any:
+        let_go.wait(30)
+        return get(id_)
+
+    monkeypatch.setattr(engine.gallery, "get", slow)
+    monkeypatch.setattr(engine.pools.draw, "_limit", 4)
+    with ThreadPoolExecutor(4) as pool:
+        drawing = [pool.submit(client.get, f"/gallery/{id_}/{kind}") for kind in ("image", "aligned") * 2]
+        while engine.pools.draw._num_under_way < 4:
+            time.sleep(0.001)
+        for kind in ("image", "aligned"):
+            refused = client.get(f"/gallery/{id_}/{kind}")
+            assert (refused.status_code, refused.json()["title"]) == (429, "Busy")
+            assert refused.json()["type"] == "urn:sanet:problem:busy"
+            assert 1 <= int(refused.headers["Retry-After"]) <= 60
+        assert client.get("/gallery").json()["total"] == 1  # what is not drawn goes on
+        let_go.set()
+        assert [answer.result().status_code for answer in drawing] == [200] * 4
+    assert client.get(f"/gallery/{id_}/image").status_code == 200

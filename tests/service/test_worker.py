@@ -5,10 +5,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from model.checkpoint import load_checkpoint
 from model.embedder import Embedder, EmbeddingError, Embeddings
+from service.device import DeviceError
 from service.worker import Admission, EmbeddingWorker, QueueFullError, TooManyImagesError
 from tests.conftest import picture
 
@@ -84,8 +86,46 @@ def test_a_request_is_admitted_whole_or_refused_whole(worker: EmbeddingWorker, g
         worker.admit(8, urgent=False)
     assert 1 <= refused.value.retry_after_s <= 60
     with worker.admit(7, urgent=False), pytest.raises(QueueFullError):
-        worker.admit(1, urgent=True)
-    worker.admit(7, urgent=True).__exit__(None, None, None)
+        worker.admit(1, urgent=False)
+    worker.admit(7, urgent=False).__exit__(None, None, None)
+
+
+def test_queries_have_places_of_their_own(gate: Gate) -> None:
+    worker = EmbeddingWorker(gate, capacity=8, max_batch=4, max_queries=2)
+    with worker.admit(8, urgent=False):
+        with pytest.raises(QueueFullError):
+            worker.require_room(urgent=False)
+        worker.require_room(urgent=True)
+        with worker.admit(1, urgent=True), worker.admit(1, urgent=True):
+            for refused in (lambda: worker.admit(1, urgent=True), lambda: worker.require_room(urgent=True)):
+                with pytest.raises(QueueFullError, match="1 vehicles came and there is room for 0") as error:
+                    refused()
+                assert 1 <= error.value.retry_after_s <= 60
+        worker.require_room(urgent=True)
+    # Queries take no place of the enrolments either.
+    with worker.admit(2, urgent=True):
+        worker.admit(8, urgent=False).__exit__(None, None, None)
+    with pytest.raises(TooManyImagesError, match="3 vehicles in one request, at most 2"):
+        worker.admit(3, urgent=True)
+    gate.open.set()
+    worker.close()
+
+
+def test_queries_that_wait_lengthen_the_time_until_an_enrolment_has_room(gate: Gate) -> None:
+    worker = EmbeddingWorker(gate, capacity=8, max_batch=4, max_queries=64)
+    worker._seconds_per_image = 1
+    busy(worker, gate)
+    with worker.admit(7, urgent=False), worker.admit(5, urgent=True) as urgent:
+        for value in range(5):
+            urgent.submit(image(value))
+        with pytest.raises(QueueFullError) as refused:
+            worker.admit(3, urgent=False)
+        assert refused.value.retry_after_s == 3 + 5
+        with pytest.raises(QueueFullError) as refused:
+            worker.admit(62, urgent=True)
+        assert refused.value.retry_after_s == 62 - 59
+        gate.open.set()
+    worker.close()
 
 
 def test_what_can_never_fit_is_not_told_to_come_again(worker: EmbeddingWorker) -> None:
@@ -101,7 +141,7 @@ def test_room_is_given_back_at_the_end_of_the_request(worker: EmbeddingWorker, g
             for future in futures:
                 future.result(10)
             with pytest.raises(QueueFullError):
-                worker.admit(1, urgent=True)  # the request still has to store them
+                worker.admit(1, urgent=False)  # the request still has to store them
         worker.admit(8, urgent=False).__exit__(None, None, None)
 
 
@@ -110,7 +150,7 @@ def test_what_a_request_left_behind_is_not_embedded(worker: EmbeddingWorker, gat
     with worker.admit(3, urgent=False) as admission:
         futures = [admission.submit(image(value)) for value in (1, 2, 3)]
     assert all(future.cancelled() for future in futures)
-    assert not worker._patient  # nor does it wait in the memory
+    assert not worker._enrolments  # nor does it wait in the memory
     assert admission.submit(image(4)).cancelled()
     gate.open.set()
     with worker.admit(7, urgent=True) as after:
@@ -127,6 +167,105 @@ def test_one_poisonous_image_fails_alone(worker: EmbeddingWorker, gate: Gate) ->
         assert other.result(10).embedding.tolist() == [2]
         with pytest.raises(EmbeddingError, match="poison"):
             bad.result(10)
+
+
+class Broken(Gate):
+    """Its device fails as long as `fails`; its gate is open."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open.set()
+        self.fails = True
+
+    def embed_prepared(self, images: NDArray[np.uint8]) -> Embeddings:
+        embeddings = super().embed_prepared(images)
+        if self.fails:
+            raise torch.OutOfMemoryError("CUDA out of memory\nadvice for developers")
+        return embeddings
+
+
+@pytest.fixture
+def probed_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.worker._PROBE_EVERY_S", 0.01)
+
+
+def test_the_whole_batch_fails_with_the_device_and_is_not_tried_one_by_one() -> None:
+    broken = Broken()
+    broken.open.clear()
+    worker = EmbeddingWorker(broken, capacity=8, max_batch=4)
+    busy(worker, broken)
+    with worker.admit(3, urgent=False) as admission:
+        futures = [admission.submit(image(value)) for value in (1, 2, 3)]
+        broken.open.set()
+        for future in futures:
+            with pytest.raises(DeviceError, match=r"no image is at fault: CUDA out of memory$"):
+                future.result(10)
+    assert broken.batches == [[0], [1, 2, 3]]
+    assert DeviceError("").retry_after_s >= 1
+    worker.close()
+
+
+def embed_one(worker: EmbeddingWorker, value: int) -> None:
+    with worker.admit(1, urgent=True) as admission:
+        admission.submit(image(value)).result(10)
+
+
+def test_three_failures_in_a_row_are_a_failing_device_until_one_batch_succeeds(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    broken = Broken()
+    worker = EmbeddingWorker(broken, capacity=8, max_batch=4)
+    for fails in (True, True, False, True, True):
+        broken.fails = fails
+        if fails:
+            with pytest.raises(DeviceError):
+                embed_one(worker, 1)
+        else:
+            embed_one(worker, 1)
+        assert worker.device_failing is None
+    # A batch of the service's own counts as well.
+    with pytest.raises(DeviceError):
+        worker.embed_batch(np.stack([image(1)])).result(10)
+    assert worker.device_failing is not None
+    assert "CUDA out of memory" in worker.device_failing
+    with pytest.raises(DeviceError):
+        embed_one(worker, 1)
+    broken.fails = False
+    embed_one(worker, 1)
+    assert worker.device_failing is None
+    worker.close()
+    # Twice that it fails, once that it goes on failing, twice that it works again: not once per batch.
+    assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING", "ERROR", "ERROR", "WARNING"]
+
+
+@pytest.mark.usefixtures("probed_often")
+def test_a_device_that_works_again_is_found_without_any_request() -> None:
+    broken = Broken()
+    worker = EmbeddingWorker(broken, capacity=8, max_batch=4)
+    for _ in range(3):
+        with pytest.raises(DeviceError):
+            embed_one(worker, 1)
+    while len(broken.batches) < 6:
+        time.sleep(0.001)
+    assert worker.device_failing is not None
+    assert broken.batches[3:6] == [[0]] * 3  # an empty image
+    broken.fails = False
+    while worker.device_failing is not None:
+        time.sleep(0.001)
+    num = len(broken.batches)
+    time.sleep(0.05)
+    assert len(broken.batches) == num  # and it is left in peace
+    worker.close()
+
+
+@pytest.mark.usefixtures("probed_often")
+def test_a_worker_with_a_failing_device_closes() -> None:
+    worker = EmbeddingWorker(Broken(), capacity=8, max_batch=4)
+    for _ in range(3):
+        with pytest.raises(DeviceError):
+            embed_one(worker, 1)
+    worker.close()
+    assert not worker._thread.is_alive()
 
 
 def test_more_than_admitted_is_a_programming_error(worker: EmbeddingWorker, gate: Gate) -> None:
@@ -193,7 +332,7 @@ class Stream(Gate):
 @pytest.mark.parametrize("urgent", [True, False])
 def test_a_batch_of_the_services_own_does_not_starve(urgent: bool) -> None:
     stream = Stream()
-    worker = EmbeddingWorker(stream, capacity=512, max_batch=4)
+    worker = EmbeddingWorker(stream, capacity=512, max_batch=4, max_queries=512)
     busy(worker, stream)
     with worker.admit(500, urgent=urgent) as stream.admission:
         stream.admission.submit(image(1))

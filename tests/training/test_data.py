@@ -28,7 +28,8 @@ def images(
 
 
 def validation_split() -> list[Entry]:
-    return [*images(2, 1, "gallery", "val", first=900), *images(2, 3, "query", "val", first=900)]
+    queries = [entry for entry in images(2, 4, "query", "val", first=900) if not entry.path.endswith("/0.jpg")]
+    return [*images(2, 1, "gallery", "val", first=900), *queries]
 
 
 def identities(entries: tuple[Entry, ...]) -> set[str]:
@@ -61,7 +62,7 @@ def test_without_roles_all_with_an_identity_train() -> None:
 
 
 def test_a_label_is_the_place_among_the_sorted_identities() -> None:
-    entries = [Entry(f"{name}.jpg", name) for name in ("10", "b", "9", "a", "10", "é")]
+    entries = [Entry(f"{i}.jpg", name) for i, name in enumerate(("10", "b", "9", "a", "10", "é"))]
     data = training_data(manifest(*entries), "none")
     assert data.labels == (0, 3, 1, 2, 0, 4)
     assert data.num_labels == 5
@@ -243,3 +244,20 @@ def test_the_fingerprint_does_not_know_what_is_not_used() -> None:
     assert fingerprint(later) == fingerprint(ALL)
     here = training_data(replace(manifest(*ALL), folder=Path("elsewhere")), "val")
     assert here.fingerprint == fingerprint(ALL)
+
+
+def test_repeated_lines_are_learned_once_and_counted() -> None:
+    entries = images(4, 2, "train", "train")
+    again = [replace(entry, path=f"./{entry.path}") for entry in entries[:3]]
+    once, data = training_data(manifest(*entries), "none"), training_data(manifest(*entries, *again), "none")
+    assert (data.entries, data.labels, data.fingerprint) == (once.entries, once.labels, once.fingerprint)
+    (warning,) = data.manifest.warnings
+    assert warning.startswith("lines that repeat another")
+    assert warning.endswith(": 3")
+
+
+@pytest.mark.parametrize("role", ["train", None])
+def test_a_training_image_of_two_identities_is_refused(role: Role | None) -> None:
+    entries = images(4, 2, role, "train")
+    with pytest.raises(ManifestError, match="are one vehicle, the same image, but its identity is"):
+        training_data(manifest(*entries, replace(entries[0], identity="v000")), "none")

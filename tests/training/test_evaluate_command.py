@@ -2,6 +2,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -72,12 +73,13 @@ def evaluated(
 
 
 def failed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
-    """The reason, in one line, for which there are no figures."""
+    """The reason, in one line, for which there are no figures; above it may stand warnings."""
     capsys.readouterr()
     assert evaluate_main(monkeypatch, *arguments, "--quiet") == 1
     printed = capsys.readouterr()
     assert printed.out == ""
-    (reason,) = printed.err.splitlines()
+    *warnings, reason = printed.err.splitlines()
+    assert all(warning.startswith("training.evaluate: warning: ") for warning in warnings)
     assert reason.startswith("training.evaluate: ")
     return reason
 
@@ -150,6 +152,26 @@ def test_a_folder_and_its_manifest_have_the_same_figures(
     for name in ("cmc", "cmc_curve", "map", "minp", "intervals", "num_queries", "num_gallery", "dataset_fingerprint"):
         assert first[name] == second[name]
     assert (second["dataset"], second["warnings"]) == ("by-hand", [])
+
+
+def test_what_a_folder_has_besides_images_and_repeated_lines_are_warnings(
+    checkpoint: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = shutil.copytree(folder, tmp_path / "vehicles", ignore=shutil.ignore_patterns("*.csv", "*.json"))
+    first = evaluated(monkeypatch, capsys, "--checkpoint", checkpoint, "--data", data)
+    (data / "vehicle0" / "notes.txt").write_text("text")
+    second = evaluated(monkeypatch, capsys, "--checkpoint", checkpoint, "--data", data)
+    assert set(second["warnings"]) - set(first["warnings"]) == {
+        "files that are no images, left out: 1 (vehicle0/notes.txt)"
+    }
+    twice = manifest(data, "twice", lines(data) + [replace(line, path=f"./{line.path}") for line in lines(data)])
+    once = evaluated(monkeypatch, capsys, "--checkpoint", checkpoint, "--data", manifest(data, "once", lines(data)))
+    third = evaluated(monkeypatch, capsys, "--checkpoint", checkpoint, "--data", twice)
+    (warning,) = set(third["warnings"]) - set(once["warnings"])
+    assert warning.startswith("lines that repeat another")
+    assert warning.endswith(f": {NUM_IDENTITIES * NUM_VIEWS}")
+    for name in ("cmc_curve", "map", "minp", "intervals", "num_queries", "num_gallery", "dataset_fingerprint"):
+        assert once[name] == third[name]
 
 
 def test_twice_is_the_same_but_for_the_time(
@@ -334,7 +356,17 @@ def test_a_claim_is_possible_if_some_ranking_has_it(
 
 
 @pytest.mark.parametrize(
-    "claim", ["", "R1=0.9", "mAP=0.9", "R1=0.9,mAP=high", "R1=96.5,mAP=91.9", "R1=nan,mAP=0.9", "R1=1,mAP=1,R5=1"]
+    "claim",
+    [
+        "",
+        "R1=0_1,mAP=0.9",
+        "R1=0.9",
+        "mAP=0.9",
+        "R1=0.9,mAP=high",
+        "R1=96.5,mAP=91.9",
+        "R1=nan,mAP=0.9",
+        "R1=1,mAP=1,R5=1",
+    ],
 )
 def test_a_claim_that_cannot_be_read_is_a_wrong_argument(
     claim: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -351,6 +383,11 @@ def test_a_claim_that_cannot_be_read_is_a_wrong_argument(
         ((), "--checkpoint is required, unless a claim is judged"),
         (("--ranks", "0"), "argument --ranks: ranks start at 1, got 0"),
         (("--ranks", "one"), "argument --ranks: "),
+        (("--ranks", "1,1_0"), "argument --ranks: a whole number in the digits 0-9 was expected, not '1_0'"),
+        (("--expand", "\u0661"), "argument --expand: a whole number in the digits 0-9 was expected"),
+        (("--rerank-k1", " 5"), "argument --rerank-k1: a whole number in the digits 0-9 was expected, not ' 5'"),
+        (("--rerank-weight", "nan"), "argument --rerank-weight: a number such as 50.25 was expected, not 'nan'"),
+        (("--split-seed", "1_0"), "argument --split-seed: a whole number in the digits 0-9 was expected, not '1_0'"),
         (("--ranks", ""), "argument --ranks: "),
         (("--camera-rule", "any"), "argument --camera-rule: invalid choice"),
         (("--precision", "fp16"), "argument --precision: invalid choice"),
@@ -416,9 +453,13 @@ def test_an_image_or_box_that_cannot_be_used_is_exit_code_1_and_named(
     reason = failed(monkeypatch, capsys, *common, manifest(data, "boxes", entries))
     assert str(data / entries[1].path) in reason
     assert "the box 900,0,9,9 lies outside" in reason
-    (data / "vehicle1" / "2.png").write_bytes(b"no image")
+    damaged = (data / "vehicle1" / "2.png").read_bytes()[:200]
+    (data / "vehicle1" / "2.png").write_bytes(damaged)
     reason = failed(monkeypatch, capsys, *common, data)
-    assert reason == f"training.evaluate: {data / 'vehicle1' / '2.png'}: the file is not a JPEG, PNG or WebP image"
+    assert reason.startswith(f"training.evaluate: {data / 'vehicle1' / '2.png'}: the image is damaged")
+    (data / "vehicle1" / "2.png").write_bytes(b"no image")
+    reason = failed(monkeypatch, capsys, *common, manifest(data, "all", lines(data)))
+    assert reason.startswith(f"training.evaluate: {data / 'vehicle1' / '2.png'}: the file is not a JPEG, PNG")
     (data / "vehicle1" / "2.png").unlink()
     assert "2.png" in failed(monkeypatch, capsys, *common, manifest(data, "absent", lines(folder)))
 
@@ -436,8 +477,8 @@ def test_the_command_is_a_module(folder: Path) -> None:
     command = ("-m", "training.evaluate", "--data", folder, "--claim", "R1=0.965,mAP=0.919")
     result = subprocess.run([sys.executable, *map(str, command)], cwd=ROOT, capture_output=True, text=True)
     assert (result.returncode, result.stdout) == (1, "")
-    assert result.stderr.startswith("training.evaluate: CMC-1 0.9650 above mAP 0.9190 is impossible")
-    assert result.stderr.count("\n") == 1
+    *_, reason = result.stderr.splitlines()
+    assert reason.startswith("training.evaluate: CMC-1 0.9650 above mAP 0.9190 is impossible")
 
 
 # --- real frames

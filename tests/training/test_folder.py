@@ -7,12 +7,15 @@ from index.protocol import Protocol
 from training.data import training_data
 from training.datasets.folder import read_folder
 
+JPEG_HEAD = b"\xff\xd8\xff\xe0"
+IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
+
 
 def touch(folder: Path, *names: str) -> Path:
     for name in names:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"")
+        path.write_bytes(JPEG_HEAD if path.suffix.lower() in IMAGE_SUFFIXES else b"text")
     return folder
 
 
@@ -139,3 +142,52 @@ def test_a_folder_with_all_splits_trains_on_one_and_validates_on_another(tmp_pat
     assert data.validation is not None
     assert [entry.path for entry in data.validation.gallery] == ["val/c/1.jpg"]
     assert [entry.path for entry in data.validation.queries] == ["val/c/2.jpg"]
+
+
+# As people have them.
+
+
+def test_linked_identities_and_splits_are_followed(tmp_path: Path) -> None:
+    touch(tmp_path, "data/test/car0/0.jpg", "data/test/car0/1.jpg", "elsewhere/car2/0.jpg", "elsewhere/car2/1.jpg")
+    (tmp_path / "data" / "test" / "car2").symlink_to(tmp_path / "elsewhere" / "car2")
+    expected = [
+        ("test/car0/0.jpg", "car0", "gallery", "test"),
+        ("test/car0/1.jpg", "car0", "query", "test"),
+        ("test/car2/0.jpg", "car2", "gallery", "test"),
+        ("test/car2/1.jpg", "car2", "query", "test"),
+    ]
+    assert listed(tmp_path / "data") == expected
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "test").symlink_to(tmp_path / "data" / "test")
+    assert listed(tmp_path / "linked") == expected
+    assert read_folder(tmp_path / "linked").warnings == ()
+
+
+def test_hidden_folders_are_no_identities_and_any_ending_is_read(tmp_path: Path) -> None:
+    touch(tmp_path, "test/.ipynb_checkpoints/0-checkpoint.jpg", "test/a/._1.jpg", "__MACOSX/test/a/1.jpg")
+    touch(tmp_path, "test/a/1.jpg")
+    (tmp_path / "test" / "a" / "2.jfif").write_bytes(JPEG_HEAD)
+    (tmp_path / "test" / "a" / "3").write_bytes(JPEG_HEAD)
+    assert [(path, identity) for path, identity, *_ in listed(tmp_path)] == [
+        ("test/a/1.jpg", "a"),
+        ("test/a/2.jfif", "a"),
+        ("test/a/3", "a"),
+    ]
+    assert read_folder(tmp_path).warnings == ()
+
+
+def test_what_is_left_out_is_named_an_identity_too(tmp_path: Path) -> None:
+    touch(tmp_path, "0001/a.jpg", "0002/notes.txt")
+    (tmp_path / "0003").mkdir()
+    (tmp_path / "0003" / "a.jpg").write_bytes(b"no image")
+    manifest = read_folder(tmp_path)
+    assert [entry.path for entry in manifest.entries] == ["0001/a.jpg"]
+    assert manifest.warnings == (
+        "files that are no images, left out: 2 (0002/notes.txt, 0003/a.jpg)",
+        "folders without an image: 2 (0002, 0003)",
+    )
+
+
+def test_a_name_in_two_unicode_forms_is_one_identity(tmp_path: Path) -> None:
+    touch(tmp_path, "train/Zo\u00eb/1.jpg", "train/Zoe\u0308/2.jpg")
+    assert {identity for _, identity, *_ in listed(tmp_path)} == {"Zo\u00eb"}

@@ -90,20 +90,6 @@ def test_the_stride_of_v1_weights_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert read_card(tmp_path / "model").config == BaselineConfig("resnet50", "1x1", 1.001e-5)
 
 
-def test_if_absent_leaves_a_file_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    out = tmp_path / "model"
-    out.write_bytes(b"mine")
-    assert command(monkeypatch, "--out", out, "--if-absent", *SMALL_ARGUMENTS) == 1  # it is no checkpoint
-    assert out.read_bytes() == b"mine"
-    assert command(monkeypatch, "--out", out, *SMALL_ARGUMENTS, "--seed", "1") == 0
-    fingerprint = read_card(out).fingerprint
-    assert command(monkeypatch, "--out", out, "--if-absent", *SMALL_ARGUMENTS) == 0
-    assert read_card(out).fingerprint == fingerprint
-    out.unlink()
-    assert command(monkeypatch, "--out", out, "--if-absent", *SMALL_ARGUMENTS) == 0
-    assert out.exists()
-
-
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
@@ -162,7 +148,7 @@ def test_a_seed_that_torch_cannot_take_is_a_wrong_argument(monkeypatch: pytest.M
     [
         (("--backbone", "resnet18", "--stride", "1x1"), "needs bottleneck blocks"),
         (("--num-parts", "17"), "num_parts must lie between 0 and 16"),
-        (("--bn-eps", "nan"), "bn_eps must lie between 0 and 1"),
+        (("--bn-eps", "-1"), "bn_eps must lie between 0 and 1"),
     ],
 )
 def test_a_network_that_does_not_exist_is_a_wrong_argument(

@@ -12,7 +12,7 @@ LINES = [Entry("frames/1.jpg", "van"), Entry("frames/2.jpg", "bus")]
 def with_manifest(folder: Path, name: str = "manifest.csv") -> Path:
     """A folder with a manifest, and with an image in a folder per identity that the manifest does not name."""
     (folder / "other").mkdir(parents=True)
-    (folder / "other" / "1.jpg").write_bytes(b"")
+    (folder / "other" / "1.jpg").write_bytes(b"\xff\xd8\xff\xe0")
     write_manifest(folder / name, LINES, Protocol("by-hand", "none", 1))
     return folder
 
@@ -40,7 +40,7 @@ def test_a_folder_without_is_a_folder_per_identity(tmp_path: Path) -> None:
 
 def test_a_folder_called_like_a_manifest_is_none(tmp_path: Path) -> None:
     (tmp_path / "manifest.csv").mkdir()
-    (tmp_path / "manifest.csv" / "1.jpg").write_bytes(b"")
+    (tmp_path / "manifest.csv" / "1.jpg").write_bytes(b"\xff\xd8\xff\xe0")
     assert open_data(tmp_path).entries == (Entry("manifest.csv/1.jpg", "manifest.csv"),)
 
 

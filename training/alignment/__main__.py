@@ -39,6 +39,8 @@ def main() -> int:
         parser.error(str(error))
     try:
         manifest = read_data(args).where(args.where)
+        for warning in manifest.warnings:
+            sys.stderr.write(f"training.alignment: warning: {warning}\n")
         entries = [entry for entry in manifest.entries if args.split in (None, entry.split)]
         if not entries:
             raise ManifestError(f"the split {args.split!r} has no images")

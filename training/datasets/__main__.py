@@ -21,6 +21,7 @@ from typing import Any, get_args
 
 from index.manifest import Entry, Manifest, ManifestError, Role, read_manifest, write_manifest
 from index.protocol import ProtocolError
+from index.repeats import without_repeats
 from training.arguments import seed
 from training.datasets.dataset import Choices, Published, VruRoles
 from training.datasets.opening import KINDS, detect, open_data
@@ -36,7 +37,10 @@ def main() -> int:
         manifest = open_data(args.data, kind, choices)
         if args.command == "describe":
             return _describe(kind, manifest, args)
-        return _convert(manifest, [open_data(data, detect(data), choices) for data in args.train_on], args)
+        further = [open_data(data, detect(data), choices) for data in args.train_on]
+        for warning in (warning for each in (manifest, *further) for warning in each.warnings):
+            sys.stderr.write(f"training.datasets: warning: {warning}\n")
+        return _convert(manifest, further, args)
     except (ManifestError, ProtocolError, OSError) as error:
         sys.stderr.write(f"training.datasets: {error}\n")
         return 1
@@ -70,9 +74,14 @@ def count(manifest: Manifest, published: dict[tuple[str, str], Published]) -> li
 def _describe(kind: str, manifest: Manifest, args: argparse.Namespace) -> int:
     rows = count(manifest, DATASETS[kind].published if kind in DATASETS else {})
     differing = [row for row in rows if _differs(row)]
+    # All lines are counted, as their authors did; what a training or an evaluation leaves out is a warning.
+    warnings = without_repeats(manifest).warnings
+    for warning in warnings:
+        sys.stderr.write(f"training.datasets: warning: {warning}\n")
     if args.json:
         protocol = json.loads(manifest.protocol.to_json())
-        sys.stdout.write(json.dumps({"dataset": kind, "rows": rows, "protocol": protocol}) + "\n")
+        result = {"dataset": kind, "rows": rows, "protocol": protocol, "warnings": warnings}
+        sys.stdout.write(json.dumps(result) + "\n")
     else:
         sys.stdout.write(f"{kind}\n{'split':12}{'role':12}{'images':>20}{'identities':>20}{'cameras':>9}\n")
         for row in rows:

@@ -67,6 +67,8 @@ def main() -> int:
 
 def _embed(args: argparse.Namespace) -> list[Method]:
     task = plan_task(read_data(args).where(args.where), args.split)
+    for warning in task.warnings:
+        sys.stderr.write(f"training.figures: warning: {warning}\n")
     methods = []
     for label, path in args.checkpoint:
         checkpoint = load_checkpoint(path)

@@ -9,12 +9,12 @@ same command goes on; with more identities or images it adds them.
 
 import argparse
 import json
-import os
 import sys
 from pathlib import Path
 
 from tqdm import tqdm
 
+from model.cores import usable_cores
 from training.arguments import at_least_one, seed
 from training.synthetic.generate import DataSet, StoppedError, SyntheticError, generate
 from training.synthetic.settings import Settings
@@ -33,7 +33,7 @@ def main() -> int:
     parser.add_argument("--images-per-identity", type=at_least_one, default=9, help="views of each (default 9)")
     parser.add_argument("--seed", type=seed, default=0, help="another seed, other vehicles (default 0)")
     parser.add_argument(
-        "--workers", type=at_least_one, default=os.cpu_count(), help="processes (default: one per core)"
+        "--workers", type=at_least_one, default=usable_cores(), help="processes (default: one per core)"
     )
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object, as the last line")

@@ -17,9 +17,9 @@ from typing import Any, Final
 
 from index.manifest import Entry, write_manifest
 from index.protocol import Protocol
+from index.stop_signal import stop_signal
 from model.box import Box
 from model.whole_file import whole_file
-from training.stop_signal import stop_signal
 from training.synthetic.identity import Identity, draw_identity, name_of, role_of, split_of
 from training.synthetic.scenes.rasterizer import Rasterizer
 from training.synthetic.scenes.scene import rasterizer_for

@@ -129,3 +129,24 @@ def test_further_data_with_an_identity_that_is_there_is_refused(
     assert command(monkeypatch, "convert", "--data", first, "--train-on", second, "--out", out) == 1
     assert "has identities that are there already, such as b" in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_describe_and_convert_name_what_was_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, content in (("1/a.jpe", b"\xff\xd8\xff\xe0"), ("1/._a.jpg", b"x"), ("2/a.gif", b"GIF89a")):
+        (tmp_path / "home" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "home" / name).write_bytes(content)
+    expected = ["files that are no images, left out: 1 (2/a.gif)", "folders without an image: 1 (2)"]
+    assert command(monkeypatch, "describe", "--data", tmp_path / "home", "--json") == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["warnings"] == expected
+    assert printed.err.splitlines() == [f"training.datasets: warning: {warning}" for warning in expected]
+    assert command(monkeypatch, "convert", "--data", tmp_path / "home", "--out", tmp_path / "home.csv") == 0
+    assert capsys.readouterr().err.splitlines() == [f"training.datasets: warning: {warning}" for warning in expected]
+    lines = (tmp_path / "home.csv").read_text().splitlines()
+    (tmp_path / "twice.csv").write_text("\n".join([*lines, *lines]))
+    assert command(monkeypatch, "describe", "--data", tmp_path / "twice.csv", "--json") == 0
+    first, second = json.loads(capsys.readouterr().out)["warnings"]
+    assert first.startswith("lines that repeat the header")
+    assert second.startswith("lines that repeat another")

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from index.manifest import read_manifest
+from model.cores import usable_cores
 from tests.training.synthetic.test_generate import (
     WHOLE,
     contents,
@@ -81,7 +82,7 @@ def test_most_numbers_have_a_default(
     asked: list[tuple[Path, DataSet, int]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert main(monkeypatch, "--out", tmp_path / "data", "--identities", 7, "--quiet") == 0
-    assert asked == [(tmp_path / "data", DataSet(7, 9, 0, Settings()), os.cpu_count())]
+    assert asked == [(tmp_path / "data", DataSet(7, 9, 0, Settings()), usable_cores())]
 
 
 @pytest.mark.parametrize(
@@ -89,12 +90,12 @@ def test_most_numbers_have_a_default(
     [
         (("--identities", 0), "argument --identities: expected 1 or more, got 0"),
         (("--identities", -3), "argument --identities: expected 1 or more, got -3"),
-        (("--identities", "many"), "argument --identities: invalid"),
-        (("--identities", 1.5), "argument --identities: invalid"),
+        (("--identities", "many"), "argument --identities: a whole number in the digits 0-9 was expected, not 'many'"),
+        (("--identities", 1.5), "argument --identities: a whole number in the digits 0-9 was expected, not '1.5'"),
         (("--images-per-identity", 0), "argument --images-per-identity: expected 1 or more, got 0"),
         (("--seed", -1), "argument --seed: a seed lies between 0 and"),
         (("--seed", 2**63), "argument --seed: a seed lies between 0 and"),
-        (("--seed", "x"), "argument --seed: invalid"),
+        (("--seed", "x"), "argument --seed: a whole number in the digits 0-9 was expected, not 'x'"),
         (("--workers", 0), "argument --workers: expected 1 or more, got 0"),
         (("--colour", "red"), "unrecognized arguments: --colour red"),
     ],

@@ -1,0 +1,76 @@
+"""The process that serves: it listens, loads behind that, and ends on a signal, whatever it is doing."""
+
+import logging
+import os
+import signal
+import sys
+from typing import Final
+
+import torch
+import uvicorn
+
+from index.gallery import GalleryError
+from model.checkpoint import CheckpointError
+from model.cores import usable_cores
+from model.embedder import EmbeddingError
+from service.app import create_app
+from service.device import DeviceError
+from service.settings import Settings
+
+_LOG = logging.getLogger(__name__)
+
+_SHUTDOWN_S: Final = 30
+
+# Their messages say all that is to be said; any other error is logged with its traceback.
+_EXPECTED: Final = (CheckpointError, GalleryError, EmbeddingError, DeviceError, ValueError, OSError)
+
+
+def serve(settings: Settings) -> int:
+    """Serves until SIGINT or SIGTERM; exit code 1 if the service cannot start.
+
+    It does not return, but ends the process, where the model is still being loaded or requests were cut off by a second
+    SIGINT: the threads of torch and FAISS cannot be stopped, and Python would wait for them or crash with them.
+    """
+    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    torch.set_num_threads(min(torch.get_num_threads(), usable_cores()))
+    failures: list[Exception] = []
+
+    def fail(error: Exception) -> None:
+        failures.append(error)
+        server.should_exit = True
+
+    def stop(*_: object) -> None:
+        server.should_exit = True
+
+    app = create_app(settings, on_failure=fail)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            settings.host,
+            settings.port,
+            log_level=settings.log_level,
+            log_config=None,
+            # A client that never finishes its upload does not keep the service from stopping.
+            timeout_graceful_shutdown=_SHUTDOWN_S,
+        )
+    )
+    # uvicorn has handlers of its own while it runs. These count before, and uvicorn then stops as soon as it has
+    # started; and afterwards, when it raises the signals that it got once more.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    try:
+        server.run()
+        exit_code = 0
+    except SystemExit:
+        exit_code = 1  # it could not listen, and has logged why
+    for failure in failures:
+        exit_code = 1
+        if not isinstance(failure, _EXPECTED):
+            _LOG.error("the service cannot start", exc_info=failure)
+        sys.stderr.write(f"service: {failure}\n")
+    if app.state.opening.unfinished():
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(exit_code)
+    return exit_code

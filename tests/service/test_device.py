@@ -1,0 +1,91 @@
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from numpy.typing import NDArray
+
+from model.embedder import Embedder, EmbeddingError, Embeddings
+from service.device import Device, DeviceError, one_line
+from tests.conftest import png
+from tests.service.conftest import query
+
+IMAGES = np.zeros((2, 4, 4, 3), np.uint8)
+EMBEDDINGS = Embeddings(np.zeros((2, 5), np.float32), np.zeros((2, 2, 3), np.float32))
+
+
+class Script(Embedder):
+    """Does what the script says, batch after batch: an error is raised, and None is a success."""
+
+    def __init__(self, *script: Exception | None) -> None:
+        self.script = list(script)
+
+    def embed_prepared(self, images: NDArray[np.uint8]) -> Embeddings:
+        if error := self.script.pop(0):
+            raise error
+        return EMBEDDINGS
+
+
+def failing_after_each(*script: Exception | None) -> list[bool]:
+    device = Device(Script(*script))
+    seen = []
+    for error in script:
+        expected: type[Exception] = EmbeddingError if isinstance(error, EmbeddingError) else DeviceError
+        if error is None:
+            assert device.embed(IMAGES) is EMBEDDINGS
+        else:
+            with pytest.raises(expected):
+                device.embed(IMAGES)
+        seen.append(device.failing is not None)
+    return seen
+
+
+@pytest.mark.parametrize("error", [RuntimeError("CUDA error"), MemoryError(), ValueError("shape"), OSError("driver")])
+def test_whatever_else_the_network_raises_is_the_devices_failure(error: Exception) -> None:
+    assert failing_after_each(error, error, error, error, None, error) == [False, False, True, True, False, False]
+
+
+def test_an_embedding_that_is_not_finite_is_neither_a_failure_nor_a_success_of_the_device() -> None:
+    failure, not_finite = RuntimeError("CUDA error"), EmbeddingError("not finite")
+    assert failing_after_each(not_finite, not_finite, not_finite, not_finite) == [False] * 4
+    assert failing_after_each(failure, failure, not_finite, failure, not_finite) == [False, False, False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (RuntimeError("CUDA error: x\nadvice\nmore"), "CUDA error: x"),
+        (RuntimeError("\n  first\nsecond"), "first"),
+        (MemoryError(), "MemoryError"),
+    ],
+)
+def test_an_error_is_one_line(error: Exception, expected: str) -> None:
+    assert one_line(error) == expected
+
+
+def test_a_service_whose_device_fails_says_so_and_recovers(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(self: Embedder, images: object) -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered\nadvice")
+
+    requests: list[Callable[[], Any]] = [
+        lambda: client.post("/query", files={"image": png(1)}),
+        lambda: client.post("/gallery", files=[("images", (f"{seed}.png", png(seed))) for seed in (1, 2)]),
+    ]
+    monkeypatch.setattr("service.worker._PROBE_EVERY_S", 0.01)
+    with monkeypatch.context() as patch:
+        patch.setattr(Embedder, "embed_prepared", fails)
+        for request in requests * 2:
+            answer = request()
+            assert (answer.status_code, answer.json()["title"]) == (503, "Device failed"), answer.text
+            assert "no image is at fault: CUDA error: an illegal memory access" in answer.json()["detail"]
+            assert "advice" not in answer.json()["detail"]
+            assert int(answer.headers["Retry-After"]) >= 1
+        not_ready = client.get("/readyz")
+        assert (not_ready.status_code, not_ready.json()["title"]) == (503, "Device failed")
+        assert int(not_ready.headers["Retry-After"]) >= 1
+        assert client.get("/healthz").status_code == 200
+        assert client.get("/gallery").json()["total"] == 0
+    while client.get("/readyz").status_code == 503:  # it finds out by itself
+        pass
+    assert query(client, 1)["searched"] == 0
