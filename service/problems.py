@@ -133,6 +133,7 @@ _SAID: dict[str, str] = {
     "missing": "this field is required",
     "extra_forbidden": "there is no such field",
     "string_type": "a text was expected",
+    "string_unicode": "a text without lone surrogates was expected",
     "int_type": "a whole number was expected",
     "float_type": "a number was expected",
     "finite_number": "a finite number was expected",

@@ -79,9 +79,11 @@ SERVICE = ["-m", "service"]
 # enrol-demo
 
 
-def enrol_demo(stand_in: Path, demo: Path, data_dir: Path, *flags: str, fails: bool = False, **settings: str) -> Calls:
+def enrol_demo(
+    stand_in: Path, demo: Path, data_dir: Path, *flags: str, fails: bool = False, settings: dict[str, str] | None = None
+) -> Calls:
     command = [str(ROOT / "deploy" / "enrol-demo"), str(demo), str(data_dir), *flags]
-    done = subprocess.run(command, env=environment(stand_in, **settings), check=False)
+    done = subprocess.run(command, env=environment(stand_in, **(settings or {})), check=False)
     assert (done.returncode != 0) == fails
     return calls_of(stand_in)
 
@@ -89,7 +91,7 @@ def enrol_demo(stand_in: Path, demo: Path, data_dir: Path, *flags: str, fails: b
 def test_the_demo_is_enrolled_once(stand_in: Path, demo: Path, tmp_path: Path) -> None:
     data_dir = tmp_path / "data"
     settings = {"SANET_DEVICE": "cpu", "SANET_PRECISION": "bf16"}
-    (call,) = enrol_demo(stand_in, demo, data_dir, "--quiet", **settings)
+    (call,) = enrol_demo(stand_in, demo, data_dir, "--quiet", settings=settings)
     assert call[0] == [*build_call(demo, str(data_dir), "cpu", "bf16"), "--quiet"]
     assert [path.name for path in data_dir.iterdir()] == ["gallery.sqlite"]  # no marker stays
     # Whatever was deleted since: nothing is enrolled again.
@@ -240,7 +242,7 @@ def test_a_container_that_is_stopped_while_it_enrols_its_demo_ends_at_once(
     (tmp_path / "hangs").touch()
     data_dir = tmp_path / "data"
     settings = {"SANET_DATA_DIR": str(data_dir), "DEMO_DIR": str(demo), "DEMO_DATA_DIR": str(data_dir)}
-    command = [ROOT / "deploy" / "entrypoint", "python", "-m", "service"]
+    command = [str(ROOT / "deploy" / "entrypoint"), "python", "-m", "service"]
     container = subprocess.Popen(command, env=environment(stand_in, **settings), start_new_session=True)
     try:
         while not (data_dir / "gallery.sqlite").exists():

@@ -18,7 +18,8 @@ from typing import Any, get_args
 
 from tqdm import tqdm
 
-from index.evaluation import DEFAULT_RANKS, check_figures, evaluate
+from index.bulk_embedding import embed_entries
+from index.evaluation import DEFAULT_RANKS, check_figures, evaluate_embedded
 from index.manifest import Manifest, ManifestError
 from index.protocol import CameraRule, ProtocolError
 from index.reranking import Refinement, Reranking
@@ -65,15 +66,20 @@ def _evaluate(args: argparse.Namespace, task: Task) -> dict[str, Any]:
     _warn(filter(None, [slow_precision_warning(device, args.precision)]))
     embedder = Embedder(checkpoint, device, args.precision)
     with tqdm(total=len(task.entries), unit="img", disable=args.quiet) as bar:
-        evaluation = evaluate(
-            task, checkpoint.card.preprocessing, embedder.embed_prepared, bar.update, _refinement(args)
+        embedded = embed_entries(
+            task.manifest, task.entries, checkpoint.card.preprocessing, embedder.embed_prepared, bar.update
         )
-    result = evaluation.to_dict(args.ranks) | {
+    refinement = _refinement(args)
+    result = evaluate_embedded(task, embedded, refinement).to_dict(args.ranks) | {
         "model": checkpoint.card.fingerprint,
         "precision": args.precision,
         "device": str(embedder.device),
     }
     if args.annotate:
+        if refinement is None:
+            # So that the service can say what re-ranking does to this model's answers, when somebody asks for it.
+            reranked = evaluate_embedded(task, embedded, Refinement(0, Reranking()))
+            result["reranked"] = {"cmc": {str(rank): reranked.cmc(rank) for rank in args.ranks}, "map": reranked.map}
         annotate_checkpoint(args.checkpoint, evaluation=result)
     return result
 
@@ -125,7 +131,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--ranks", type=_ranks, default=DEFAULT_RANKS, help="of the CMC, such as 1,5,10")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--precision", choices=get_args(Precision), default="float32")
-    parser.add_argument("--annotate", action="store_true", help="write the result into the checkpoint's metadata")
+    parser.add_argument(
+        "--annotate",
+        action="store_true",
+        help="write the result into the checkpoint's metadata, with what re-ranking would make of it",
+    )
     parser.add_argument("--rerank", action="store_true", help="re-rank by k-reciprocal neighbours")
     parser.add_argument("--rerank-k1", type=whole_number, default=Reranking.k1, help="neighbours [%(default)s]")
     parser.add_argument("--rerank-k2", type=whole_number, default=Reranking.k2, help="averaged [%(default)s]")

@@ -1,6 +1,7 @@
 import base64
 import io
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,13 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from model.aligned_view import aligned_view
-from model.checkpoint import load_checkpoint
+from model.checkpoint import annotate_checkpoint, load_checkpoint
 from model.embedder import Embedder
 from model.image import decode_image
 from model.theta import turn_of
+from service.settings import Settings
 from tests.conftest import picture, png
-from tests.service.conftest import enrol, query
+from tests.service.conftest import enrol, query, serve
 
 METADATA = json.dumps(
     [
@@ -201,3 +203,18 @@ def test_queries_are_not_stored(client: TestClient, tmp_path: Path) -> None:
     query(client, 1)
     assert client.get("/gallery").json()["total"] == 0
     assert not list((tmp_path / "data" / "images").rglob("*"))
+
+
+@pytest.mark.parametrize(("cmc1", "warned"), [(0.5, True), (0.9, False), (0.95, False)])
+def test_re_ranking_that_was_measured_to_be_worse_is_warned_of(
+    small_checkpoint: Path, tmp_path: Path, cmc1: float, warned: bool
+) -> None:
+    path = Path(shutil.copy(small_checkpoint, tmp_path / "evaluated.safetensors"))
+    evaluation = {"dataset": "Some Set", "cmc": {"1": 0.9}, "reranked": {"cmc": {"1": cmc1}, "map": 0.1}}
+    annotate_checkpoint(path, evaluation=evaluation)
+    with serve(Settings(checkpoint=path, data_dir=tmp_path / "data", device="cpu")) as client:
+        said = query(client, 1, rerank="k_reciprocal")["warnings"]
+        worse = "re-ranking was measured to be worse for this model: CMC-1 50.0% instead of 90.0% on Some Set"
+        assert any(warning.startswith(worse) for warning in said) is warned
+        assert not any("re-ranking" in warning for warning in query(client, 1)["warnings"])
+        assert not any("re-ranking" in warning for warning in query(client, 1, expand=2)["warnings"])

@@ -45,6 +45,9 @@ def test_a_record_says_all_that_is_known(client: TestClient) -> None:
         "precision": "float32",
         "image_url": f"/gallery/{id_}/image",
         "aligned_url": f"/gallery/{id_}/aligned",
+        "frame_url": f"/gallery/{id_}/frame",
+        "source": "1.png",
+        "attributes": {},
     }
 
 
@@ -137,7 +140,7 @@ def test_a_change_keeps_what_was_not_sent(client: TestClient) -> None:
         ({"latitude": 1}, "come together"),
         ({"box": "0,0,9,9"}, "box: there is no such field"),
         ({"captured_at": "noon"}, "RFC 3339"),
-        ([], "valid dictionary"),
+        ([], "a JSON object was expected"),
     ],
 )
 def test_a_wrong_change_is_refused(client: TestClient, body: Any, said: str) -> None:

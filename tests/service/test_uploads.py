@@ -8,9 +8,12 @@ from tests.service.conftest import enrol, query
 
 def test_room_is_given_back_whatever_happens() -> None:
     uploads = Uploads(100)
-    with uploads.admit(60), uploads.admit(40), pytest.raises(
-        UploadsBusyError, match="an upload of up to 1 bytes came, and those under way leave room for 0"
-    ), uploads.admit(1):
+    with (
+        uploads.admit(60),
+        uploads.admit(40),
+        pytest.raises(UploadsBusyError, match="an upload of up to 1 bytes came, and those under way leave room for 0"),
+        uploads.admit(1),
+    ):
         pass
     with pytest.raises(ZeroDivisionError), uploads.admit(100):
         raise ZeroDivisionError

@@ -205,6 +205,10 @@ def test_the_whole_batch_fails_with_the_device_and_is_not_tried_one_by_one() -> 
     worker.close()
 
 
+def is_failing(worker: EmbeddingWorker) -> bool:
+    return worker.device_failing is not None
+
+
 def embed_one(worker: EmbeddingWorker, value: int) -> None:
     with worker.admit(1, urgent=True) as admission:
         admission.submit(image(value)).result(10)
@@ -222,7 +226,7 @@ def test_three_failures_in_a_row_are_a_failing_device_until_one_batch_succeeds(
                 embed_one(worker, 1)
         else:
             embed_one(worker, 1)
-        assert worker.device_failing is None
+        assert not is_failing(worker)
     # A batch of the service's own counts as well.
     with pytest.raises(DeviceError):
         worker.embed_batch(np.stack([image(1)])).result(10)
@@ -232,7 +236,7 @@ def test_three_failures_in_a_row_are_a_failing_device_until_one_batch_succeeds(
         embed_one(worker, 1)
     broken.fails = False
     embed_one(worker, 1)
-    assert worker.device_failing is None
+    assert not is_failing(worker)
     worker.close()
     # Twice that it fails, once that it goes on failing, twice that it works again: not once per batch.
     assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING", "ERROR", "ERROR", "WARNING"]
@@ -247,10 +251,10 @@ def test_a_device_that_works_again_is_found_without_any_request() -> None:
             embed_one(worker, 1)
     while len(broken.batches) < 6:
         time.sleep(0.001)
-    assert worker.device_failing is not None
+    assert is_failing(worker)
     assert broken.batches[3:6] == [[0]] * 3  # an empty image
     broken.fails = False
-    while worker.device_failing is not None:
+    while is_failing(worker):
         time.sleep(0.001)
     num = len(broken.batches)
     time.sleep(0.05)

@@ -323,6 +323,18 @@ def test_annotate_writes_the_result_into_the_card_and_changes_nothing_else(
     again = evaluated(monkeypatch, capsys, "--checkpoint", path, "--data", folder, "--annotate", "--ranks", "3")
     assert read_card(path).evaluation == again
     assert list(again["cmc"]) == ["3"]
+    assert list(again["reranked"]["cmc"]) == ["3"]
+
+
+def test_annotate_notes_what_re_ranking_would_make_of_it(
+    checkpoint: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = Path(shutil.copy(checkpoint, tmp_path / "model.safetensors"))
+    common = ("--checkpoint", path, "--data", folder)
+    plain = evaluated(monkeypatch, capsys, *common, "--annotate")
+    reranked = evaluated(monkeypatch, capsys, *common, "--rerank", "--annotate")
+    assert plain["reranked"] == {"cmc": reranked["cmc"], "map": reranked["map"]}
+    assert "reranked" not in reranked
 
 
 # --- claims
