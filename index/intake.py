@@ -77,8 +77,10 @@ def take_in(data: bytes, vehicles: Sequence[Vehicle]) -> FileIntake:
         except BoxError as error:
             return error
         fields = vehicle.fields.filled(exif.captured_at, exif.latitude, exif.longitude)
-        if fields.captured_at is None and exif.note:
-            warnings = (*warnings, exif.note)
+        if fields.captured_at is None and exif.time_note:
+            warnings = (*warnings, exif.time_note)
+        if fields.latitude is None and exif.place_note:
+            warnings = (*warnings, exif.place_note)
         pixels = box.cut(image.pixels)
         return Located(record_id(content, box), box, pixels.shape == image.pixels.shape, fields, pixels, warnings)
 

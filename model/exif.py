@@ -33,14 +33,15 @@ class Exif(NamedTuple):
     """What was taken from an EXIF block; None where it says nothing, or nothing that can be true.
 
     `orientation` is 1 to 8. `captured_at` has a time zone. `latitude` and `longitude` are in degrees, north and east
-    positive, and there are both or neither. `note` says what was not taken and why.
+    positive, and there are both or neither. The notes say what was not taken and why.
     """
 
     orientation: int = 1
     captured_at: datetime | None = None
     latitude: float | None = None
     longitude: float | None = None
-    note: str | None = None
+    time_note: str | None = None
+    place_note: str | None = None
 
 
 def parse_exif(block: bytes) -> Exif:
@@ -61,7 +62,8 @@ def parse_exif(block: bytes) -> Exif:
         captured_at,
         latitude,
         longitude,
-        "; ".join(note for note in (time_note, place_note) if note) or None,
+        time_note,
+        place_note,
     )
 
 

@@ -17,6 +17,7 @@ from service.engine import Engine
 from service.head import HeadAsGet
 from service.opening import Opening
 from service.settings import Settings
+from service.uploads import body_bytes
 
 
 def create_app(settings: Settings, on_failure: Callable[[Exception], None]) -> FastAPI:
@@ -55,9 +56,9 @@ def create_app(settings: Settings, on_failure: Callable[[Exception], None]) -> F
 
 
 def _largest_body(settings: Settings, path: str) -> int:
-    """Bytes: files where files are expected, with room for the form around them."""
+    """Bytes: files where files are expected."""
     megabytes = {"/query": settings.max_file_mb, "/gallery": settings.max_request_mb}.get(path, 0)
-    return (megabytes + 1) * 1_000_000
+    return body_bytes(megabytes)
 
 
 class _NameTheModel:

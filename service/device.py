@@ -10,7 +10,7 @@ from model.embedder import Embedder, EmbeddingError, Embeddings
 
 _LOG = logging.getLogger(__name__)
 
-_FAILURES_UNTIL_FAILING: Final = 3
+_FAILURES_UNTIL_FAILING: Final = 2
 
 
 class DeviceError(RuntimeError):
@@ -23,7 +23,7 @@ class Device:
     """An embedder that counts the batches its device failed on. Not thread-safe, but for reading `failing`.
 
     Attributes:
-        failing: why the device failed on the last three batches or more; None as long as it works. One batch that
+        failing: why the device failed on the last two batches or more; None as long as it works. One batch that
             succeeds ends it.
     """
 

@@ -24,7 +24,7 @@ from service.heldout import HeldoutEvaluation
 from service.pools import Pools
 from service.problems import NotReadyError
 from service.settings import Settings
-from service.uploads import Uploads
+from service.uploads import Uploads, body_bytes
 from service.worker import EmbeddingWorker
 
 _LOG = logging.getLogger(__name__)
@@ -84,7 +84,7 @@ class Engine:
             )
             opened.callback(worker.close)
             heldout = HeldoutEvaluation(task, card.preprocessing, worker, model, device)
-            max_request_bytes = settings.max_request_mb * 1_000_000
+            max_request_bytes = body_bytes(settings.max_request_mb)
             engine = cls(
                 card=card,
                 model=model,
@@ -93,7 +93,7 @@ class Engine:
                 precision=settings.precision,
                 max_file_bytes=settings.max_file_mb * 1_000_000,
                 max_request_bytes=max_request_bytes,
-                uploads=Uploads(settings.max_uploads * max_request_bytes),
+                uploads=Uploads(max(settings.max_uploads_mb * 1_000_000, max_request_bytes)),
                 worker=worker,
                 gallery=gallery,
                 pools=pools,

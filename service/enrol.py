@@ -63,7 +63,7 @@ async def _enrol(request: Request, form: GalleryForm, engine: Engine) -> JSONRes
         outcomes = [outcome for of_file in settled for outcome in of_file]
         # One transaction for the whole request, and no way back once it has begun.
         enrolments = [enrolment for _, enrolment in outcomes if enrolment is not None]
-        enrolled = iter(await engine.pools.run(engine.pools.write, engine.gallery.enrol, enrolments))
+        enrolled = iter(await asyncio.wrap_future(engine.pools.write.submit(engine.gallery.enrol, enrolments)))
     results = [
         result if enrolment is None else _with_enrolled(result, next(enrolled)) for result, enrolment in outcomes
     ]
@@ -104,7 +104,7 @@ def _source(file: UploadFile) -> str | None:
 async def _embed_file(
     engine: Engine, admission: Admission, upload: UploadFile, vehicles: list[Vehicle]
 ) -> list[_Outcome]:
-    intake = await engine.pools.run(engine.pools.decode_enrol, take_in_file, engine, admission, upload.file, vehicles)
+    intake = await engine.pools.decode_enrol.run(take_in_file, engine, admission, upload.file, vehicles)
     return [await _embed_vehicle(engine, upload.filename or "", intake, vehicle) for vehicle in intake.vehicles]
 
 

@@ -96,11 +96,6 @@ class Pools:
         self.write = Pool("write", 1, _MAX_WRITING)
         self.draw = Pool("draw", cores, _MAX_DRAWING)
 
-    @staticmethod
-    async def run(pool: Pool, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """What `work` returns or raises, in a thread of one of the pools, as `Pool.run` has it."""
-        return await pool.run(work, *args, **kwargs)
-
     def close(self) -> None:
         """Waits for what is under way and drops what waits: nobody is left to answer."""
         for pool in (self.decode_query, self.decode_enrol, self.search, self.read, self.write, self.draw):

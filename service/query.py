@@ -41,7 +41,7 @@ async def _answer(request: Request, form: QueryForm, engine: Engine, admission: 
     pools = engine.pools
     times = [time.perf_counter()]
     async with while_connected(request):
-        image, warnings = await pools.run(pools.decode_query, take_in_query, engine, form.image.file, form.box)
+        image, warnings = await pools.decode_query.run(take_in_query, engine, form.image.file, form.box)
         times.append(time.perf_counter())
         try:
             embedded = await asyncio.wrap_future(admission.submit(image))
@@ -49,8 +49,8 @@ async def _answer(request: Request, form: QueryForm, engine: Engine, admission: 
             raise ImageError(f"the network could not embed the image: {error}") from error
         times.append(time.perf_counter())
         # The picture is drawn while the gallery searches.
-        view = asyncio.ensure_future(pools.run(pools.decode_query, _view, engine, image, embedded.theta))
-        result = await pools.run(pools.search, _search, engine, embedded.embedding, form)
+        view = asyncio.ensure_future(pools.decode_query.run(_view, engine, image, embedded.theta))
+        result = await pools.search.run(_search, engine, embedded.embedding, form)
         times.append(time.perf_counter())
         aligned_view = await view
     turn = turn_of(embedded.theta)

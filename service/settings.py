@@ -69,10 +69,12 @@ class Settings(BaseSettings):
         1024, ge=512, le=1_000_000, description="vehicles of all enrolments under way together"
     )
     max_queries: _Int = Field(64, ge=1, le=100_000, description="queries under way together, beside the enrolments")
-    max_uploads: _Int = Field(8, ge=1, le=10_000, description="POST /gallery received or worked on at the same time")
     max_batch: _Int = Field(16, ge=2, le=1024, description="vehicles embedded at once")
     max_file_mb: _Int = Field(32, ge=1, le=1024, description="largest image file, in units of 1,000,000 bytes")
     max_request_mb: _Int = Field(512, ge=1, le=65536, description="largest POST /gallery, in the same units")
+    max_uploads_mb: _Int = Field(
+        4096, ge=1, le=1_000_000, description="bodies of all POST /gallery under way; at least one of the largest"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="how much is logged")
 
     @model_validator(mode="before")

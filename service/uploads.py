@@ -45,6 +45,11 @@ class Uploads:
                 self._free_bytes += num_bytes
 
 
+def body_bytes(max_files_mb: int) -> int:
+    """The largest body that may bring so many megabytes of files: there is room for the form around them."""
+    return (max_files_mb + 1) * 1_000_000
+
+
 def upload_bytes(request: Request, largest: int) -> int:
     """How large a request's body is by its header, or may be where it has none."""
     announced = request.headers.get("content-length")

@@ -106,7 +106,7 @@ class EmbeddingWorker:
     their own, so that no import ever turns them away.
 
     Where the network raises anything but `EmbeddingError`, the device is at fault: the whole batch fails with
-    `DeviceError`. After three such batches in a row `device_failing` says why, until one succeeds; meanwhile an empty
+    `DeviceError`. After two such batches in a row `device_failing` says why, until one succeeds; meanwhile an empty
     image is embedded every few seconds, so that the device is found working again without any request.
     """
 

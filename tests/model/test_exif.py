@@ -27,7 +27,7 @@ def test_everything_is_read_in_both_byte_orders(order: str) -> None:
     assert exif.captured_at.utcoffset() == zone.utcoffset(None)
     assert exif.latitude == pytest.approx(48 + 8 / 60 + 14.4 / 3600)
     assert exif.longitude == pytest.approx(11 + 34 / 60)
-    assert exif.note is None
+    assert exif.time_note is None
     assert parse_exif(b"Exif\0\0" + block) == parse_exif(block)
 
 
@@ -40,14 +40,14 @@ def test_a_clock_may_show_utc(offset: str) -> None:
 def test_a_time_without_zone_is_not_taken(offset: str | None) -> None:
     exif = parse_exif(exif_block(exif=TIME | ({} if offset is None else {0x9011: offset})))
     assert exif.captured_at is None
-    assert exif.note == "captured_at was not taken from EXIF: 2026:05:01 12:00:00 has no time zone"
+    assert exif.time_note == "captured_at was not taken from EXIF: 2026:05:01 12:00:00 has no time zone"
 
 
 @pytest.mark.parametrize("written", ["2026:02:30 12:00:00", "2026-05-01 12:00:00", "yesterday", "2026:05:01 24:00:00"])
 def test_what_is_no_time_is_not_taken(written: str) -> None:
     exif = parse_exif(exif_block(exif={0x9003: written, 0x9011: "+00:00"}))
     assert exif.captured_at is None
-    assert exif.note == f"captured_at was not taken from EXIF: {written} is not a date and time"
+    assert exif.time_note == f"captured_at was not taken from EXIF: {written} is not a date and time"
 
 
 @pytest.mark.parametrize("written", ["", "    :  :     :  :  ", "0000:00:00 00:00:00"])
@@ -96,14 +96,14 @@ def test_south_and_west_are_negative() -> None:
 def test_a_place_that_cannot_be_is_not_taken(broken: Tags) -> None:
     exif = parse_exif(exif_block(gps=NORTH_EAST | dict(broken)))
     assert (exif.latitude, exif.longitude) == (None, None)
-    assert exif.note == "latitude and longitude were not taken from EXIF: they are incomplete or out of range"
+    assert exif.place_note == "latitude and longitude were not taken from EXIF: they are incomplete or out of range"
 
 
 @pytest.mark.parametrize("missing", [1, 2, 3, 4])
 def test_a_place_is_taken_whole_or_not_at_all(missing: int) -> None:
     exif = parse_exif(exif_block(gps={tag: value for tag, value in NORTH_EAST.items() if tag != missing}))
     assert (exif.latitude, exif.longitude) == (None, None)
-    assert exif.note
+    assert exif.place_note
 
 
 def test_the_poles_and_the_date_line_are_places() -> None:

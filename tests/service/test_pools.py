@@ -84,7 +84,7 @@ async def test_no_kind_of_work_waits_behind_another() -> None:
     waiting = []
     for name, work in held.items():
         pool = getattr(pools, name)
-        waiting += [asyncio.create_task(pools.run(pool, work, value)) for value in range(100)]
+        waiting += [asyncio.create_task(pool.run(work, value)) for value in range(100)]
         while not work.num_calls:
             await asyncio.sleep(0.001)
     # Each kind has begun although a hundred pieces of every other wait.
@@ -96,7 +96,7 @@ async def test_no_kind_of_work_waits_behind_another() -> None:
 
 async def test_closing_drops_what_waits() -> None:
     pools, held = Pools(), Held()
-    tasks = [asyncio.create_task(pools.run(pools.write, held, value)) for value in range(10)]
+    tasks = [asyncio.create_task(pools.write.run(held, value)) for value in range(10)]
     while not held.num_calls:
         await asyncio.sleep(0.001)
     threading.Timer(0.05, held.let_go.set).start()

@@ -44,7 +44,7 @@ def test_a_wrong_setting_is_one_readable_line(
 @pytest.mark.parametrize(
     "value", ["8_000", " 8000 ", "8000.0", "8e3", "+8000", "\u0668\u0660\u0660\u0660", "0x1f40", "true", "8000\n"]
 )
-@pytest.mark.parametrize("name", ["SANET_PORT", "SANET_QUEUE_CAPACITY", "SANET_MAX_UPLOADS"])
+@pytest.mark.parametrize("name", ["SANET_PORT", "SANET_QUEUE_CAPACITY", "SANET_MAX_UPLOADS_MB"])
 def test_a_number_is_in_plain_decimal_digits(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError) as error:
