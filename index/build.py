@@ -108,9 +108,10 @@ def _remark(remark: Remark) -> dict[str, Any]:
 
 
 def _place(remark: dict[str, Any]) -> str:
-    line = f"line {remark['line']}: " if remark["line"] else ""
+    line = f"line {remark['line']}" if remark["line"] else ""
     at_box = f" at {remark['box']}" if remark["box"] else ""
-    return f"{line}{remark['path']}{at_box}"
+    # Of a line that is no text there is no path.
+    return ": ".join(filter(None, (line, f"{remark['path']}{at_box}")))
 
 
 def _text(result: dict[str, Any]) -> str:

@@ -149,10 +149,10 @@ def _find_vehicles(
 
     def find(of_file: list[Entry]) -> list[_Found | Remark]:
         vehicles: list[Vehicle | Remark] = [_vehicle(entry) for entry in of_file]
-        path = manifest.path_of(of_file[0])
         try:
+            path = manifest.path_of(of_file[0])
             file = take_in(path.read_bytes(), [vehicle for vehicle in vehicles if isinstance(vehicle, Vehicle)])
-        except (OSError, ValueError) as error:  # an ImageError, or a path that no file can have
+        except (OSError, ValueError) as error:  # an ImageError, or a ManifestError: a path that no file can have
             return [
                 Remark(entry, str(error)) if isinstance(vehicle, Vehicle) else vehicle
                 for entry, vehicle in zip(of_file, vehicles, strict=True)

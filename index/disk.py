@@ -38,7 +38,9 @@ def disk_errors(path: Path) -> Iterator[None]:
             raise GalleryFullError from error
         if isinstance(error, sqlite3.OperationalError):
             raise GalleryError(f"{path} cannot be read or written: {error}") from error
-        raise GalleryError(f"{path} cannot be read as the gallery's records: {error}") from error
+        raise GalleryError(
+            f"{path} cannot be read as the gallery's records: {error}; restore it from a backup"
+        ) from error
 
 
 def sync_folder(folder: Path) -> None:

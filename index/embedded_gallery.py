@@ -71,9 +71,9 @@ class EmbeddedGallery:
             self._store = RecordStore(data_dir / "gallery.sqlite", may_create=files.is_empty())
             opened.callback(self._store.close)
             files.discard_unfinished()
-            self._images = KeptImages(files, self._store)
             self._index = ExactSearch(embedding_dim)
             self._catch_up()
+            self._images = KeptImages(files, self._store)
             self._num_stale = -1
             self._count_stale()
             self._opened = opened.pop_all()
@@ -160,7 +160,7 @@ class EmbeddedGallery:
         """
         record = self._store.get(id_)
         if record is None:
-            raise RecordNotFoundError(f"there is no record {id_!r} in the gallery")
+            raise RecordNotFoundError(f"there is no record {shorten(id_)} in the gallery")
         return record
 
     def image(self, record: Record) -> bytes:
@@ -228,7 +228,7 @@ class EmbeddedGallery:
             RecordNotFoundError: there is none with this id.
         """
         if not self._delete("id", id_):
-            raise RecordNotFoundError(f"there is no record {id_!r} in the gallery")
+            raise RecordNotFoundError(f"there is no record {shorten(id_)} in the gallery")
 
     def delete_identity(self, identity: str) -> int:
         """Forgets every record of an identity and says how many there were."""
@@ -315,8 +315,13 @@ class EmbeddedGallery:
         parameters = [self.model.fingerprint, self.model.precision, self._index.last_seq]
         rows = self._store.find(condition, parameters, "ORDER BY seq")
         while chunk := list(islice(rows, _LOAD_CHUNK)):
+            seqs = [seq for seq, _ in chunk]
+            if sorted({*seqs, self._index.last_seq}) != [self._index.last_seq, *seqs]:
+                raise GalleryError(
+                    "the gallery's records are stored out of order: restore gallery.sqlite from a backup"
+                )
             embeddings = np.stack([record.embedding for _, record in chunk])
-            self._index.add(embeddings, [seq for seq, _ in chunk], [record.id for _, record in chunk])
+            self._index.add(embeddings, seqs, [record.id for _, record in chunk])
 
     def _count_stale(self) -> None:
         # None stay none: only another model's process adds some.

@@ -26,7 +26,7 @@ def open_enrolment_data(path: Path, *, identity_from_folder: bool = False) -> tu
             return Manifest(path.parent, (entry,), Protocol(dataset=path.stem)), []
     except OSError as error:
         raise ManifestError(f"{path} cannot be read: {error}") from None
-    if identity_from_folder:
+    if identity_from_folder and path.exists():
         raise ManifestError(f"{path} is a manifest: its column identity says who is who, not the images' folders")
     return read_usable_lines(path)
 

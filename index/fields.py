@@ -25,8 +25,19 @@ MAX_TAGS: Final = 64
 MAX_ATTRIBUTES: Final = 32
 
 _RFC3339: Final = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?(?:[Zz]|[+-][0-9]{2}:[0-9]{2})"
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?(?:[Zz]|[+-][0-9]{2}:[0-5][0-9])"
 )
+
+# What shows nothing although Unicode has it among the letters, marks and symbols: fillers, the empty Braille cell,
+# variation selectors.
+_BLANK: Final = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0\ufe00-\ufe0f\U000e0100-\U000e01ef]")
+
+# What shows nothing and comes along when names are copied: soft hyphens, zero-width spaces, marks of the direction of
+# writing, byte order marks. Not the joiners: within emoji and scripts that join, they are seen.
+_UNSEEN: Final = (
+    "\u00ad\u061c\u180e\u200b\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2066\u2067\u2068\u2069\ufeff"
+)
+_ENDS: Final = _UNSEEN + "".join(filter(str.isspace, map(chr, range(0x3001))))
 
 
 class FieldsError(ValueError):
@@ -88,19 +99,23 @@ class Fields:
 
 
 def read_name(text: str, longest: int = MAX_NAME) -> str:
-    """A name as it is kept and compared: Unicode's composed form (NFC), without spaces at its ends.
+    """A name as it is kept and compared: Unicode's composed form (NFC), without spaces and unseen marks at its ends.
 
     Raises:
         FieldsError: nothing of it is visible, it is longer than `longest` characters, or holds control characters.
     """
-    name = unicodedata.normalize("NFC", text).strip()
-    categories = [unicodedata.category(character) for character in name]
-    if not any(category[0] not in "ZC" for category in categories):
-        raise FieldsError("a name needs at least one visible character")
+    name = text.strip(_ENDS)
+    # Composing takes the square of the time for marks in a row; four characters at most become one.
+    if len(name) <= 4 * longest:
+        name = unicodedata.normalize("NFC", name)
     if len(name) > longest:
         raise FieldsError(f"a name has at most {longest} characters, not {len(name)}")
-    if "Cc" in categories or "Cs" in categories:
+    categories = [unicodedata.category(character) for character in name]
+    if not {"Cc", "Cs", "Zl", "Zp"}.isdisjoint(categories):
         raise FieldsError("a name cannot hold control characters, line breaks or lone surrogates")
+    # A character that this Unicode does not know yet (Cn), or that a font has of its own (Co), may well be seen.
+    if all(category[0] == "Z" or category == "Cf" for category in map(unicodedata.category, _BLANK.sub("", name))):
+        raise FieldsError("a name needs at least one visible character")
     return name
 
 
@@ -119,14 +134,16 @@ def read_time(text: str) -> datetime:
     Raises:
         FieldsError: it is none.
     """
+    wrong = f"a time is RFC 3339 with its zone, such as 2026-05-01T12:00:00Z, not {shorten(text)}"
+    if not _RFC3339.fullmatch(text):
+        if re.search(r":[0-9]{2}(?:\.[0-9]+)? [0-9]{2}:[0-9]{2}$", text):
+            wrong += " (in an address, + is written as %2B)"
+        raise FieldsError(wrong)
     try:
-        if not _RFC3339.fullmatch(text):
-            raise ValueError
         return datetime.fromisoformat(text.upper())
     except ValueError:
-        raise FieldsError(
-            f"a time is RFC 3339 with its zone, such as 2026-05-01T12:00:00Z, not {shorten(text)}"
-        ) from None
+        why = "a leap second is written as :59" if text[17:19] == "60" else "there is no such time"
+        raise FieldsError(f"{wrong} ({why})") from None
 
 
 def read_degrees(text: str, most: int) -> float:
@@ -187,7 +204,10 @@ def read_attributes(texts: Mapping[str, str]) -> dict[str, str]:
         raise FieldsError(f"a vehicle has at most {MAX_ATTRIBUTES} attributes, not {len(texts)}")
     attributes: dict[str, str] = {}
     for given_name, given_value in texts.items():
-        name = read_name(given_name)
+        try:
+            name = read_name(given_name)
+        except FieldsError as error:
+            raise FieldsError(f"the name of an attribute, {shorten(given_name)}: {error}") from None
         if ":" in name:
             raise FieldsError(f"the name of an attribute cannot hold a colon: {shorten(name)}")
         if name in attributes:

@@ -24,14 +24,28 @@ class KeptImages:
     def __init__(self, files: ImageStore, store: RecordStore) -> None:
         self._files = files
         self._store = store
-        self.strays = files.contents() - store.contents()
-        self.damaged: set[str] = set()
+        stored, named = files.contents(), store.contents()
+        self.strays = stored - named
+        self.damaged = self._missing(named - stored)
+        if self.damaged:
+            _LOG.error(
+                "%d image files of records are missing: restore the folder images, or enrol them again",
+                len(self.damaged),
+            )
         if self.strays:
             _LOG.warning(
                 "%d image files have no record and are kept: restore the newer gallery.sqlite that names them, or "
                 "enrol them again",
                 len(self.strays),
             )
+
+    def _missing(self, absent: set[str]) -> set[str]:
+        """Those of the images without a file that are lost: not in the trash, and not the word of a damaged record."""
+        if not absent:
+            return set()
+        by_seq = (self._store.seqs_and_contents("seq", seq) for seq in self._store.damaged)
+        doubtful = {content for contents in by_seq for content in contents.values()}
+        return absent - self._files.contents_of_trash(timedelta(0)) - doubtful
 
     @contextmanager
     def stored(self, images: Mapping[str, Callable[[], bytes]]) -> Iterator[None]:

@@ -17,6 +17,7 @@ Role = Literal["train", "query", "gallery", "junk", "distractor"]
 _ROLES: Final = get_args(Role)
 _COLUMNS: Final = ("path", "identity", "camera", "role", "split", "captured_at", "box")
 _NAMES: Final = ("identity", "camera", "split")
+_OF_PROTOCOLS: Final = (*_COLUMNS, "draws")
 
 
 class ManifestError(ValueError):
@@ -62,7 +63,8 @@ class Entry:
     @property
     def place(self) -> str:
         """Which entry it is, for a message: its path and, if it has one, its line."""
-        return f"{self.path} (line {self.line})" if self.line else self.path
+        path = self.path.replace("\0", "\\0")  # which would spoil the terminal or the log that shows it
+        return f"{path} (line {self.line})" if self.line else path
 
     def column(self, name: str) -> str:
         """The text in any column, empty where there is none."""
@@ -98,12 +100,13 @@ class Manifest:
 
         Archives made on a Mac write names in Unicode's decomposed form. So where nothing lies at the path as it is
         written, but at one of its other forms, it is that file.
+
+        Raises:
+            ManifestError: the path has a NUL character, which no file's has.
         """
-        path = self.folder / entry.path
-        if entry.path.isascii() or os.path.exists(path):  # noqa: PTH110 - Path.exists raises for a name that is too long
-            return path
-        others = (self.folder / unicodedata.normalize(form, entry.path) for form in ("NFC", "NFD"))
-        return next(filter(os.path.exists, others), path)
+        if "\0" in entry.path:
+            raise ManifestError(f"{entry.place}: the path has a NUL character, which no file's has: correct the line")
+        return Path(form_on_disk(str(self.folder / entry.path)))
 
     def count(self, column: str) -> Counter[str]:
         """How often each value of a column occurs, the empty one included."""
@@ -136,6 +139,14 @@ class Manifest:
         return kept
 
 
+def form_on_disk(path: str) -> str:
+    """The path itself if something lies there, or else its composed or decomposed form if something lies at that."""
+    if path.isascii() or os.path.exists(path):  # noqa: PTH110 - Path.exists raises for a name that is too long
+        return path
+    others = (unicodedata.normalize(form, path) for form in ("NFC", "NFD"))
+    return next(filter(os.path.exists, others), path)
+
+
 def read_manifest(path: Path) -> Manifest:
     """Reads a manifest, or a folder's ``manifest.csv``, and the ``.json`` of the same name if there is one.
 
@@ -163,11 +174,18 @@ def read_usable_lines(path: Path) -> tuple[Manifest, list[UnusableLine]]:
 
 
 def write_manifest(path: Path, entries: Iterable[Entry], protocol: Protocol) -> None:
-    """Writes the CSV and its sidecar, each whole or not at all; the CSV, which makes them a manifest, last."""
+    """Writes the CSV and its sidecar, each whole or not at all; the CSV, which makes them a manifest, last.
+
+    Raises:
+        ManifestError: a value that is no UTF-8, such as the name of a file in another encoding; nothing is written.
+    """
     entries = list(entries)
     further = sorted(set[str]().union(*(entry.further for entry in entries)))
     columns = [*_COLUMNS, *further]
     rows = [[entry.column(column) for column in columns] for entry in entries]
+    for entry, row in zip(entries, rows, strict=True):
+        if not _is_utf8(row):
+            raise ManifestError(f"{entry.place} cannot be written into a manifest: its name is not in UTF-8; rename it")
     # A lone carriage return would end a line for who reads it, and only quoting everything quotes it.
     with_return = any("\r" in text for row in rows for text in row)
     with whole_file(path.with_suffix(".json")) as temporary:
@@ -227,7 +245,7 @@ def _records(file: Iterable[str]) -> Iterator[tuple[int, list[str], str]]:
             until = f" (up to line {reader.line_num})" if reader.line_num > line else ""
             yield line, [], f"it is no CSV in UTF-8: {error}{until}"
             continue
-        if values:
+        if values and not (len(values) == 1 and values[0].isspace()):
             yield line, values, "" if _is_utf8(values) else "it is no CSV in UTF-8: save the file in this encoding"
 
 
@@ -239,8 +257,15 @@ def _header(path: Path, records: Iterator[tuple[int, list[str], str]], required:
         others = ", ".join(column for column in _COLUMNS if column not in required)
         raise ManifestError(
             f"{path} is no manifest: expected a CSV whose first line names the columns {' and '.join(required)} (and "
-            f"{others} if they are known), each once; got {', '.join(columns)!r}"
+            f"{others} if they are known), separated by commas, each once; got {', '.join(columns)!r}"
         )
+    for column in columns:
+        # Read as somebody's own column, it would be missing where it counts, and the figures would be others.
+        meant = column.strip().casefold()
+        if meant != column and meant in _OF_PROTOCOLS:
+            raise ManifestError(
+                f"{path}: the column {column!r} is not called {meant!r}: rename it to this, or to something else"
+            )
     return columns
 
 

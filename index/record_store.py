@@ -15,6 +15,7 @@ from index.disk import disk_errors
 from index.filter_sql import distance_m_or_null, sql_condition
 from index.filters import Filter
 from index.gallery import GalleryError
+from index.index_repair import repair_indexes
 from index.migration import migrate_layout_1
 from index.record import ModelKey, Record, record_id
 from index.record_table import SCHEMA, SCHEMA_VERSION, SELECT, DamagedRecordError, record_from_row
@@ -74,6 +75,8 @@ class RecordStore:
                     f"{path} has the layout {version}, this program reads {SCHEMA_VERSION}: "
                     "use the program that wrote it"
                 )
+            else:
+                repair_indexes(connection, path)
 
     def close(self) -> None:
         """Closes every connection as soon as it is not in use; the store cannot be used afterwards."""

@@ -3,16 +3,29 @@
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
-from index.manifest import Entry, Manifest, ManifestError
+from index.manifest import Entry, Manifest, ManifestError, form_on_disk
 from model.box import Box
 
 
 def image_key(folder: Path) -> Callable[[Entry], tuple[str, Box | None]]:
-    """A function from an entry to its file and box: the same however the path below `folder` is written."""
+    """A function from an entry to its file and box: the same however the path below `folder` is written.
+
+    That is with ``.`` and ``..``, absolute, in either of Unicode's forms, or through links to folders and files.
+    """
     start = str(folder.absolute())
-    return lambda entry: (os.path.normpath(os.path.join(start, entry.path)), entry.box)  # noqa: PTH118 - a million times
+    real_folder = cache(os.path.realpath)
+
+    def file_of(path: str) -> str:
+        # With strings instead of Path, because it is done a million times.
+        path = form_on_disk(os.path.join(start, path))  # noqa: PTH118
+        lies_in, name = os.path.split(path)
+        path = os.path.join(real_folder(lies_in), name)  # noqa: PTH118
+        return os.path.realpath(path) if os.path.islink(path) else os.path.normpath(path)  # noqa: PTH114
+
+    return lambda entry: (file_of(entry.path), entry.box)
 
 
 def without_repeats(manifest: Manifest) -> Manifest:

@@ -34,7 +34,10 @@ class Reranking:
 
     def __post_init__(self) -> None:
         if not (self.k1 >= 1 and self.k2 >= 1 and 0 <= self.weight <= 1):
-            raise ValueError(f"re-ranking needs k1 and k2 of 1 or more and a weight in 0..1, got {self}")
+            raise ValueError(
+                "re-ranking needs k1 and k2 of 1 or more and a weight in 0..1, got "
+                f"k1 {self.k1}, k2 {self.k2} and the weight {self.weight}"
+            )
 
 
 @dataclass(frozen=True)

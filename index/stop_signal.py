@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM as a wish: what is under way is finished first."""
+"""SIGINT, SIGTERM and SIGHUP as a wish: what is under way is finished first."""
 
 import signal
 from collections.abc import Callable, Iterator
@@ -21,8 +21,10 @@ def stop_signal() -> Iterator[Callable[[], bool]]:
             signal.signal(number, previous[number])
             signal.raise_signal(number)
 
-    for wish in (signal.SIGINT, signal.SIGTERM):
-        previous[wish] = signal.signal(wish, ask)
+    for wish in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # nohup has SIGHUP ignored, so that a terminal that is closed stops nothing.
+        if wish != signal.SIGHUP or signal.getsignal(wish) is not signal.SIG_IGN:
+            previous[wish] = signal.signal(wish, ask)
     try:
         yield lambda: bool(asked)
     finally:

@@ -35,7 +35,15 @@ _FOREIGN: Final = (
     _foreign(rb"gimp xcf", "GIMP file", "xcf"),
     _foreign(rb"%PDF", "PDF document", "pdf"),
     _foreign(rb"%!PS|\xc5\xd0\xd3\xc6", "PostScript document", "eps"),
-    _foreign(rb"\x00\x00[\x01\x02]\x00.\x00", "Windows icon", "ico"),
+    _foreign(rb"\x00\x00[\x01\x02]\x00[^\x00]\x00", "Windows icon", "ico"),
+    _foreign(rb"\x00\x00[\x02\x03\x0a\x0b]\x00{5}", "TGA image", "tga"),
+    _foreign(rb"\x0a[\x00-\x05]\x01[\x01\x02\x04\x08]", "PCX image", "pcx"),
+    _foreign(rb"\x01\xda[\x00\x01][\x01\x02]", "SGI image", "sgi"),
+    _foreign(rb"icns", "Mac icon", "icns"),
+    _foreign(
+        rb"\x89PNG|\xc2\x89PNG|\xef\xbf\xbdPNG|\xc3\xbf\xc3\x98\xc3\xbf|(\xef\xbf\xbd){3}",
+        "image that was changed on its way as if it were text",
+    ),
     _foreign(rb"\xd7\xcd\xc6\x9a|\x01\x00\x00\x00.{36} EMF", "Windows metafile", "wmf"),
     _foreign(rb"P[1-7]\s", "PNM image", "ppm"),
     _foreign(rb"\x76\x2f\x31\x01", "OpenEXR image", "exr"),
@@ -55,6 +63,7 @@ _FOREIGN: Final = (
     _foreign(rb"\x00\x00\x01[\xb3\xba]", "MPEG video", "mpg"),
     _foreign(rb"FLV\x01", "Flash video", "flv"),
     _foreign(rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "Windows Media video", "wmv"),
+    _foreign(rb".{4}ftyp(jpe|jpg|avc[is]|j2k|vvi)", "HEIF image of neither HEVC nor AV1", "heif"),
     _foreign(rb".{4}(ftyp|moov|mdat|wide)", "MP4 or MOV video", "mp4"),
     _foreign(rb"RIFF.{4}WAVE|ID3|OggS|fLaC", "sound file"),
     _foreign(rb"PK\x03\x04|PK\x05\x06|7z\xbc\xaf|Rar!|\x1f\x8b|BZh|\xfd7zXZ|.{257}ustar", "archive"),
@@ -70,6 +79,7 @@ _TEXT: Final = (
     (re.compile(r"[{\[]"), "JSON"),
     (re.compile(r"version https://git-lfs"), "a pointer of Git LFS: `git lfs pull` brings the image"),
     (re.compile(r"data:image/"), "a data URL: decode its base64"),
+    (re.compile(r"/9j/|iVBORw0KGgo|UklGR"), "an image in base64: decode it"),
 )
 _LEN_START: Final = 1024
 
@@ -103,7 +113,7 @@ def identify(data: bytes) -> str:
 
 
 def _n(name: str) -> str:
-    return "n" if name[0] in "aAeEiIoO" or name.startswith(("MNG", "MPEG", "MP4", "XCF")) else ""
+    return "n" if name[0] in "aAeEiIoO" or name.startswith(("MNG", "MPEG", "MP4", "XCF", "SGI")) else ""
 
 
 def _hint(foreign: _Foreign) -> str:
@@ -121,7 +131,7 @@ def _text(start: bytes) -> str | None:
     try:
         text = start.decode("utf-16") if start[:2] in (b"\xff\xfe", b"\xfe\xff") else start.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        if error.start < len(start) - 4:  # else a character that is cut in two
+        if len(start) < _LEN_START or error.start < len(start) - 4:  # else a character that is cut in two
             return None
         text = start[: error.start].decode("utf-8", "ignore")
     is_text = all(character.isprintable() or character.isspace() for character in text)

@@ -27,6 +27,9 @@ _JFIF_BODY: Final = b"JFIF\0" + bytes([1, 1, 0, 0, 1, 0, 1, 0, 0])
 _ADOBE_BODY: Final = b"Adobe" + bytes([0, 100, 0, 0, 0, 0])
 _LEN_JFIF: Final = 14
 _LEN_ADOBE: Final = 12
+# A scan of a few bytes may say that nothing changes in all of a large picture, and takes as long as any other.
+# Programs write up to about a dozen; a picture of 100 million pixels with this many is decoded in some seconds.
+_MAX_SCANS: Final = 200
 
 
 class _Frame(NamedTuple):
@@ -47,10 +50,13 @@ def open_jpeg(data: bytes) -> ImageFile:
 
     Raises:
         DamagedError: the file is cut short, or has no frame or no scan.
-        ImageError: the picture is none of 8-bit grey, three colours or four inks.
+        ImageError: the picture is none of 8-bit grey, three colours or four inks, or has too many scans.
     """
     segments = list(read_segments(data))
     frame = _frame(segments)
+    num_scans = sum(segment.marker == START_OF_SCAN for segment in segments)
+    if num_scans > _MAX_SCANS:
+        raise ImageError(f"the JPEG image has {num_scans:,} scans, more than {_MAX_SCANS}: save it again")
     if not segments or not is_end(segments[-1]):
         _check_every_scan_came(segments, frame)
     picture = b"".join([_START_OF_IMAGE, *(_kept(segment, frame) for segment in segments), _END_OF_IMAGE])
@@ -75,6 +81,10 @@ def _frame(segments: list[Segment]) -> _Frame:
         raise ImageError(
             f"the JPEG image has {num_components} components of {bits} bits: 8-bit grey, colour and CMYK are read; "
             "save it as one of these"
+        )
+    if height == 0:
+        raise ImageError(
+            "the JPEG image names its height only after its pixels (DNL), which is not read: save it again"
         )
     return _Frame(marker, bits, height, width, tuple(body[6 : 6 + 3 * num_components : 3]))
 

@@ -12,7 +12,9 @@ from model.color_profile import MAX_PROFILE_BYTES
 from model.image_file import DamagedError, ImageError, ImageFile
 
 SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
-_PALETTE: Final = 3  # the colour type
+# Colour types.
+_PALETTE: Final = 3
+_GREY_WITH_ALPHA: Final = 4
 _LEN_HEADER: Final = 13
 
 
@@ -51,7 +53,7 @@ def open_png(data: bytes) -> ImageFile:
             pixels.append(chunk.body)
         elif chunk.kind == b"acTL" and chunk.intact and len(chunk.body) == 8 and chunk.body[:4] > b"\0\0\0\1":
             raise ImageError("the image is animated: send one still frame")
-        elif chunk.kind == b"iCCP" and chunk.intact:
+        elif chunk.kind == b"iCCP" and chunk.intact and not profile:  # of several the first counts
             profile = _unpack_profile(chunk.body)
         elif chunk.kind == b"eXIf" and chunk.intact:
             exif = chunk.body
@@ -65,7 +67,14 @@ def open_png(data: bytes) -> ImageFile:
         _encode_chunk(b"IEND", b""),
     ]
     picture = SIGNATURE + b"".join(chunks)
-    return ImageFile(width, height, lambda: Image.open(io.BytesIO(picture), formats=["PNG"]), exif, profile)
+    is_grey = header[9] == _GREY_WITH_ALPHA
+    return ImageFile(width, height, lambda: _decode(picture, is_grey=is_grey), exif, profile)
+
+
+def _decode(picture: bytes, *, is_grey: bool) -> Image.Image:
+    image = Image.open(io.BytesIO(picture), formats=["PNG"])
+    # Pillow makes RGBA of grey with alpha of 16 bits, to which no profile for grey would belong.
+    return image.getchannel(0) if is_grey and image.mode == "RGBA" else image
 
 
 def _chunks(data: bytes) -> Iterator[_Chunk]:

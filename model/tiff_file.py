@@ -4,23 +4,29 @@ import io
 from typing import Final
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 from model.image_file import DamagedError, ImageError, ImageFile
 from model.tiff_directory import Entry, TiffDirectories
+
+# Uncompressed files too go through libtiff: Pillow's own reader takes 16-bit samples in separate planes for 8-bit ones.
+TiffImagePlugin.READ_LIBTIFF = True
 
 _SUBFILE_TYPE: Final = 254
 _WIDTH: Final = 256
 _HEIGHT: Final = 257
 _BITS: Final = 258
 _PHOTOMETRIC: Final = 262
+_TILE_WIDTH: Final = 322
+_TILE_HEIGHT: Final = 323
 _PROFILE: Final = 34675
 _SAMPLE_FORMAT: Final = 339
 _DNG_VERSION: Final = 50706
 # What libtiff needs to know of strips and tiles, their compression and their samples (TIFF 6.0 and its supplements).
 _PICTURE_TAGS: Final = frozenset(
-    {_WIDTH, _HEIGHT, _BITS, 259, _PHOTOMETRIC, 266, 273, 277, 278, 279, 284, 292, 293, 317, 320, 322, 323, 324, 325}
-    | {332, 338, _SAMPLE_FORMAT, 347, 512, 513, 514, 515, 517, 518, 519, 520, 521, 529, 530, 531, 532}
+    {_WIDTH, _HEIGHT, _BITS, 259, _PHOTOMETRIC, 266, 273, 277, 278, 279, 284, 292, 293, 317, 320, _TILE_WIDTH}
+    | {_TILE_HEIGHT, 324, 325, 332, 338, _SAMPLE_FORMAT, 347, 512, 513, 514, 515, 517, 518, 519, 520, 521}
+    | {529, 530, 531, 532}
 )
 _REDUCED: Final = 1  # a bit of the subfile type
 _WHITE_IS_ZERO: Final = 0
@@ -28,6 +34,8 @@ _BLACK_IS_ZERO: Final = 1
 _COLOUR_SPACES: Final = frozenset({_WHITE_IS_ZERO, _BLACK_IS_ZERO, 2, 3, 5, 6})  # and RGB, palette, CMYK, YCbCr
 _OF_SENSORS: Final = (32803, 34892)  # colour filter array, linear raw
 _SAMPLE_FORMATS: Final = {2: "signed integer", 3: "floating-point", 5: "complex", 6: "complex"}
+# A tile is decoded whole, however small the picture in it.
+_MAX_TILE_PIXELS: Final = 4096 * 4096
 _UNSIGNED: Final = (1, 4)  # and untyped, which is read as unsigned
 
 
@@ -39,7 +47,7 @@ def open_tiff(data: bytes) -> ImageFile:
 
     Raises:
         DamagedError: there is no directory, or none with a size.
-        ImageError: a camera raw file, or samples that are not unsigned integers of up to 16 bits.
+        ImageError: a camera raw file, samples that are not unsigned integers of up to 16 bits, or huge tiles.
     """
     directories = TiffDirectories(data)
     entries = directories.read(directories.first)
@@ -54,6 +62,12 @@ def open_tiff(data: bytes) -> ImageFile:
     width, height = number(_WIDTH, 0), number(_HEIGHT, 0)
     if not width or not height:
         raise DamagedError("the TIFF file has no directory with the size of its picture")
+    tile_width, tile_height = number(_TILE_WIDTH, 0), number(_TILE_HEIGHT, 0)
+    if tile_width * tile_height > max(_MAX_TILE_PIXELS, width * height):
+        raise ImageError(
+            f"the TIFF image of {width} x {height} pixels has tiles of {tile_width} x {tile_height}: save it with "
+            "tiles of 256 x 256 or in strips"
+        )
 
     tags = {tag: entry for tag, entry in entries.items() if tag in _PICTURE_TAGS}
     inverted = photometric == _WHITE_IS_ZERO and max(bits) == 16 and _PHOTOMETRIC in tags
@@ -108,6 +122,10 @@ def _decode(picture: bytes, *, inverted: bool) -> Image.Image:
         raise ImageError(
             "the arrangement of samples in the TIFF image is not read: save it as 8-bit grey, RGB or RGBA"
         ) from None
+    try:
+        image.load()
+    except OSError:  # libtiff's reasons go to stderr; here they are mere numbers
+        raise DamagedError("the pixels of the TIFF file are cut short or broken") from None
     if not inverted:
         return image
     return Image.fromarray(np.invert(np.asarray(image).astype(np.uint16)))

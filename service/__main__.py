@@ -7,10 +7,12 @@ import sys
 
 
 def main() -> int:
-    """Serves until SIGINT or SIGTERM; exit code 1 if the service cannot start, 2 for wrong settings."""
+    """Serves until SIGINT, SIGTERM or SIGHUP; exit code 1 if the service cannot start, 2 for wrong settings."""
     # First of all: from the first process of a container, the kernel keeps every signal that it has no handler for.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _end_at_once)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
+        signal.signal(signal.SIGHUP, _end_at_once)
     from service.settings import Settings, SettingsError
 
     argparse.ArgumentParser(

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import docs_page, enrol, metrics, openapi, problems, query, records, status
 from service.body_limit import BodyLimit
+from service.cut_off import CutOff
 from service.engine import Engine
 from service.head import HeadAsGet
 from service.opening import Opening
@@ -48,6 +49,7 @@ def create_app(settings: Settings, on_failure: Callable[[Exception], None]) -> F
     problems.install(app)
     for module in (query, enrol, records, status, metrics, docs_page):
         app.include_router(module.router)
+    app.add_middleware(CutOff)
     app.add_middleware(BodyLimit, limit=partial(_largest_body, settings))
     app.add_middleware(_NameTheModel, state=app.state)
     app.add_middleware(HeadAsGet)

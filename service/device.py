@@ -1,6 +1,8 @@
 """The device that embeds, and whether it works: its failures are nobody's image's fault."""
 
 import logging
+import time
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -11,6 +13,7 @@ from model.embedder import Embedder, EmbeddingError, Embeddings
 _LOG = logging.getLogger(__name__)
 
 _FAILURES_UNTIL_FAILING: Final = 2
+_HANGS_S: Final = 120.0
 
 
 class DeviceError(RuntimeError):
@@ -20,37 +23,47 @@ class DeviceError(RuntimeError):
 
 
 class Device:
-    """An embedder that counts the batches its device failed on. Not thread-safe, but for reading `failing`.
-
-    Attributes:
-        failing: why the device failed on the last two batches or more; None as long as it works. One batch that
-            succeeds ends it.
-    """
+    """An embedder that counts the batches its device failed on. Not thread-safe, but for reading `failing`."""
 
     def __init__(self, embedder: Embedder) -> None:
         self._embedder = embedder
         self._num_failures = 0  # batches in a row
-        self.failing: str | None = None
+        self._failing: str | None = None
+        self._busy_since: float | None = None
 
-    def embed(self, images: NDArray[np.uint8]) -> Embeddings:
+    @property
+    def failing(self) -> str | None:
+        """Why the device failed on the last two batches or more, or that it does not come back from one.
+
+        None as long as it works. One batch that succeeds ends it.
+        """
+        since = self._busy_since
+        if since is not None and (seconds := time.monotonic() - since) > _HANGS_S:
+            return f"the device that embeds has been at one batch for {seconds:.0f} s: if it hangs, restart the service"
+        return self._failing
+
+    def embed(self, images: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]) -> Embeddings:
         """One batch of preprocessed images (N, S, S, 3) through the network at once.
 
         Raises:
             EmbeddingError: a number in an embedding is not finite, so that at least one of the images is at fault.
             DeviceError: the network raised anything else.
         """
+        self._busy_since = time.monotonic()
         try:
-            embeddings = self._embedder.embed_prepared(images)
+            embeddings = self._embedder.embed_prepared(np.asarray(images))
         except EmbeddingError:
             raise
         except Exception as error:
             failure = DeviceError(f"the device that embeds failed, and no image is at fault: {one_line(error)}")
             self._count_failure(failure, error)
             raise failure from error
+        finally:
+            self._busy_since = None
         if self._num_failures:
             _LOG.warning("the device works again; batches that it failed on: %d", self._num_failures)
         self._num_failures = 0
-        self.failing = None
+        self._failing = None
         return embeddings
 
     def _count_failure(self, failure: DeviceError, cause: Exception) -> None:
@@ -60,9 +73,10 @@ class Device:
             _LOG.error("%s", failure, exc_info=cause)
         if self._num_failures == _FAILURES_UNTIL_FAILING:
             _LOG.error("the device failed on %d batches in a row: not ready until it works", self._num_failures)
-            self.failing = str(failure)
+            self._failing = str(failure)
 
 
 def one_line(error: Exception) -> str:
     """What an error of torch says in its first line: it goes on with advice for its developers."""
-    return str(error).strip().partition("\n")[0] or type(error).__name__
+    silent = "there is not enough memory" if isinstance(error, MemoryError) else "it gave no reason"
+    return str(error).strip().partition("\n")[0] or silent

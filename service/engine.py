@@ -108,12 +108,13 @@ class Engine:
             opened.pop_all()
         return engine
 
-    def close(self) -> None:
-        """Finishes what is under way and releases the data folder."""
-        self.worker.close()
+    def close(self) -> bool:
+        """Finishes what is under way and releases the data folder; whether the device came back from its last batch."""
+        ended = self.worker.close()
         self.heldout.close()
         self.pools.close()
         self.gallery.close()
+        return ended
 
     def warnings(self) -> list[str]:
         """What makes this service's matches less than they seem; empty if nothing does."""

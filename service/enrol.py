@@ -90,7 +90,11 @@ def _vehicles(form: GalleryForm) -> list[list[Vehicle]]:
         raise FieldsError(
             f"metadata has {len(metadata)} objects for {len(form.images)} files: give one per file, in their order"
         )
-    return [image.vehicles(_source(file)) for image, file in zip(metadata, form.images, strict=True)]
+    # A file's name that cannot be kept does no harm where another source is given.
+    return [
+        image.vehicles(_source(file) if image.source is None else None)
+        for image, file in zip(metadata, form.images, strict=True)
+    ]
 
 
 def _source(file: UploadFile) -> str | None:

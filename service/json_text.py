@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from index.fields import shorten
+from service.content_coding import require_plain_body
 from service.strict_fields import validate
 
 _Body = TypeVar("_Body", bound=BaseModel)
@@ -19,15 +20,15 @@ class JsonError(ValueError):
 
 
 def parse_json(text: str) -> Any:
-    """The value in a JSON text.
+    """The value in a JSON text; a byte order mark before it is no part of it.
 
     Raises:
         JsonError: it is none, names a key of an object twice, or has numbers that JSON has not (``NaN``).
     """
     try:
-        return json.loads(text, object_pairs_hook=_object, parse_constant=_no_number)
+        return json.loads(text.removeprefix("\ufeff"), object_pairs_hook=_object, parse_constant=_no_number)
     except json.JSONDecodeError as error:
-        reason = error.msg[:1].lower() + error.msg[1:]
+        reason = error.msg[:1].lower() + error.msg[1:].removesuffix(" at")
         raise JsonError(f"it is not JSON: {reason} at line {error.lineno}, column {error.colno}") from None
     except RecursionError:
         raise JsonError("it is nested too deeply") from None
@@ -46,11 +47,13 @@ async def read_json(request: Request, model: type[_Body]) -> _Body:
     """
     content_type = request.headers.get("content-type", "")
     media_type = content_type.partition(";")[0].strip().lower()
-    if media_type != "application/json" and not re.fullmatch(r"application/[\w.-]+\+json", media_type):
+    # Not a patch by RFC 6902 or 7396: its members would mean something else than ours.
+    if media_type != "application/json" and not re.fullmatch(r"application/[\w.-]+(?<!patch)\+json", media_type):
         came = f"got {content_type[:80]!r}" if content_type else "the content type is missing"
         raise HTTPException(415, f"send a JSON object with the header Content-Type: application/json; {came}")
+    require_plain_body(request)
     try:
-        value = parse_json((await request.body()).decode("utf-8-sig"))
+        value = parse_json((await request.body()).decode("utf-8"))
     except UnicodeDecodeError as error:
         raise HTTPException(400, f"the body is not UTF-8 from byte {error.start} on") from None
     except JsonError as error:

@@ -13,8 +13,9 @@ from prometheus_client.registry import Collector
 
 from service.answers import MetricsAnswer
 from service.engine import Engine, engine_of
+from service.strict_fields import strict_query_string
 
-router = APIRouter(tags=["status"])
+router = APIRouter(tags=["status"], dependencies=[Depends(strict_query_string)])
 
 _JSON = "application/json"
 

@@ -1,23 +1,37 @@
 """``multipart/form-data``, read strictly: a body that is cut off or not UTF-8 is refused, and nothing of it is used."""
 
-import codecs
 import errno
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Final, TypeVar
-from urllib.parse import unquote_to_bytes
 
 from fastapi import Request
 from pydantic import BaseModel
+from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
 
+from index.fields import shorten
+from service.content_coding import require_plain_body
+from service.part_headers import (
+    PartHeaderError,
+    extended_filename,
+    is_utf8,
+    parameters,
+    require_as_it_is,
+    require_once,
+    require_utf8,
+    text_of,
+)
 from service.strict_fields import validate_fields
 
 MAX_TEXT_BYTES: Final = 1_000_000
 """The largest text field: room for the metadata of 256 files."""
+
+_MAX_FIELDS: Final = 2000
+"""More than the longest lists of a form; a form of more is no form of this service."""
 
 _Form = TypeVar("_Form", bound=BaseModel)
 
@@ -31,20 +45,27 @@ async def read_form(request: Request, model: type[_Form]) -> AsyncIterator[_Form
         RequestValidationError: a field that `model` does not take, by name.
     """
     content_type = request.headers.get("content-type", "")
-    media_type, parameters = parse_options_header(content_type)
+    media_type, options = parse_options_header(content_type)
     if media_type != b"multipart/form-data":
         came = f"got {content_type[:80]!r}" if content_type else "the content type is missing"
         file = next(name for name, field in model.model_fields.items() if field.is_required())
         raise HTTPException(415, f"a multipart form was expected (curl: -F {file}=@FILE); {came}")
-    charset = parameters.get(b"charset", b"utf-8").decode("latin-1")
-    if not _is_utf8(charset):
+    require_plain_body(request)
+    charset = options.get(b"charset", b"utf-8").decode("latin-1")
+    if not is_utf8(charset):
         raise HTTPException(400, f"the form's text must be UTF-8, not {charset[:80]!r}: leave the charset out")
     # Not the framework's own limits: a file may have any size here, the whole body is limited before.
-    parser = StrictMultiPartParser(request.headers, request.stream(), max_part_size=MAX_TEXT_BYTES)
+    parser = StrictMultiPartParser(
+        request.headers,
+        request.stream(),
+        max_files=_MAX_FIELDS,
+        max_fields=_MAX_FIELDS,
+        max_part_size=MAX_TEXT_BYTES,
+    )
     try:
         form = await parser.parse()
     except MultiPartException as error:
-        raise HTTPException(400, f"the body is no whole multipart form: {error.message}") from None
+        raise HTTPException(400, f"the body is no whole multipart form: {_said(error)}") from None
     except OSError as error:  # large files wait on the disk until they are decoded
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
@@ -58,69 +79,113 @@ async def read_form(request: Request, model: type[_Form]) -> AsyncIterator[_Form
 class StrictMultiPartParser(MultiPartParser):
     """Starlette's parser, which takes a body without its end for a whole one and any bytes for Latin-1."""
 
+    _num_delimiters = 0
     _closed = False
 
     def on_part_begin(self) -> None:
         """Notes that a part begins."""
+        self._num_delimiters += 1
         self._charset = "utf-8"  # also where the header says us-ascii: what is not ASCII would become Latin-1
         super().on_part_begin()
 
     def on_headers_finished(self) -> None:
         """Notes what a part is; a file's name may come as RFC 5987 writes it, as some clients still do."""
-        disposition = self._current_part.content_disposition or b""
-        _require_utf8(disposition, "the name of a field or a file")
-        extended = _extended_filename(disposition)
-        if extended is not None and b"filename" not in parse_options_header(disposition)[1]:
-            quoted = extended.replace("\\", "\\\\").replace('"', '\\"').encode()
-            self._current_part.content_disposition = disposition + b'; filename="' + quoted + b'"'
-        super().on_headers_finished()
+        part = self._current_part
+        with _as_form_error():
+            disposition = part.content_disposition or b""
+            require_once(part.item_headers, b"content-disposition")
+            require_utf8(disposition, "the name of a field or a file")
+            given = parameters(disposition)
+            if b"filename*" in given and b"filename" not in given:
+                name = extended_filename(given[b"filename*"])
+                quoted = name.replace("\\", "\\\\").replace('"', '\\"').encode()
+                part.content_disposition = disposition + b'; filename="' + quoted + b'"'
+            super().on_headers_finished()
+            require_as_it_is(part.item_headers, _what(part.field_name))
 
     def on_part_end(self) -> None:
         """Notes that a part is whole."""
-        if self._current_part.file is None:
-            _require_utf8(self._current_part.data, f"the field {self._current_part.field_name[:80]!r}")
+        part = self._current_part
+        if part.file is None:
+            with _as_form_error():
+                text_of(part.data, part.item_headers, _what(part.field_name))
         super().on_part_end()
 
     def on_end(self) -> None:
         """Notes that the closing boundary came."""
+        self._num_delimiters += 1
         self._closed = True
 
     async def parse(self) -> FormData:
         """Reads the body.
 
         Raises:
-            MultiPartException: it cannot be parsed, is not UTF-8, or ends before its closing boundary.
+            MultiPartException: it cannot be parsed, is not UTF-8, ends before its closing boundary, or has lines with
+                the boundary that begin no part: what belongs to them would be lost, or be taken for a file's end.
         """
+        boundary = parse_options_header(self.headers["Content-Type"])[1].get(b"boundary", b"")
+        lines = BoundaryLines(boundary)
+        self.stream = lines.counted(self.stream)
         form = await super().parse()
+        wrong = None
         if not self._closed:
+            wrong = "it ends without its closing boundary, so that something may be missing"
+        elif lines.num_lines != self._num_delimiters:
+            wrong = (
+                "its boundary is also where no part begins: each line with it ends in CR LF, and -- follows the last "
+                "one alone"
+            )
+        if wrong is not None:
             for file in self._files_to_close_on_error:  # also of a part without its end, which is not in the form
                 file.close()
-            raise MultiPartException("it ends without its closing boundary, so that something may be missing")
+            raise MultiPartException(wrong)
         return form
 
 
-def _is_utf8(charset: str) -> bool:
+class BoundaryLines:
+    """Counts the lines of a body that begin with its boundary; a part must not have one (RFC 2046, 5.1.1)."""
+
+    def __init__(self, boundary: bytes) -> None:
+        self.num_lines = 0
+        self._line = b"\n--" + boundary
+        self._end = b"\n"  # the body's first line begins after nothing
+
+    async def counted(self, stream: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+        """The body's chunks, as they come."""
+        async for chunk in stream:
+            seen = self._end + chunk
+            self.num_lines += seen.count(self._line)
+            self._end = seen[len(seen) - min(len(self._line) - 1, len(seen)) :]
+            yield chunk
+
+
+@contextmanager
+def _as_form_error() -> Iterator[None]:
     try:
-        return codecs.lookup(charset).name in ("utf-8", "ascii")
-    except LookupError:
-        return False
+        yield
+    except PartHeaderError as error:
+        raise MultiPartException(str(error)) from None
 
 
-def _require_utf8(text: bytes | bytearray, what: str) -> None:
-    try:
-        text.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise MultiPartException(f"{what} is not UTF-8 from byte {error.start} on") from None
+def _what(field_name: str) -> str:
+    return f"the field {shorten(field_name)}"
 
 
-def _extended_filename(disposition: bytes) -> str | None:
-    """The text of ``filename*=utf-8''%E8%BB%8A.jpg``, if there is one."""
-    for part in disposition.split(b";"):
-        name, _, value = part.strip().partition(b"=")
-        if name.lower() == b"filename*":
-            charset, _, rest = value.strip(b'"').partition(b"'")
-            try:
-                return unquote_to_bytes(rest.partition(b"'")[2]).decode(charset.decode("ascii"))
-            except (UnicodeDecodeError, LookupError):
-                raise MultiPartException("filename* is not in the character set that it names") from None
-    return None
+def _said(error: MultiPartException) -> str:
+    """What is wrong, without the words of the libraries that found it."""
+    if "Maximum header" in str(error.__cause__):
+        return "the head of a part is longer than a file's name can be"
+    if isinstance(error.__cause__, FormParserError):
+        return (
+            "its parts cannot be told apart: each begins with a line -- and the boundary that Content-Type names, "
+            "each line ends in CR LF, and an empty one ends the head of a part"
+        )
+    if error.message.startswith("Part exceeded"):
+        return f"a text field has more than {MAX_TEXT_BYTES:,} bytes (if it is a file, give it a filename)"
+    if error.message.startswith("Too many"):
+        return f"it has more than {_MAX_FIELDS:,} fields or files"
+    if error.message.startswith("Missing boundary"):
+        return "its Content-Type names no boundary: leave that header to the library that writes the form"
+    if error.message.startswith("The Content-Disposition"):
+        return 'a part has no name: it needs a header Content-Disposition: form-data; name="..."'
+    return error.message

@@ -34,12 +34,14 @@ class Opening:
         self._thread.start()
 
     def end(self) -> None:
-        """Finishes what the engine has under way and closes it; one that is still being opened is closed once it is."""
+        """Finishes what the engine has under way and closes it; one that is still being opened is closed once it is.
+
+        Where the device hangs, the engine stays `unfinished`.
+        """
         with self._lock:
             self._ended = True
             engine: Engine | None = self._state.engine
-        if engine is not None:
-            engine.close()
+        if engine is not None and engine.close():
             self._state.engine = None
 
     def unfinished(self) -> bool:

@@ -100,9 +100,14 @@ def problem(
     status: int, title: str, detail: str, *, headers: dict[str, str] | None = None, **extensions: Any
 ) -> JSONResponse:
     """One problem document; `extensions` are further members of it."""
+    return JSONResponse(problem_body(status, title, detail) | extensions, status, headers, media_type=MEDIA_TYPE)
+
+
+def problem_body(status: int, title: str, detail: str) -> dict[str, Any]:
+    """The members that every problem document has."""
     detail = detail.encode("utf-8", "backslashreplace").decode()  # a client's JSON may name halves of characters
-    body = {"type": f"urn:sanet:problem:{title.lower().replace(' ', '-')}", "title": title, "status": status}
-    return JSONResponse(body | {"detail": detail} | extensions, status, headers, media_type=MEDIA_TYPE)
+    type_ = f"urn:sanet:problem:{title.lower().replace(' ', '-')}"
+    return {"type": type_, "title": title, "status": status, "detail": detail}
 
 
 def install(app: FastAPI) -> None:
@@ -145,10 +150,12 @@ _SAID: dict[str, str] = {
 
 
 def _sentence(entry: dict[str, Any]) -> str:
-    place = ".".join(str(part) for part in entry["loc"][1:]) or str(entry["loc"][0])
+    place = ".".join(_part_of_place(part) for part in entry["loc"][1:]) or str(entry["loc"][0])
     kind, context = entry["type"], entry.get("ctx", {})
     if kind == "too_long":
         return f"{place}: at most {context['max_length']} were expected, {context['actual_length'] or 'more'} came"
+    if kind == "string_too_long":
+        return f"{place}: at most {context['max_length']} characters were expected"
     message = _SAID.get(kind) or entry["msg"].removeprefix("Value error, ")
     came = entry.get("input")
     # Only what JSON can say, and never a whole document: files and bytes are not echoed.
@@ -160,17 +167,28 @@ def _sentence(entry: dict[str, Any]) -> str:
     return f"{place}: {message}; got {shown if len(shown) <= 80 else shown[:77] + '...'}"
 
 
+def _part_of_place(part: str | int) -> str:
+    """A field's name as it came, but for names that nobody can have meant: long, empty or with line breaks."""
+    text = str(part)
+    return text if text.isprintable() and 0 < len(text) <= 80 else shorten(text)
+
+
 def _http(request: Request, error: HTTPException) -> JSONResponse:
     title = _TITLES.get(error.status_code) or HTTPStatus(error.status_code).phrase
     headers = dict(error.headers or {})
     detail = str(error.detail)
     if error.status_code == 404:
-        detail = f"there is nothing at {request.url.path}: GET /docs lists what there is"
+        detail = f"there is nothing at {_path(request)}: GET /docs lists what there is"
     if error.status_code == 405:
         # Starlette names the methods of the first route with this path only.
         headers["Allow"] = ", ".join(_methods(request))
-        detail = f"{request.url.path} does not take {request.method}: it takes {headers['Allow']}"
+        detail = f"{_path(request)} does not take {request.method}: it takes {headers['Allow']}"
     return problem(error.status_code, title, detail, headers=headers)
+
+
+def _path(request: Request) -> str:
+    path = request.url.path
+    return path if len(path) <= 200 else f"{path[:200]}..."
 
 
 def _methods(request: Request) -> list[str]:

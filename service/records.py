@@ -136,7 +136,7 @@ async def _picture(
         found = engine.gallery.get(id_)
         # A record's id names its content and box; its theta changes only with the model that embedded it.
         etag = f'"{found.id}-{found.model.fingerprint[:16]}-{found.model.precision}-{_VERSION}"'
-        known = request.headers.get("if-none-match", "")
+        known = ",".join(request.headers.getlist("if-none-match"))
         if known.strip() == "*" or etag in {tag.strip().removeprefix("W/") for tag in known.split(",")}:
             response = Response(status_code=304)
         else:

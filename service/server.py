@@ -15,6 +15,7 @@ from model.cores import usable_cores
 from model.embedder import EmbeddingError
 from service.app import create_app
 from service.device import DeviceError
+from service.http_protocol import PatientProtocol
 from service.settings import Settings
 
 _LOG = logging.getLogger(__name__)
@@ -26,7 +27,7 @@ _EXPECTED: Final = (CheckpointError, GalleryError, EmbeddingError, DeviceError, 
 
 
 def serve(settings: Settings) -> int:
-    """Serves until SIGINT or SIGTERM; exit code 1 if the service cannot start.
+    """Serves until SIGINT, SIGTERM or SIGHUP; exit code 1 if the service cannot start.
 
     It does not return, but ends the process, where the model is still being loaded or requests were cut off by a second
     SIGINT: the threads of torch and FAISS cannot be stopped, and Python would wait for them or crash with them.
@@ -48,6 +49,7 @@ def serve(settings: Settings) -> int:
             app,
             settings.host,
             settings.port,
+            http=PatientProtocol,
             log_level=settings.log_level,
             log_config=None,
             # A client that never finishes its upload does not keep the service from stopping.
@@ -58,11 +60,19 @@ def serve(settings: Settings) -> int:
     # started; and afterwards, when it raises the signals that it got once more.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
+    # Of a terminal that is closed; uvicorn has no handler for it, and nohup has it ignored.
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, stop)
     try:
         server.run()
         exit_code = 0
     except SystemExit:
-        exit_code = 1  # it could not listen, and has logged why
+        exit_code = 1
+        # uvicorn has logged why, and not always of which address.
+        sys.stderr.write(
+            f"service: it cannot listen on SANET_HOST={settings.host} SANET_PORT={settings.port}: set an address "
+            "of this machine, without a port, and a port that is free\n"
+        )
     for failure in failures:
         exit_code = 1
         if not isinstance(failure, _EXPECTED):

@@ -99,8 +99,9 @@ class Settings(BaseSettings):
         """
         known = {_variable(name) for name in cls.model_fields}
         for name, value in sorted(os.environ.items()):
-            if name.startswith(_PREFIX) and name not in known and not _is_of_kubernetes(name, value):
-                close = difflib.get_close_matches(name, known, n=1)
+            upper = name.upper()  # sanet_port counts as SANET_PORT does
+            if upper.startswith(_PREFIX) and upper not in known and not _is_of_kubernetes(name, value):
+                close = difflib.get_close_matches(upper, known, n=1)
                 meant = f"did you mean {close[0]}?" if close else f"there are {', '.join(sorted(known))}"
                 raise SettingsError(f"{name} is no setting of this service: {meant}")
         try:

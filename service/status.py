@@ -8,8 +8,9 @@ from model.config import config_to_dict
 from service.answers import ModelAnswer, StatusAnswer
 from service.device import DeviceError
 from service.engine import Engine, engine_of
+from service.strict_fields import strict_query_string
 
-router = APIRouter(tags=["status"])
+router = APIRouter(tags=["status"], dependencies=[Depends(strict_query_string)])
 
 
 @router.get("/healthz")

@@ -21,6 +21,7 @@ _LOG = logging.getLogger(__name__)
 _MAX_RETRY_AFTER_S: Final = 60
 _BACKGROUND_SHARE: Final = 10
 _PROBE_EVERY_S: Final = 2.0
+_CLOSE_S: Final = 20.0
 
 
 class QueueFullError(Exception):
@@ -176,12 +177,18 @@ class EmbeddingWorker:
                 self._changed.notify()
         return batch.future
 
-    def close(self) -> None:
-        """Finishes the batch under way, cancels what waits, and ends the thread."""
+    def close(self) -> bool:
+        """Finishes the batch under way, cancels what waits, and ends the thread.
+
+        Returns whether it ended: a device that hangs is not waited for longer than `_CLOSE_S`.
+        """
         with self._changed:
             self._closing = True
             self._changed.notify()
-        self._thread.join()
+        self._thread.join(_CLOSE_S)
+        if self._thread.is_alive():
+            _LOG.error("the device is still at its last batch after %d s: not waited for any longer", _CLOSE_S)
+        return not self._thread.is_alive()
 
     def _enqueue(self, job: _Job, *, urgent: bool) -> None:
         with self._changed:
@@ -211,7 +218,7 @@ class EmbeddingWorker:
             self._enrolments = deque(job for job in self._enrolments if not job.future.cancelled())
 
     def _run(self) -> None:
-        empty = None  # an image of the size that the network takes, once one was seen
+        shape = None  # of the images that the network takes, once one was seen
         while True:
             with self._changed:
                 timeout_s = _PROBE_EVERY_S if self._device.failing else None
@@ -227,14 +234,14 @@ class EmbeddingWorker:
                 background = self._background.popleft() if self._background and turn else None
                 self._since_background = self._since_background + 1 if self._background and not background else 0
             if background is not None and background.future.set_running_or_notify_cancel():
-                empty = np.zeros_like(background.images[:1])
+                shape = background.images.shape[1:]
                 self._embed_background(background)
             batch = [job for job in jobs if job.future.set_running_or_notify_cancel()]
             if batch:
-                empty = np.zeros_like(batch[0].image)[None]
+                shape = batch[0].image.shape
                 self._embed(batch)
-            if idle and empty is not None:
-                self._probe(empty)
+            if idle and shape is not None:
+                self._probe(shape)
 
     def _something_waits(self) -> bool:
         return bool(self._urgent or self._enrolments or self._background or self._closing)
@@ -252,15 +259,15 @@ class EmbeddingWorker:
         except (EmbeddingError, DeviceError) as error:
             batch.future.set_exception(error)
 
-    def _probe(self, empty: NDArray[np.uint8]) -> None:
+    def _probe(self, shape: tuple[int, ...]) -> None:
         # Whether it works is noted; nobody waits for the result.
-        with suppress(EmbeddingError, DeviceError):
-            self._device.embed(empty)
+        with suppress(EmbeddingError, DeviceError, MemoryError):
+            self._device.embed(np.zeros((1, *shape), np.uint8))
 
     def _embed(self, batch: list[_Job]) -> None:
         start = time.perf_counter()
         try:
-            result = self._device.embed(np.stack([job.image for job in batch]))
+            result = self._device.embed([job.image for job in batch])
         except EmbeddingError as error:
             if len(batch) == 1:
                 batch[0].future.set_exception(error)

@@ -61,7 +61,10 @@ def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
     path.write_bytes(b"no database" * 100)
     with closing(sqlite3.connect(path)) as connection, pytest.raises(GalleryError) as found, disk_errors(path):
         connection.execute("SELECT * FROM sqlite_master")
-    assert str(found.value) == f"{path} cannot be read as the gallery's records: file is not a database"
+    assert (
+        str(found.value)
+        == f"{path} cannot be read as the gallery's records: file is not a database; restore it from a backup"
+    )
 
 
 @pytest.mark.parametrize(

@@ -1243,3 +1243,37 @@ def test_a_record_that_is_not_searched_does_not_make_grouping_read_everything(
         found = gallery.search(vector(1), 10, where, "identity")
         assert ids(found) == naive_groups(batch, vector(1), 10)
         assert max(asked) <= 160
+
+
+def test_lost_images_are_counted_when_the_gallery_is_opened(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with closing(EmbeddedGallery(tmp_path, MODEL, DIM)) as gallery:
+        gallery.enrol([enrolment(seed) for seed in range(3)])
+    shutil.rmtree(tmp_path / "images")
+    with closing(EmbeddedGallery(tmp_path, MODEL, DIM)) as gallery:
+        assert gallery.num_damaged_images == 3
+        assert "3 image files of records are missing" in caplog.text
+        gallery.enrol([enrolment(0)])
+        assert gallery.num_damaged_images == 2
+        gallery.delete(record(1).id)
+        assert gallery.num_damaged_images == 1
+
+
+def test_images_in_the_trash_are_not_lost(tmp_path: Path) -> None:
+    with closing(EmbeddedGallery(tmp_path, MODEL, DIM)) as gallery:
+        gallery.enrol([enrolment(1)])
+    older = tmp_path.with_suffix(".sqlite")
+    shutil.copy(tmp_path / "gallery.sqlite", older)
+    with closing(EmbeddedGallery(tmp_path, MODEL, DIM)) as gallery:
+        gallery.delete(record(1).id)
+    shutil.copy(older, tmp_path / "gallery.sqlite")
+    with closing(EmbeddedGallery(tmp_path, MODEL, DIM)) as gallery:
+        assert gallery.num_damaged_images == 0
+        assert gallery.image(record(1)) == image(1)
+
+
+def test_the_image_that_a_damaged_record_names_is_not_counted_as_lost(tmp_path: Path) -> None:
+    with closing(EmbeddedGallery(tmp_path, MODEL, DIM)) as gallery:
+        gallery.enrol([enrolment(1)])
+    tamper(tmp_path / "gallery.sqlite", "UPDATE record SET content = ?", record(2).content)
+    with closing(EmbeddedGallery(tmp_path, MODEL, DIM)) as gallery:
+        assert (gallery.num_damaged, gallery.num_damaged_images) == (1, 0)

@@ -134,6 +134,10 @@ def test_what_is_empty_is_filled_and_what_was_said_stays() -> None:
         ("v1\r\n", "v1"),
         ("\u00a0v 1\u2003", "v 1"),
         ("Zoe\u0308", "Zoë"),
+        ("\u200fvan 7\u200e", "van 7"),
+        ("\ufeffv1", "v1"),
+        ("\U0001fae8", "\U0001fae8"),
+        ("\u0647\u200d", "\u0647\u200d"),
         ("\u1100\u1161", "가"),
         ("👨\u200d👩", "👨\u200d👩"),
         ("a" * MAX_NAME, "a" * MAX_NAME),
@@ -156,6 +160,11 @@ def test_a_name_is_composed_and_has_no_spaces_at_its_ends(text: str, name: str) 
         ("a\0b", "control"),
         ("a\x7fb", "control"),
         ("a\x85b", "control"),
+        ("a\u2028b", "line breaks"),
+        ("\u3164", "visible"),
+        ("\u2800\ufe0f", "visible"),
+        ("a" + "\u0315\u0300" * 500_000, "at most 200 characters"),
+        ("a" + " " * 500_000 + "b", "at most 200 characters"),
         ("a\ud800", "control characters, line breaks or lone surrogates"),
     ],
 )
@@ -207,10 +216,24 @@ def test_a_time_is_rfc_3339(text: str, time: datetime) -> None:
         "2026-02-29T12:00:00Z", "2026-05-01T24:00:00Z", "2026-05-01T12:00:60Z", "2026-05-01T12:00:00+25:00",
         "1777636800", "now", " 2026-05-01T12:00:00Z", "2026-05-01T12:00:00Z\n", "٢٠٢٦-05-01T12:00:00Z",
         "0000-01-01T00:00:00Z", "2026-05-01T12:00:00.Z", "2026-05-01T12:00:00,5Z", "2026-05-01T12:00:00 Z",
+        "2026-05-01T12:00:00+02:60",
     ],
 )  # fmt: skip
 def test_what_is_no_rfc_3339_time_is_refused(text: str) -> None:
     with pytest.raises(FieldsError, match="a time is RFC 3339 with its zone"):
+        read_time(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("2026-05-01T12:00:00 02:00", "%2B"),
+        ("2026-06-30T23:59:60Z", "leap second"),
+        ("2026-02-29T12:00:00Z", "no such time"),
+    ],
+)
+def test_a_common_slip_with_a_time_is_named(text: str, hint: str) -> None:
+    with pytest.raises(FieldsError, match=hint):
         read_time(text)
 
 

@@ -107,7 +107,7 @@ def test_the_file_is_a_plain_csv_and_the_protocol_lies_beside_it(tmp_path: Path)
 
 def test_a_failure_leaves_the_old_manifest(tmp_path: Path) -> None:
     write_manifest(tmp_path / "m.csv", [Entry("old.png", "1")], PROTOCOL)
-    with pytest.raises(UnicodeEncodeError):
+    with pytest.raises(ManifestError):
         write_manifest(tmp_path / "m.csv", [Entry("new.png", "2"), Entry("\ud800")], PROTOCOL)
     assert [entry.path for entry in read_manifest(tmp_path / "m.csv").entries] == ["old.png"]
     assert {path.name for path in tmp_path.iterdir()} == {"m.csv", "m.json"}
@@ -446,3 +446,28 @@ def test_a_file_of_unusable_lines_alone_is_read_and_an_empty_one_refused(tmp_pat
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le"])
 def test_a_file_in_another_encoding_is_refused(tmp_path: Path, encoding: str) -> None:
     assert refusal(tmp_path, "path,identity\na.png,1\n".encode(encoding)).startswith("FILE")
+
+
+@pytest.mark.parametrize("column", ["Role", " camera", "SPLIT ", "Box", "Draws", "captured_At"])
+def test_a_misspelt_column_is_refused_because_the_figures_would_be_others(tmp_path: Path, column: str) -> None:
+    meant = column.strip().lower()
+    message = refusal(tmp_path, f"path,identity,{column}\na.png,1,\n")
+    assert message.startswith(f"FILE: the column {column!r} is not called {meant!r}: rename it")
+
+
+def test_a_line_of_spaces_is_an_empty_line(tmp_path: Path) -> None:
+    path = written(tmp_path, "path,identity\na.png,7\n  \n\t\nb.png,8\n \n")
+    assert read_manifest(path).entries == (Entry("a.png", "7"), Entry("b.png", "8"))
+
+
+def test_a_path_with_a_nul_is_refused_where_the_file_is_asked_for(tmp_path: Path) -> None:
+    entry = Entry("a\0.png", "7", line=2)
+    with pytest.raises(ManifestError) as raised:
+        Manifest(tmp_path, (entry,), PROTOCOL).path_of(entry)
+    assert str(raised.value).startswith("a\\0.png (line 2): the path has a NUL character")
+
+
+def test_a_file_name_that_is_no_utf8_is_not_written_and_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match="cannot be written into a manifest: its name is not in UTF-8"):
+        write_manifest(tmp_path / "m.csv", [Entry("a"), Entry("\udce9.png")], PROTOCOL)
+    assert list(tmp_path.iterdir()) == []

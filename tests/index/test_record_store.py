@@ -13,6 +13,7 @@ import pytest
 
 from index.filters import Filter, Near
 from index.gallery import GalleryError
+from index.index_repair import repair_indexes
 from index.record import Record
 from index.record_store import RecordStore
 from index.record_table import DamagedRecordError
@@ -403,7 +404,10 @@ def test_the_id_of_a_damaged_record_names_its_image(store: RecordStore, path: Pa
     assert store.named([record(1).content, record(2).content]) == {record(2).content}
 
 
-def test_what_decides_of_images_and_records_does_not_trust_an_index(store: RecordStore, path: Path) -> None:
+def test_what_decides_of_images_and_records_does_not_trust_an_index(
+    store: RecordStore, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("index.record_store.repair_indexes", lambda *_: None)  # as if damaged after the start
     insert(store, record(1, identity="a"), record(2, identity="b"))
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         # The table changes under an index that goes on naming what was there before.
@@ -467,3 +471,51 @@ def test_a_folder_that_cannot_be_written_is_named(store: RecordStore) -> None:
         connection.execute("PRAGMA query_only = ON")
     with pytest.raises(GalleryError, match=r"gallery\.sqlite cannot be read or written: attempt to write a readonly"):
         insert(store, record(1))
+
+
+def test_a_damaged_index_is_rebuilt_when_the_store_is_opened(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with closing(RecordStore(path)) as store:
+        insert(store, *(record(seed, camera="north") for seed in range(20)))
+    with closing(sqlite3.connect(path)) as connection:
+        (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'record_camera'").fetchone()
+    data = bytearray(path.read_bytes())
+    start, end = (page - 1) * 4096, page * 4096
+    data[start:end] = data[start:end].replace(b"north", b"nosth", 3)
+    path.write_bytes(data)
+    with closing(RecordStore(path)) as store:
+        assert store.count(Filter(cameras=("north",))) == 20
+        assert store.count(Filter(cameras=("nosth",))) == 0
+    assert "have been rebuilt; no record is lost" in caplog.text
+    caplog.clear()
+    RecordStore(path).close()
+    assert not caplog.text
+
+
+def test_a_damaged_table_stays_as_it_is(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with closing(RecordStore(path)) as store:
+        insert(store, *(record(seed, camera="north") for seed in range(40)))
+    with closing(sqlite3.connect(path)) as connection:
+        (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'record'").fetchone()
+    data = bytearray(path.read_bytes())
+    data[(page - 1) * 4096 + 3 : (page - 1) * 4096 + 5] = b"\0\1"  # its number of cells
+    path.write_bytes(data)
+    RecordStore(path).close()
+    assert "is damaged, answers may lack records: restore it from a backup" in caplog.text
+    assert path.read_bytes() == data
+
+
+def test_indexes_that_cannot_be_rebuilt_do_not_keep_the_store_from_opening(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with closing(RecordStore(path)) as store:
+        insert(store, *(record(seed, camera="north") for seed in range(3)))
+    with closing(sqlite3.connect(path)) as connection:
+        (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'record_camera'").fetchone()
+    data = bytearray(path.read_bytes())
+    start, end = (page - 1) * 4096, page * 4096
+    data[start:end] = data[start:end].replace(b"north", b"nosth", 1)
+    path.write_bytes(data)
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA query_only = ON")
+        repair_indexes(connection, path)
+    assert "could not be rebuilt, answers may lack records: attempt to write a readonly database" in caplog.text

@@ -97,3 +97,19 @@ def test_the_box_is_named_where_there_is_one() -> None:
 def test_a_query_in_the_gallery_and_two_vehicles_of_a_frame_are_fine() -> None:
     other = replace(A, identity="bus", box=Box(0, 0, 9, 9))
     require_one_vehicle(Path("/data"), [A, replace(A, role="query"), other, replace(other, role="query")])
+
+
+def test_links_and_unicode_forms_are_the_same_image(tmp_path: Path) -> None:
+    (tmp_path / "real" / "deep").mkdir(parents=True)
+    (tmp_path / "real" / "e\u0301.jpg").touch()
+    (tmp_path / "real" / "link.jpg").symlink_to("e\u0301.jpg")
+    (tmp_path / "linked").symlink_to("real")
+    (tmp_path / "deep").symlink_to("real/deep")
+    key_of = image_key(tmp_path)
+    paths = ["real/e\u0301.jpg", "real/\xe9.jpg", "real/link.jpg", "linked/e\u0301.jpg", "linked/link.jpg"]
+    # Through a link, `..` is the folder above what it leads to.
+    paths.append("deep/../e\u0301.jpg")
+    assert len({key_of(Entry(path)) for path in paths}) == 1
+    assert key_of(Entry("e\u0301.jpg")) != key_of(Entry(paths[0]))
+    with pytest.raises(ManifestError, match="are one vehicle, the same image, but its identity"):
+        require_one_vehicle(tmp_path, [Entry(paths[0], "van"), Entry("linked/link.jpg", "bus")])

@@ -1,3 +1,4 @@
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -52,12 +53,43 @@ def test_an_embedding_that_is_not_finite_is_neither_a_failure_nor_a_success_of_t
     assert failing_after_each(failure, not_finite, failure, not_finite) == [False, False, True, True]
 
 
+def test_images_that_do_not_fit_into_the_memory_are_the_devices_failure() -> None:
+    device = Device(Script(None))
+    with pytest.raises(DeviceError):
+        device.embed([IMAGES[0], IMAGES[0, :2]])  # cannot be stacked either
+    assert device.embed([*IMAGES]) is EMBEDDINGS
+
+
+def test_a_device_that_does_not_come_back_is_failing(monkeypatch: pytest.MonkeyPatch) -> None:
+    entered, leave = threading.Event(), threading.Event()
+
+    class Hangs(Embedder):
+        def __init__(self) -> None: ...
+
+        def embed_prepared(self, images: NDArray[np.uint8]) -> Embeddings:
+            entered.set()
+            assert leave.wait(30)
+            return EMBEDDINGS
+
+    device = Device(Hangs())
+    thread = threading.Thread(target=device.embed, args=(IMAGES,))
+    thread.start()
+    assert entered.wait(30)
+    assert device.failing is None
+    monkeypatch.setattr("service.device._HANGS_S", 0.0)
+    assert "at one batch for 0 s" in str(device.failing)
+    leave.set()
+    thread.join()
+    assert device.failing is None
+
+
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
         (RuntimeError("CUDA error: x\nadvice\nmore"), "CUDA error: x"),
         (RuntimeError("\n  first\nsecond"), "first"),
-        (MemoryError(), "MemoryError"),
+        (MemoryError(), "there is not enough memory"),
+        (RuntimeError(), "it gave no reason"),
     ],
 )
 def test_an_error_is_one_line(error: Exception, expected: str) -> None:

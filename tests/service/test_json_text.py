@@ -9,7 +9,12 @@ from tests.service.conftest import enrol
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [('{"a": [1, 2.5, null, true, "é"]}', {"a": [1, 2.5, None, True, "é"]}), (" [] ", []), ("1e3", 1000.0)],
+    [
+        ('{"a": [1, 2.5, null, true, "é"]}', {"a": [1, 2.5, None, True, "é"]}),
+        (" [] ", []),
+        ("\ufeff[]", []),
+        ("1e3", 1000.0),
+    ],
 )
 def test_json_is_read(text: str, value: Any) -> None:
     assert parse_json(text) == value
@@ -55,6 +60,8 @@ def test_a_change_is_read(client: TestClient, content_type: str) -> None:
         ('{"identity": "a"}'.encode("utf-16"), "application/json", 400, "not UTF-8"),
         (b'{"identity": "a", "identity": "b"}', "application/json", 400, "more than once"),
         (b"", "application/json", 400, "it is not JSON"),
+        (b"[]", "application/merge-patch+json", 415, "Content-Type: application/json"),
+        (b'{"attributes": {"": "a"}}', "application/json", 422, "the name of an attribute"),
         (b"[]", "application/json", 422, "a JSON object was expected"),
         (b'"identity"', "application/json", 422, "a JSON object was expected"),
         (b'{"latitude": true, "longitude": 1}', "application/json", 422, "latitude: a number was expected; got true"),

@@ -15,7 +15,7 @@ from tests.conftest import png
 
 
 def test_a_signal_ends_it_in_order(small_checkpoint: Path, tmp_path: Path) -> None:
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         with LiveService(small_checkpoint, tmp_path / "data") as service:
             service.client.post("/gallery", files={"images": png(1)})
             assert service.end(number) == 0
@@ -149,6 +149,7 @@ COMPUTES = "import torch\n    while True: torch.ones(300, 300) @ torch.ones(300,
     ("loading", "numbers"),
     [
         (SLEEPS, [signal.SIGINT]),
+        (SLEEPS, [signal.SIGHUP]),
         (COMPUTES, [signal.SIGTERM]),
         (COMPUTES, [signal.SIGTERM, signal.SIGINT, signal.SIGINT]),
     ],
@@ -182,6 +183,8 @@ def test_a_port_in_use_ends_it_while_it_loads(small_checkpoint: Path, tmp_path: 
         )
     assert done.returncode == 1
     assert "address already in use" in done.stderr
+    port = settings["SANET_PORT"]
+    assert f"service: it cannot listen on SANET_HOST=127.0.0.1 SANET_PORT={port}: " in done.stderr
 
 
 def test_a_signal_ends_it_before_it_loads(small_checkpoint: Path, tmp_path: Path) -> None:

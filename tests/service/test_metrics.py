@@ -27,6 +27,7 @@ from model.embedder import Embedder, EmbeddingError, Embeddings
 from model.image import decode_image, encode_image
 from service.answers import MetricsAnswer
 from service.app import create_app
+from service.device import DeviceError
 from service.engine import Engine
 from service.settings import Settings
 from service.worker import EmbeddingWorker
@@ -501,6 +502,27 @@ def test_an_evaluation_that_the_network_fails_does_not_fail_the_queries(
         assert settled(client) == {"heldout": failed}
         enrol(client, 1)
         assert query(client, 1)["searched"] == 1
+
+
+@pytest.mark.parametrize(("num_failures", "state"), [(2, "done"), (1000, "failed")])
+def test_an_evaluation_outlasts_a_device_that_fails_for_a_while(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, num_failures: int, state: str
+) -> None:
+    embed_prepared = Embedder.embed_prepared
+    failures = iter(range(num_failures))
+
+    def fails(embedder: Embedder, images: NDArray[np.uint8]) -> Embeddings:
+        if len(images) > 1 and next(failures, None) is not None:
+            raise RuntimeError("CUDA error: x\nadvice")
+        return embed_prepared(embedder, images)
+
+    monkeypatch.setattr(Embedder, "embed_prepared", fails)
+    monkeypatch.setattr(DeviceError, "retry_after_s", 0.01)
+    with serve(settings) as client:
+        heldout = settled(client)["heldout"]
+    assert heldout["state"] == state
+    if state == "failed":
+        assert heldout["error"] == "the device that embeds failed, and no image is at fault: CUDA error: x"
 
 
 def answers(client: TestClient) -> list[Any]:

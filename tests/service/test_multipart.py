@@ -162,3 +162,65 @@ def test_metadata_has_room_for_256_files_and_no_more(client: TestClient) -> None
     for size, status in ((900_000, 422), (1_100_000, 400)):
         metadata = b'[{"identity": "' + b"a" * size + b'"}]'
         assert send(client, "/gallery", [image("images"), part("metadata", metadata), END]).status_code == status
+
+
+CAMERA = part("camera", b"no-such-camera")
+LOST = {
+    "the end after each part": [image(), END, CAMERA, END],
+    "a boundary that ends in LF": [image(), CAMERA.replace(b"--X\r\n", b"--X\n"), END],
+    "a boundary with text behind it": [image(), CAMERA.replace(b"--X\r\n", b"--X;\r\n"), END],
+    "two dispositions": [image(), part("camera", b"a", headers='Content-Disposition: form-data; name="tag"\r\n'), END],
+    "two names": [image(), part("camera", b"a", '; name="tag"'), END],
+    "base64": [image(), part("camera", b"YQ==", headers="Content-Transfer-Encoding: base64\r\n"), END],
+    "UTF-7": [image(), part("camera", b"Zo+AOs-", headers="Content-Type: text/plain; charset=utf-7\r\n"), END],
+    "a file name without its character set": [image(), part("camera", b"a", "; filename*=a.jpg"), END],
+}
+
+
+@pytest.mark.parametrize("kind", LOST)
+def test_what_would_be_lost_or_misread_is_refused(client: TestClient, kind: str) -> None:
+    answer = send(client, "/query", LOST[kind])
+    assert (answer.status_code, answer.json()["title"]) == (400, "Malformed request")
+
+
+def test_lines_with_the_boundary_are_counted_across_chunks(client: TestClient) -> None:
+    body = b"".join(LOST["a boundary that ends in LF"])
+    whole = b"".join([image(), CAMERA, END])
+    for sent, status in ((body, 400), (whole, 200)):
+        chunks = (sent[start : start + 1] for start in range(len(sent)))
+        headers = {"content-type": "multipart/form-data; boundary=X"}
+        assert client.post("/query", content=chunks, headers=headers).status_code == status
+
+
+@pytest.mark.parametrize("header", ["Content-Type: text/plain; charset=iso-8859-1", "Content-Transfer-Encoding: 8bit"])
+def test_what_changes_nothing_of_a_text_is_no_error(client: TestClient, header: str) -> None:
+    assert send(client, "/query", [image(), part("camera", b"a", headers=f"{header}\r\n"), END]).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("disposition", "name"),
+    [
+        ("; filename=\"a;filename*=klingon''x\"", "a;filename*=klingon''x"),
+        ("; filename*=\"utf-8''a;b.jpg\"", "a;b.jpg"),
+    ],
+)
+def test_quotes_hold_a_file_name_together(client: TestClient, disposition: str, name: str) -> None:
+    answer = send(client, "/gallery", [part("images", png(1), disposition), END])
+    assert answer.json()["results"][0]["filename"] == name
+
+
+def test_a_compressed_body_is_refused_by_its_header(client: TestClient) -> None:
+    headers = {"content-type": "multipart/form-data; boundary=X", "content-encoding": "gzip"}
+    answer = client.post("/query", content=image() + END, headers=headers)
+    assert (answer.status_code, answer.headers["accept-encoding"]) == (415, "identity")
+    assert client.patch("/gallery/0", json={}, headers={"content-encoding": "gzip"}).status_code == 415
+
+
+def test_metadata_of_a_file_may_begin_with_a_byte_order_mark(client: TestClient) -> None:
+    metadata = part("metadata", b"\xef\xbb\xbf" + NAMES.encode())
+    assert send(client, "/gallery", [image("images"), metadata, END]).status_code == 201
+
+
+def test_the_limit_of_files_is_the_one_that_is_named(client: TestClient) -> None:
+    answer = send(client, "/gallery", [part("images", b"x", '; filename="a.jpg"')] * 1100 + [END])
+    assert answer.json()["detail"] == "images: at most 256 were expected, 1100 came"

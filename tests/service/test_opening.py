@@ -123,7 +123,7 @@ def test_a_gallery_that_cannot_be_opened_leaves_nothing_open(
             DeviceError,
             "the network does not run on cpu in float32: CUDA error: no kernel image",
         ),
-        (MemoryError(), DeviceError, "the network does not run on cpu in float32: MemoryError"),
+        (MemoryError(), DeviceError, "the network does not run on cpu in float32: there is not enough memory"),
     ],
 )
 def test_a_network_that_does_not_run_ends_the_start_with_one_line(

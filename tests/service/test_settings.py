@@ -221,3 +221,11 @@ def test_the_heldout_set_is_a_path_and_empty_counts_as_none(monkeypatch: pytest.
     assert Settings.from_environment().heldout is None
     monkeypatch.setenv("SANET_HELDOUT", "uav/manifest.csv")
     assert Settings.from_environment().heldout == Path("uav/manifest.csv")
+
+
+@pytest.mark.parametrize("name", ["sanet_prot", "Sanet_Port_", "SANET_prot"])
+def test_an_unknown_name_in_small_letters_is_refused_too(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    # sanet_port is read as SANET_PORT is, so that a misspelt one has to be noticed as well.
+    monkeypatch.setenv(name, "9000")
+    with pytest.raises(SettingsError, match=f"^{name} is no setting of this service: did you mean SANET_PORT"):
+        Settings.from_environment()

@@ -392,3 +392,29 @@ def test_a_batch_that_was_cancelled_is_not_embedded(worker: EmbeddingWorker, gat
     gate.open.set()
     assert wanted.result(10).embedding.tolist() == [[2]]
     assert gate.batches == [[0], [2]]
+
+
+def test_a_batch_that_cannot_be_put_together_does_not_end_the_worker(gate: Gate) -> None:
+    gate.open.set()
+    worker = EmbeddingWorker(gate, capacity=8, max_batch=4)
+    gate.open.clear()
+    busy(worker, gate)
+    with worker.admit(2, urgent=False) as admission:
+        # As where the memory does not suffice for the batch: it fails before the network sees it.
+        futures = [admission.submit(image(1)), admission.submit(np.zeros((3, 3, 3), np.uint8))]
+        gate.open.set()
+        for future in futures:
+            with pytest.raises(DeviceError):
+                future.result(10)
+    embed_one(worker, 3)
+    assert worker.close()
+
+
+def test_closing_does_not_wait_for_ever_for_a_device_that_hangs(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.worker._CLOSE_S", 0.05)
+    worker = EmbeddingWorker(gate, capacity=8, max_batch=4)
+    busy(worker, gate)
+    assert not worker.close()
+    gate.open.set()
+    monkeypatch.setattr("service.worker._CLOSE_S", 10)
+    assert worker.close()

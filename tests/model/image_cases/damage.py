@@ -51,6 +51,23 @@ def jpeg_damage() -> Iterator[Case]:
     second = progressive.index(b"\xff\xda", scan_start(progressive))
     yield Case(group, "progressive JPEG cut between two scans", progressive[:second], REFUSED, "refused")
 
+    scan = progressive[second : progressive.index(b"\xff", second + 20)]
+    yield Case(
+        group,
+        "JPEG of a thousand scans",
+        progressive[:second] + scan * 1000 + progressive[second:],
+        "scans, more than 200: save it again",
+        "refused by name",
+    )
+    frame = jpeg.index(b"\xff\xc0")
+    yield Case(
+        group,
+        "JPEG whose height comes after its pixels",
+        jpeg[: frame + 5] + b"\0\0" + jpeg[frame + 7 :],
+        "names its height only after its pixels",
+        "refused by name",
+    )
+
     plain = encoded(RGB, "JPEG")
     for name, data in {
         "without its end marker": plain[:-2],

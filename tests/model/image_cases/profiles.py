@@ -1,10 +1,13 @@
 """Embedded colour profiles."""
 
+import struct
+import zlib
 from collections.abc import Iterator
 
 import numpy as np
 from PIL import Image
 
+from model.png_file import SIGNATURE as PNG_SIGNATURE
 from tests.model import icc_profiles as icc
 from tests.model.image_cases.case import (
     DEEP_GREY,
@@ -79,6 +82,27 @@ def profiles() -> Iterator[Case]:
         encoded(np.stack([GREY, GREY[::-1]], axis=2), "PNG", icc_profile=grey_profile),
         grey,
         "read in sRGB",
+        0.5,
+    )
+    deep_rows = b"".join(b"\0" + row.tobytes() for row in np.stack([DEEP_GREY, DEEP_GREY[::-1]], axis=2).astype(">u2"))
+    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", 96, 64, 16, 4, 0, 0, 0))
+    chunks = png_chunk(b"iCCP", b"p\0\0" + zlib.compress(grey_profile)) + png_chunk(b"IDAT", zlib.compress(deep_rows))
+    yield Case(
+        group,
+        "16-bit grey of gamma 1.8 with alpha",
+        PNG_SIGNATURE + header + chunks + png_chunk(b"IEND", b""),
+        grey,
+        "read in sRGB",
+        0.5,
+    )
+    yield Case(
+        group,
+        "PNG with two profiles",
+        encoded(wide, "PNG", icc_profile=p3)[:-12]
+        + png_chunk(b"iCCP", b"p\0\0" + zlib.compress(icc.matrix_profile(icc.ADOBE_RGB, icc.ADOBE_GAMMA)))
+        + png_chunk(b"IEND", b""),
+        MUTED,
+        "the first counts",
         0.5,
     )
     inks, cmyk = Image.fromarray(INKS, "CMYK"), icc.cmyk_profile()

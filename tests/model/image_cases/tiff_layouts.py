@@ -55,6 +55,21 @@ def tiff_layouts() -> Iterator[Case]:
         RGB,
         "read",
     )
+    planes = (np.ascontiguousarray(RGB[:, :, plane]).astype("<u2") * 257 for plane in range(3))
+    yield Case(
+        group,
+        "TIFF, separate colour planes of 16 bits",
+        tiff_file(SIZE | {258: [16] * 3, 262: 2, 277: 3, 284: 2, 278: 64}, *(plane.tobytes() for plane in planes)),
+        RGB,
+        "read",
+    )
+    yield Case(
+        group,
+        "TIFF, tiles of 1 GB for a small picture",
+        tiff_file(SIZE | {258: [8] * 3, 262: 2, 277: 3, 322: 20_000, 323: 20_000}, RGB.tobytes()),
+        "has tiles of 20000 x 20000: save it with tiles of 256 x 256 or in strips",
+        "refused by name",
+    )
     yield Case(group, "TIFF, 16-bit grey", encoded(DEEP_GREY, "TIFF"), grey_rgb(GREY), "read")
     yield Case(group, "BigTIFF", big_tiff(GREY), grey_rgb(GREY), "read")
     yield Case(group, "TIFF, palette", encoded(palette, "TIFF"), np.asarray(palette.convert("RGB")), "read")

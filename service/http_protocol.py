@@ -1,0 +1,124 @@
+"""HTTP/1.1 as clients speak it, where uvicorn's own reading of it leaves them without an answer they can use."""
+
+import asyncio
+import json
+from typing import Any, cast
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+from service.problems import MEDIA_TYPE, problem_body
+
+_OF_THE_UPGRADE = (b"upgrade", b"connection", b"http2-settings")
+
+
+class PatientProtocol(HttpToolsProtocol):
+    """uvicorn's protocol, which answers three kinds of clients more besides.
+
+    - A client that sends its whole body before it reads gets the answer that came before its end. uvicorn closes the
+      connection at once where the client asked for that (``Connection: close``, HTTP/1.0, most proxies), and what is
+      then still on its way breaks the connection before the answer is read.
+    - A client that offers HTTP/2 (``Upgrade: h2c``, as Java's does with every request) is answered in HTTP/1.1, its
+      body included, which httptools takes for the other protocol.
+    - What is no HTTP is answered with a problem document, as every other error.
+    """
+
+    _deaf = False
+    _declining = False
+
+    def data_received(self, data: bytes) -> None:
+        """Reads what came."""
+        self._unset_keepalive_if_required()
+        if self._deaf:
+            self._close_if_silent()
+            return
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            if self._declining:
+                self._begin_anew(data[upgrade.args[0] :])
+            elif self._should_upgrade():
+                self.handle_websocket_upgrade()
+            else:  # CONNECT: the application says what it takes
+                self._unsupported_upgrade_warning()
+        except httptools.HttpParserError as error:
+            self.send_400_response(_reason(error))
+
+    def on_headers_complete(self) -> None:
+        """Hands the request over, unless it has to be read once more."""
+        offered = self.parser.should_upgrade() and not self._should_upgrade()
+        self._declining = offered and self.parser.get_method() != b"CONNECT"
+        if self._declining:
+            return
+        before = self.cycle
+        super().on_headers_complete()
+        if self.cycle is not before:
+            self.cycle.transport = cast(asyncio.Transport, _PatientTransport(self, self.cycle))
+
+    def on_message_complete(self) -> None:
+        """Notes that a request is whole."""
+        if not self._declining:
+            super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Says what is wrong with bytes that are no HTTP, and reads no more."""
+        cycle: RequestResponseCycle | None = self.cycle  # of the request that these bytes belong to, or follow
+        if cycle is not None and not cycle.response_complete:
+            cycle.disconnected = True
+            cycle.message_event.set()
+        document = problem_body(400, "Malformed request", msg)
+        body = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+        head = [STATUS_LINE[400], b"content-type: ", MEDIA_TYPE.encode(), b"\r\nconnection: close\r\ncontent-length: "]
+        self.transport.write(b"".join([*head, str(len(body)).encode(), b"\r\n\r\n", body]))
+        self.hear_out()
+
+    def hear_out(self) -> None:
+        """Ends the answers, and drops what the client still sends, until it closes or says nothing for a while."""
+        self._deaf = True
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.flow.resume_reading()
+        self._close_if_silent()
+
+    def _close_if_silent(self) -> None:
+        self._unset_keepalive_if_required()
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+
+    def _begin_anew(self, rest: bytes) -> None:
+        """Reads the request once more, without its offer of another protocol."""
+        headers = [(name, value) for name, value in self.headers if name not in _OF_THE_UPGRADE]
+        if any(b"close" in value.lower() for name, value in self.headers if name == b"connection"):
+            headers.append((b"connection", b"close"))
+        head = [self.parser.get_method(), b" ", self.url, b" HTTP/1.1\r\n"]
+        for name, value in headers:
+            head += [name, b": ", value, b"\r\n"]
+        self.parser = httptools.HttpRequestParser(self)
+        self.data_received(b"".join([*head, b"\r\n", rest]))
+
+
+class _PatientTransport:
+    """The transport of one request: where it is closed before its body has come, the client is heard out first."""
+
+    def __init__(self, protocol: PatientProtocol, cycle: RequestResponseCycle) -> None:
+        self._protocol = protocol
+        self._cycle = cycle
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._protocol.transport, name)
+
+    def close(self) -> None:
+        if self._cycle.more_body and not self._protocol.transport.is_closing():
+            self._protocol.hear_out()
+        else:
+            self._protocol.transport.close()
+
+
+def _reason(error: httptools.HttpParserError) -> str:
+    # The second is what parsing the address raised.
+    in_address = isinstance(error, httptools.HttpParserInvalidURLError | httptools.HttpParserCallbackError)
+    if in_address or "url" in str(error).lower():
+        return (
+            "the address of the request has characters that an address cannot have: percent-encode them, in UTF-8 "
+            "(curl -G --data-urlencode 'identity=Zoë')"
+        )
+    return f"what came is no request of HTTP/1.1: {error}"
