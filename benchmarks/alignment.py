@@ -32,6 +32,7 @@ from model.box import Box
 from model.checkpoint import load_checkpoint
 from model.cores import usable_cores
 from model.embedder import Embedder, pick_device
+from model.given_path import given_path
 from model.image import read_image
 from model.preprocessing import Preprocessing
 from model.theta import turn_of
@@ -189,11 +190,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.alignment", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--checkpoint", type=Path, required=True)
-    parser.add_argument("--data", type=Path, help="UAV-Synth")
-    parser.add_argument("--surroundings", type=Path, help="UAV-Synth drawn with --surroundings")
-    parser.add_argument("--frames", type=Path, help="real frames with a manifest")
-    parser.add_argument("--oriented", type=Path, nargs=2, metavar=("IMAGE", "LABELS"), help="labels in DOTA's format")
+    parser.add_argument("--checkpoint", type=given_path, required=True)
+    parser.add_argument("--data", type=given_path, help="UAV-Synth")
+    parser.add_argument("--surroundings", type=given_path, help="UAV-Synth drawn with --surroundings")
+    parser.add_argument("--frames", type=given_path, help="real frames with a manifest")
+    parser.add_argument(
+        "--oriented", type=given_path, nargs=2, metavar=("IMAGE", "LABELS"), help="labels in DOTA's format"
+    )
     parser.add_argument("--quick", action="store_true", help="every tenth vehicle, under a minute")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()

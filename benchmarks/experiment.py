@@ -25,6 +25,7 @@ from typing import Any, Final
 from tqdm import tqdm
 
 from model.cores import usable_cores
+from model.given_path import given_path
 from model.number import whole_number
 from training.arguments import at_least_one, seed
 
@@ -104,8 +105,8 @@ def main() -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--data", type=Path, required=True, help="UAV-Synth")
-    parser.add_argument("--out", type=Path, required=True, help="the folder of all runs")
+    parser.add_argument("--data", type=given_path, required=True, help="UAV-Synth")
+    parser.add_argument("--out", type=given_path, required=True, help="the folder of all runs")
     parser.add_argument("--seeds", type=_seeds, default=(0, 1, 2), metavar="N,N,...")
     parser.add_argument("--arms", default=",".join(ARMS), help="of " + ", ".join(ARMS))
     parser.add_argument("--global-epochs", type=whole_number, default=28)

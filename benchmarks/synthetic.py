@@ -33,6 +33,7 @@ from model.build import build_network
 from model.config import BaselineConfig, Stride
 from model.cores import usable_cores
 from model.embedder import Embeddings, pick_device
+from model.given_path import given_path
 from model.image import read_image
 from model.number import decimal_number, whole_number
 from model.preprocessing import Preprocessing
@@ -155,14 +156,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.synthetic", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", type=Path, help="a data set drawn before")
+    parser.add_argument("--data", type=given_path, help="a data set drawn before")
     parser.add_argument("--trunk-weights", help="weights of a ResNet-50's trunk")
     parser.add_argument("--stride", choices=get_args(Stride), default="3x3", help='"1x1" for ResNet-v1 weights')
     parser.add_argument(
         "--bn-eps", type=decimal_number, default=1e-5, help="BatchNorm epsilon of the weights (Keras 1.001e-5)"
     )
-    parser.add_argument("--frames", type=Path, help="real frames with a manifest, for the sheet")
-    parser.add_argument("--sheet", type=Path, help="the contact sheet to write (.png)")
+    parser.add_argument("--frames", type=given_path, help="real frames with a manifest, for the sheet")
+    parser.add_argument("--sheet", type=given_path, help="the contact sheet to write (.png)")
     parser.add_argument("--sheet-seed", type=whole_number, default=0)
     parser.add_argument("--quick", action="store_true", help="a small data set, under a minute")
     parser.add_argument("--json", action="store_true")

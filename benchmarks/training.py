@@ -32,6 +32,7 @@ from tqdm import tqdm
 from benchmarks.memory_traffic import MemoryTraffic, copy
 from model.cores import usable_cores
 from model.embedder import pick_device
+from model.given_path import given_path
 from model.image import encode_image
 from model.number import whole_number
 from training.crops import Crops
@@ -178,7 +179,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.training", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", type=Path, help="whose images the loader reads; a manifest or a folder per identity")
+    parser.add_argument(
+        "--data", type=given_path, help="whose images the loader reads; a manifest or a folder per identity"
+    )
     parser.add_argument("--precision", choices=get_args(TrainingPrecision), default="bf16")
     parser.add_argument("--batch", type=whole_number, help="images in a batch (default the paper's 32)")
     parser.add_argument("--rounds", type=whole_number, default=10, help="steps that are timed")

@@ -31,6 +31,7 @@ from model.checkpoint import load_checkpoint
 from model.config import Stride
 from model.cores import usable_cores
 from model.embedder import Embedder, pick_device
+from model.given_path import given_path
 from model.normalization import IMAGENET_MEAN
 from model.number import decimal_number
 from model.preprocessing import Preprocessing
@@ -85,7 +86,7 @@ def main() -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--frames", type=Path, required=True, help="real frames with a manifest")
+    parser.add_argument("--frames", type=given_path, required=True, help="real frames with a manifest")
     parser.add_argument("--checkpoint", action="append", default=[], metavar="NAME=FILE", help="a method; repeatable")
     parser.add_argument("--trunk-weights", help="weights of a ResNet-50's trunk, as a method that saw no vehicle")
     parser.add_argument("--stride", choices=get_args(Stride), default="3x3", help='"1x1" for ResNet-v1 weights')

@@ -33,6 +33,7 @@ from index.manifest import Entry, read_manifest
 from model.box import Box
 from model.config import Backbone, SANetConfig, Stride
 from model.embedder import Precision
+from model.given_path import given_path
 from model.image import decode_image, encode_image, read_image
 from model.number import decimal_number, whole_number
 from training.initialize import initialize
@@ -187,7 +188,7 @@ def measure(checkpoint: Path, vehicles: Sequence[Vehicle], folder: Path, precisi
 def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.uav_frames", description=__doc__.splitlines()[0])
-    parser.add_argument("--frames", type=Path, required=True, help="the folder with manifest.csv")
+    parser.add_argument("--frames", type=given_path, required=True, help="the folder with manifest.csv")
     parser.add_argument("--backbone", choices=get_args(Backbone), default="resnet50")
     parser.add_argument("--trunk-weights", help="a .pth/.safetensors file, or torchvision's name; default: none")
     parser.add_argument("--stride", choices=get_args(Stride), default="3x3", help='"1x1" for ResNet-v1 weights')

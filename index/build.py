@@ -17,7 +17,6 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
-from pathlib import Path
 from typing import Any, get_args
 
 from tqdm import tqdm
@@ -33,6 +32,7 @@ from index.record import ModelKey
 from index.stop_signal import stop_signal
 from model.checkpoint import CheckpointError, load_checkpoint
 from model.embedder import Embedder, EmbeddingError, Precision, pick_device, slow_precision_warning
+from model.given_path import given_path
 
 
 def main() -> int:
@@ -138,12 +138,15 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m index.build", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--checkpoint", type=Path, required=True, help="the .safetensors checkpoint that embeds")
+    parser.add_argument("--checkpoint", type=given_path, required=True, help="the .safetensors checkpoint that embeds")
     parser.add_argument(
-        "--data", type=Path, required=True, help="a manifest, a folder with a manifest.csv or of images, or an image"
+        "--data",
+        type=given_path,
+        required=True,
+        help="a manifest, a folder with a manifest.csv or of images, or an image",
     )
     parser.add_argument(
-        "--data-dir", type=Path, required=True, help="the gallery's folder: the service's SANET_DATA_DIR"
+        "--data-dir", type=given_path, required=True, help="the gallery's folder: the service's SANET_DATA_DIR"
     )
     parser.add_argument(
         "--identity-from-folder", action="store_true", help="of images: the folder that each lies in is its identity"

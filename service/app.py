@@ -38,6 +38,7 @@ def create_app(settings: Settings, on_failure: Callable[[Exception], None]) -> F
     # Offline: the documentation page brings its own scripts, because drones fly where no CDN is.
     app = FastAPIOffline(
         docs_url=None,  # `docs_page` has it
+        redirect_slashes=False,  # a client that does not follow would take the empty redirect for an answer
         title="SANet Retrieval",
         summary="Finds a vehicle again in drone imagery.",
         version=metadata.version("sanet-retrieval"),

@@ -50,6 +50,7 @@ def serve(settings: Settings) -> int:
             settings.host,
             settings.port,
             http=PatientProtocol,
+            ws="none",
             log_level=settings.log_level,
             log_config=None,
             # A client that never finishes its upload does not keep the service from stopping.

@@ -4,6 +4,7 @@ The one strictness of forms and query strings: FastAPI takes an empty field for 
 repeated one, so that ``-F box=$BOX`` with an unset variable would silently search with the whole frame.
 """
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, TypeVar, get_args, get_origin
@@ -71,10 +72,12 @@ async def strict_query_string(request: Request) -> None:
     """A dependency that refuses a query string that is not UTF-8, or has a parameter that the route does not take.
 
     Raises:
-        HTTPException: 400, it is not UTF-8.
+        HTTPException: 400, it is not UTF-8, or not percent-encoded.
         RequestValidationError: an unknown, empty or needlessly repeated parameter.
     """
     raw: bytes = request.scope["query_string"]
+    if re.search(rb"%(?![0-9A-Fa-f]{2})", raw):
+        raise HTTPException(400, "the query string has a % without two hexadecimal digits: write a % as %25")
     try:
         items = parse_qsl(raw.decode("utf-8"), keep_blank_values=True, errors="strict")
     except UnicodeDecodeError:

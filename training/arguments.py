@@ -1,10 +1,10 @@
 """What several commands take: numbers, refused with the flag's name if they cannot be meant; and data."""
 
 import argparse
-from pathlib import Path
 from typing import get_args
 
 from index.manifest import Manifest
+from model.given_path import given_path
 from model.number import decimal_number, whole_number
 from training.datasets.dataset import Choices, VruRoles
 from training.datasets.opening import KINDS, open_data
@@ -37,7 +37,7 @@ def not_negative(text: str) -> float:
 def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     """What says which data is meant, for `read_data`."""
     parser.add_argument(
-        "--data", type=Path, required=True, help="a manifest, a folder per identity, or a data set's folder"
+        "--data", type=given_path, required=True, help="a manifest, a folder per identity, or a data set's folder"
     )
     parser.add_argument("--dataset", choices=["auto", *KINDS], default="auto", help="what lies there")
     parser.add_argument("--split-seed", type=seed, default=0, help="of a data set's random splits and draws")

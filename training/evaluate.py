@@ -13,7 +13,6 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any, get_args
 
 from tqdm import tqdm
@@ -27,6 +26,7 @@ from index.task import Task, plan_task
 from model.box import BoxError
 from model.checkpoint import CheckpointError, annotate_checkpoint, load_checkpoint
 from model.embedder import Embedder, EmbeddingError, Precision, pick_device, slow_precision_warning
+from model.given_path import given_path
 from model.image import ImageError
 from model.number import NumberError, decimal_number, whole_number
 from training.arguments import add_data_arguments, read_data
@@ -121,7 +121,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m training.evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--checkpoint", type=Path, help="the .safetensors checkpoint")
+    parser.add_argument("--checkpoint", type=given_path, help="the .safetensors checkpoint")
     add_data_arguments(parser)
     parser.add_argument("--split", help="by default the only one that has queries, or test")
     parser.add_argument(
@@ -143,7 +143,9 @@ def _parser() -> argparse.ArgumentParser:
         "--rerank-weight", type=decimal_number, default=Reranking.weight, help="of the distance [%(default)s]"
     )
     parser.add_argument("--expand", type=whole_number, default=0, metavar="N", help="query expansion by the N nearest")
-    parser.add_argument("--submission", type=Path, help="instead of scoring, write VRAI's ranked lists to this file")
+    parser.add_argument(
+        "--submission", type=given_path, help="instead of scoring, write VRAI's ranked lists to this file"
+    )
     parser.add_argument("--claim", type=_claim, metavar="R1=..,mAP=..[,mINP=..]", help="judge figures, in 0..1")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     parser.add_argument("--json", action="store_true", help="print one JSON object, as the last line")

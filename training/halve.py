@@ -9,9 +9,9 @@ anew.
 import argparse
 import json
 import sys
-from pathlib import Path
 
 from model.checkpoint import CheckpointError, halve_checkpoint
+from model.given_path import given_path
 
 
 def main() -> int:
@@ -19,8 +19,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m training.halve", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--checkpoint", type=Path, required=True, help="the .safetensors checkpoint to read")
-    parser.add_argument("--out", type=Path, required=True, help="the .safetensors file to write, a new one")
+    parser.add_argument("--checkpoint", type=given_path, required=True, help="the .safetensors checkpoint to read")
+    parser.add_argument("--out", type=given_path, required=True, help="the .safetensors file to write, a new one")
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
     args = parser.parse_args()
     try:

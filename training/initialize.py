@@ -17,6 +17,7 @@ import torch
 from model.build import build_network
 from model.checkpoint import save_checkpoint
 from model.config import Backbone, BaselineConfig, ConfigError, NetworkConfig, SANetConfig, Stride, Transform
+from model.given_path import given_path
 from model.number import decimal_number, whole_number
 from model.preprocessing import Preprocessing
 from model.pretrained import PretrainedError, load_pretrained
@@ -43,7 +44,7 @@ def initialize(out: Path, config: NetworkConfig, *, seed: int = 0, trunk_weights
 def main() -> int:
     """The command; exit code 2 for wrong arguments, 1 where the weights do not fit."""
     parser = argparse.ArgumentParser(prog="python -m training.initialize", description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, required=True, help="the .safetensors file to write")
+    parser.add_argument("--out", type=given_path, required=True, help="the .safetensors file to write")
     parser.add_argument("--seed", type=seed, default=0, help="of the fresh weights (default 0)")
     parser.add_argument("--architecture", choices=["sanet", "baseline"], default="sanet")
     parser.add_argument("--backbone", choices=get_args(Backbone), default="resnet50")

@@ -14,7 +14,6 @@ import dataclasses
 import json
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, get_args
 
 import torch
@@ -23,6 +22,7 @@ from index.manifest import ManifestError
 from index.protocol import ProtocolError
 from model.box import BoxError
 from model.embedder import EmbeddingError, pick_device
+from model.given_path import given_path
 from model.image import ImageError
 from model.number import decimal_number, whole_number
 from model.pretrained import PretrainedError
@@ -101,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--recipe", choices=sorted(RECIPES), help="what to train; every field of it is a flag below")
     add_data_arguments(parser)
-    parser.add_argument("--out", type=Path, required=True, help="the folder of the run")
+    parser.add_argument("--out", type=given_path, required=True, help="the folder of the run")
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
     parser.add_argument("--seed", type=seed, help="of weights, batches and augmentation (default 0)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")

@@ -50,6 +50,19 @@ def test_numbers_are_plain_digits_at_every_door(client: TestClient, number: str)
         assert (listing.status_code, "limit: a whole number" in listing.json()["detail"]) == (422, True)
 
 
+@pytest.mark.parametrize("raw", ["identity=100%", "identity=%zz", "identity=%2"])
+def test_a_query_string_is_percent_encoded(client: TestClient, raw: str) -> None:
+    answer = client.get(f"/gallery?{raw}")
+    assert answer.status_code == 400
+    assert "write a % as %25" in answer.json()["detail"]
+
+
+def test_a_slash_at_the_end_is_another_path(client: TestClient) -> None:
+    for answer in (client.post("/query/", files={"image": png(1)}), client.get("/gallery/")):
+        assert answer.status_code == 404
+        assert "there is nothing at" in answer.json()["detail"]
+
+
 @pytest.mark.parametrize("raw", ["identity=%ff", "identity=Z%fc", "%ff=a", "identity=%ed%a0%80"])
 def test_a_query_string_is_utf8(client: TestClient, raw: str) -> None:
     for method in ("GET", "DELETE"):

@@ -12,7 +12,6 @@ says nothing of a common heading, and needs no truth: real frames with boxes wil
 import argparse
 import json
 import sys
-from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
@@ -23,6 +22,7 @@ from index.protocol import ProtocolError
 from model.box import BoxError
 from model.checkpoint import CheckpointError, load_checkpoint
 from model.embedder import Embedder, EmbeddingError, pick_device
+from model.given_path import given_path
 from model.image import ImageError
 from training.alignment.consistency import TURNS_DEG, measure_consistency
 from training.alignment.headings import known_heading, measure_headings
@@ -79,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     for name, text in (("headings", "against known headings"), ("consistency", "against known turns")):
         command = commands.add_parser(name, help=text)
-        command.add_argument("--checkpoint", type=Path, required=True, help="the .safetensors checkpoint")
+        command.add_argument("--checkpoint", type=given_path, required=True, help="the .safetensors checkpoint")
         add_data_arguments(command)
         command.add_argument("--split", help="only this split")
         command.add_argument("--where", action="append", default=[], metavar="COLUMN=VALUE", help="only such lines")

@@ -22,6 +22,7 @@ from typing import Any, get_args
 from index.manifest import Entry, Manifest, ManifestError, Role, read_manifest, write_manifest
 from index.protocol import ProtocolError
 from index.repeats import without_repeats
+from model.given_path import given_path
 from training.arguments import seed
 from training.datasets.dataset import Choices, Published, VruRoles
 from training.datasets.opening import KINDS, detect, open_data
@@ -157,12 +158,17 @@ def _parser() -> argparse.ArgumentParser:
     describe = commands.add_parser("describe", help="counts what is there")
     describe.add_argument("--check", action="store_true", help="exit code 1 where it is not what was published")
     convert = commands.add_parser("convert", help="writes a manifest")
-    convert.add_argument("--out", type=Path, required=True, help="the manifest to write (.csv)")
+    convert.add_argument("--out", type=given_path, required=True, help="the manifest to write (.csv)")
     convert.add_argument(
-        "--train-on", type=Path, nargs="+", default=[], metavar="FURTHER", help="data sets whose identities only train"
+        "--train-on",
+        type=given_path,
+        nargs="+",
+        default=[],
+        metavar="FURTHER",
+        help="data sets whose identities only train",
     )
     for command in (describe, convert):
-        command.add_argument("--data", type=Path, required=True, help="the data set's folder, or a manifest")
+        command.add_argument("--data", type=given_path, required=True, help="the data set's folder, or a manifest")
         command.add_argument("--dataset", choices=["auto", *KINDS], default="auto", help="what lies there")
         command.add_argument("--seed", type=seed, default=0, help="of random splits")
         command.add_argument("--vru-roles", choices=get_args(VruRoles), default="official", help="VRU's held-out image")

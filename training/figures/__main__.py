@@ -24,6 +24,7 @@ from index.task import plan_task
 from model.box import BoxError
 from model.checkpoint import CheckpointError, load_checkpoint
 from model.embedder import Embedder, EmbeddingError, pick_device
+from model.given_path import given_path
 from model.image import ImageError
 from training.arguments import add_data_arguments, at_least_one, read_data, seed
 from training.figures.alignment_pairs import draw_alignment
@@ -91,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     add_data_arguments(parser)
     parser.add_argument("--split", help="by default the only one that has queries, or test")
     parser.add_argument("--where", action="append", default=[], metavar="COLUMN=VALUE", help="only such lines")
-    parser.add_argument("--out", type=Path, required=True, help="the folder for the figures")
+    parser.add_argument("--out", type=given_path, required=True, help="the folder for the figures")
     parser.add_argument("--figures", type=_names, default=list(_FIGURES), help=f"of {','.join(_FIGURES)} (default all)")
     parser.add_argument("--num-queries", type=at_least_one, default=4, help="queries in the ranked lists")
     parser.add_argument("--seed", type=seed, default=0, help="of what is chosen at random")

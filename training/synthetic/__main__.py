@@ -10,11 +10,11 @@ same command goes on; with more identities or images it adds them.
 import argparse
 import json
 import sys
-from pathlib import Path
 
 from tqdm import tqdm
 
 from model.cores import usable_cores
+from model.given_path import given_path
 from training.arguments import at_least_one, seed
 from training.synthetic.generate import DataSet, StoppedError, SyntheticError, generate
 from training.synthetic.settings import Settings
@@ -25,7 +25,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m training.synthetic", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--out", type=Path, required=True, help="the data set's folder, new or begun before")
+    parser.add_argument("--out", type=given_path, required=True, help="the data set's folder, new or begun before")
     parser.add_argument("--identities", type=at_least_one, required=True, help="vehicles")
     parser.add_argument(
         "--surroundings", action="store_true", help="show more than the crop, which becomes a box: for turning frames"

@@ -19,6 +19,7 @@ import numpy as np
 
 from index.manifest import Entry, Manifest, ManifestError, read_manifest, write_manifest
 from index.protocol import Protocol, ProtocolError
+from model.given_path import given_path
 from training.arguments import at_least_one, seed
 
 
@@ -83,8 +84,8 @@ def main() -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--data", type=Path, required=True, help="the folder of UAV-Synth")
-    parser.add_argument("--out", type=Path, required=True, help="the folder to write to")
+    parser.add_argument("--data", type=given_path, required=True, help="the folder of UAV-Synth")
+    parser.add_argument("--out", type=given_path, required=True, help="the folder to write to")
     parser.add_argument("--identities", type=at_least_one, default=150, help="vehicles (default 150)")
     parser.add_argument("--queries", type=at_least_one, default=2, help="of each vehicle (default 2)")
     parser.add_argument("--seed", type=seed, default=0, help="of the draw (default 0)")
