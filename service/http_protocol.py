@@ -9,6 +9,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from service.problems import MEDIA_TYPE, problem_body
 
+_HEARD_OUT_S = 120.0
 _OF_THE_UPGRADE = (b"upgrade", b"connection", b"http2-settings")
 
 
@@ -24,13 +25,17 @@ class PatientProtocol(HttpToolsProtocol):
     """
 
     _deaf = False
+    _deaf_until = 0.0  # by the loop's clock
     _declining = False
 
     def data_received(self, data: bytes) -> None:
         """Reads what came."""
         self._unset_keepalive_if_required()
         if self._deaf:
-            self._close_if_silent()
+            if self.loop.time() < self._deaf_until:
+                self._close_if_silent()
+            else:
+                self.transport.close()
             return
         try:
             self.parser.feed_data(data)
@@ -73,8 +78,9 @@ class PatientProtocol(HttpToolsProtocol):
         self.hear_out()
 
     def hear_out(self) -> None:
-        """Ends the answers, and drops what the client still sends, until it closes or says nothing for a while."""
+        """Ends the answers, and drops what the client still sends, until it closes, is silent or never ends."""
         self._deaf = True
+        self._deaf_until = self.loop.time() + _HEARD_OUT_S
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self.flow.resume_reading()

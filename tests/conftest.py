@@ -1,5 +1,6 @@
 """What several tests need: a small seeded model, pictures, and the real frames where they are."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # Programs that are started with it ignored, as under nohup, keep it ignored; several tests send it.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     config.addinivalue_line("markers", "trial: a long campaign, run by `make trial`")
 
 

@@ -114,7 +114,7 @@ def test_the_whole_image_and_its_box_are_the_same_vehicle(client: TestClient) ->
         ('[{"captured_at": "2026-05-01"}]', "metadata.0.captured_at: a time is RFC 3339"),
         ('[{"box": "0,0,9,9", "boxes": ["0,0,9,9"]}]', "give box or boxes, not both"),
         ('[{"identity": ""}]', "metadata.0.identity: a name needs at least one visible character"),
-        ('[{"identity": "\\ud800"}]', "metadata.0.identity: a name needs at least one visible character"),
+        ('[{"identity": "\\ud800"}]', "metadata.0.identity: a name cannot hold control characters"),
         ('[{"identity": "a\\ud800"}]', "metadata.0.identity: a name cannot hold control characters"),
         ('[{"\\ud800": "a"}]', "metadata.0: a text without lone surrogates was expected"),
     ],

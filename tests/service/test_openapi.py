@@ -128,13 +128,13 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chro
 
 
 @pytest.mark.parametrize(
-    ("operation", "num_files", "status", "said"),
+    ("operation", "takes_file", "status", "said"),
     [
-        ("query-query", 1, "200", "matches"),
-        ("gallery-enrol", 1, "201", "enrolled"),
-        ("gallery-page", 0, "200", "next_cursor"),
-        ("gallery-stats", 0, "200", "searchable"),
-        ("status-model_card", 0, "200", "fingerprint"),
+        ("query-query", True, "200", "matches"),
+        ("gallery-enrol", True, "201", "enrolled"),
+        ("gallery-page", False, "200", "next_cursor"),
+        ("gallery-stats", False, "200", "searchable"),
+        ("status-model_card", False, "200", "fingerprint"),
     ],
 )
 def test_the_page_works_by_clicking(
@@ -142,12 +142,12 @@ def test_the_page_works_by_clicking(
     service: LiveService,
     tmp_path: Path,
     operation: str,
-    num_files: int,
+    takes_file: bool,
     status: str,
     said: str,
 ) -> None:
     """One opens a call, chooses a file where one is asked for, and presses Execute: nothing else is to be filled in."""
-    (tmp_path / "car.png").write_bytes(png(hash(operation) % 1000))
+    (tmp_path / "car.png").write_bytes(png(77))
     wait = WebDriverWait(browser, 60)
     browser.get(f"{service.client.base_url}/docs")
 
@@ -156,12 +156,9 @@ def test_the_page_works_by_clicking(
         return wait.until(lambda _: block.find_element(By.CSS_SELECTOR, selector))
 
     find("button.opblock-summary-control").click()
-    execute = find("button.execute")
-    choosers = browser.find_elements(By.CSS_SELECTOR, f"#operations-{operation} input[type=file]")
-    assert len(choosers) == num_files
-    for chooser in choosers:
-        chooser.send_keys(str(tmp_path / "car.png"))
-    execute.click()
+    if takes_file:
+        find("input[type=file]").send_keys(str(tmp_path / "car.png"))
+    find("button.execute").click()
     answer = find(".live-responses-table .response")
     wait.until(lambda _: answer.find_element(By.CSS_SELECTOR, "td.response-col_status").text.strip() != "")
     assert answer.find_element(By.CSS_SELECTOR, "td.response-col_status").text.split()[0] == status, answer.text
