@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -107,18 +107,18 @@ def enrol_entries(
     with closing(_find_vehicles(manifest, entries, gallery, preprocessing)) as vehicles:
         while not outcome.stopped and (chunk := list(islice(vehicles, COMMIT_SIZE))):
             fresh: list[_Found] = []
+            enrolments: list[Enrolment] = []
             for vehicle in chunk:
                 if isinstance(vehicle, Remark):
                     outcome.rejected.append(vehicle)
                 elif vehicle.known is None:
                     fresh.append(vehicle)
                 else:
-                    gallery.restore_image(vehicle.content, vehicle.path.read_bytes)
-                    outcome.duplicates += 1
-                    outcome.differing += bool(vehicle.known.fields.differing(vehicle.located.fields))
+                    # A duplicate: the gallery says so again, and mends the image if its file is missing or damaged.
+                    known = replace(vehicle.known, fields=vehicle.located.fields)
+                    enrolments.append(Enrolment(known, vehicle.path.read_bytes))
                     outcome.warnings += _warnings_of(vehicle)
             progress(len(chunk) - len(fresh))
-            enrolments: list[Enrolment] = []
             for start in range(0, len(fresh), BATCH_SIZE):
                 if stop_asked():
                     outcome.stopped = True

@@ -177,18 +177,6 @@ class EmbeddedGallery:
                 self.get(record.id)
                 return self._images.recover(record.content)
 
-    def restore_image(self, content: str, read_image: Callable[[], bytes]) -> bool:
-        """Stores the image file of known records again if it is missing or damaged, and says whether it was.
-
-        Raises:
-            GalleryError: the bytes are of another image, or the folder cannot be written.
-        """
-        if self._images.is_intact(content):
-            return False
-        with self._writing:
-            # A record that was deleted in the meantime leaves no image behind.
-            return bool(self._store.named([content])) and self._images.restore({content: read_image})
-
     def page(self, where: Filter, limit: int, cursor: str | None) -> Page:
         """At most `limit` records that pass the filter, in the order of enrolment, after the cursor.
 

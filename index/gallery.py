@@ -151,9 +151,6 @@ class Gallery(Protocol):
     def image(self, record: Record) -> bytes:
         """The bytes of the image file that the record was enrolled with."""
 
-    def restore_image(self, content: str, read_image: Callable[[], bytes]) -> bool:
-        """Stores the image file of known records again if it is missing or damaged, and says whether it was."""
-
     def page(self, where: Filter, limit: int, cursor: str | None) -> Page:
         """A page of records; raises CursorError."""
 

@@ -75,13 +75,12 @@ class KeptImages:
             return False
         return True
 
-    def restore(self, images: Mapping[str, Callable[[], bytes]]) -> bool:
-        """Stores those of the images again that are missing or damaged, and says whether one was."""
+    def restore(self, images: Mapping[str, Callable[[], bytes]]) -> None:
+        """Stores those of the images again that are missing or damaged."""
         lost = {content: read for content, read in images.items() if not self.is_intact(content)}
         if lost:
             with self.stored(lost):
                 pass
-        return bool(lost)
 
     def get(self, content: str) -> bytes:
         """The bytes of an image.

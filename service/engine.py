@@ -138,11 +138,14 @@ class Engine:
         reranked = evaluation.get("reranked")
         if refinement is None or refinement.reranking is None or reranked is None:
             return []
-        plain, refined = evaluation["cmc"]["1"], reranked["cmc"]["1"]
+        if "1" in evaluation["cmc"]:
+            figure, plain, refined = "CMC-1", evaluation["cmc"]["1"], reranked["cmc"]["1"]
+        else:  # it was scored at other ranks
+            figure, plain, refined = "mAP", evaluation["map"], reranked["map"]
         if refined >= plain:
             return []
         return [
-            f"re-ranking was measured to be worse for this model: CMC-1 {refined:.1%} instead of {plain:.1%} on "
+            f"re-ranking was measured to be worse for this model: {figure} {refined:.1%} instead of {plain:.1%} on "
             f"{evaluation['dataset']}: leave out rerank"
         ]
 

@@ -16,7 +16,6 @@ from starlette.routing import Match
 from index.fields import FieldsError, shorten
 from index.gallery import CursorError, GalleryError, GalleryFullError, RecordNotFoundError
 from model.box import BoxError
-from model.embedder import EmbeddingError
 from model.image import ImageError
 from service.device import DeviceError
 from service.disconnect import ClientGoneError
@@ -76,13 +75,9 @@ _PROBLEMS: dict[type[Exception], tuple[int, str]] = {
     NotReadyError: (503, "Not ready"),
     ClientGoneError: (499, "Client gone"),  # nobody reads it; it is for the log
     ClientDisconnect: (499, "Client gone"),  # before its body was whole
-    EmbeddingError: (500, "Embedding failed"),
     GalleryFullError: (507, "Gallery full"),
     GalleryError: (500, "Gallery damaged"),
 }
-
-# These say in `retry_after_s` when to come again.
-_TEMPORARY = QueueFullError | UploadsBusyError | BusyError | DeviceError | NotReadyError
 
 # Of what the framework raises; not http.HTTPStatus, whose phrases change with Python's version.
 _TITLES = {
@@ -121,7 +116,9 @@ def install(app: FastAPI) -> None:
 
 def _known(_: Request, error: Exception) -> JSONResponse:
     status, title = next(entry for kind, entry in _PROBLEMS.items() if isinstance(error, kind))
-    headers = {"Retry-After": str(error.retry_after_s)} if isinstance(error, _TEMPORARY) else {}
+    # Those that pass by themselves say when to come again.
+    retry_after_s = getattr(error, "retry_after_s", None)
+    headers = {} if retry_after_s is None else {"Retry-After": str(retry_after_s)}
     if status == 500:
         _LOG.error("%s", error, exc_info=error)
     return problem(status, title, str(error), headers=headers)

@@ -873,7 +873,7 @@ def lose(folder: Path, content: str, how: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["missing", "damaged", "empty", "cut"])
-@pytest.mark.parametrize("call", ["enrol", "restore_image", "enrol with others"])
+@pytest.mark.parametrize("call", ["enrol", "enrol with others"])
 def test_a_lost_image_is_counted_and_comes_back_when_it_is_enrolled_again(
     gallery: EmbeddedGallery, folder: Path, caplog: pytest.LogCaptureFixture, how: str, call: str
 ) -> None:
@@ -886,23 +886,17 @@ def test_a_lost_image_is_counted_and_comes_back_when_it_is_enrolled_again(
     assert (gallery.num_damaged_images, gallery.stats(1).damaged_images, len(caplog.messages)) == (1, 1, 1)
     if call == "enrol":
         assert gallery.enrol([enrolment(1, frame=1, box=LEFT)]) == [Enrolled(lost.id, duplicate=True)]
-    elif call == "enrol with others":
-        gallery.enrol([enrolment(7), enrolment(2, frame=1, box=RIGHT), enrolment(3)])
     else:
-        assert gallery.restore_image(lost.content, lambda: image(1))
-        assert not gallery.restore_image(lost.content, lambda: image(1))
+        gallery.enrol([enrolment(7), enrolment(2, frame=1, box=RIGHT), enrolment(3)])
     assert gallery.image(lost) == image(1)
     assert gallery.num_damaged_images == 0
 
 
-def test_an_image_is_restored_only_by_its_own_bytes_and_only_for_a_record(
-    gallery: EmbeddedGallery, folder: Path
-) -> None:
+def test_an_image_is_restored_only_by_its_own_bytes(gallery: EmbeddedGallery, folder: Path) -> None:
     gallery.enrol([enrolment(1)])
     lose(folder, record(1).content, "missing")
     with pytest.raises(GalleryError, match="changed since it was embedded"):
-        gallery.restore_image(record(1).content, lambda: image(2))
-    assert not gallery.restore_image(record(2).content, lambda: image(2))
+        gallery.enrol([Enrolment(record(1), lambda: image(2))])
     assert image_files(folder) == set()
 
 

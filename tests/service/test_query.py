@@ -218,3 +218,13 @@ def test_re_ranking_that_was_measured_to_be_worse_is_warned_of(
         assert any(warning.startswith(worse) for warning in said) is warned
         assert not any("re-ranking" in warning for warning in query(client, 1)["warnings"])
         assert not any("re-ranking" in warning for warning in query(client, 1, expand=2)["warnings"])
+
+
+def test_re_ranking_is_judged_by_map_where_the_model_was_not_scored_at_rank_1(
+    small_checkpoint: Path, tmp_path: Path
+) -> None:
+    path = Path(shutil.copy(small_checkpoint, tmp_path / "evaluated.safetensors"))
+    evaluation = {"dataset": "Some Set", "cmc": {"3": 0.9}, "map": 0.8, "reranked": {"cmc": {"3": 0.9}, "map": 0.7}}
+    annotate_checkpoint(path, evaluation=evaluation)
+    with serve(Settings(checkpoint=path, data_dir=tmp_path / "data", device="cpu")) as client:
+        assert "mAP 70.0% instead of 80.0%" in query(client, 1, rerank="k_reciprocal")["warnings"][-1]
