@@ -22,6 +22,7 @@ from typing import Any, get_args
 from tqdm import tqdm
 
 from index.bulk_enrolment import Outcome, Remark, enrol_entries, enrollable
+from index.command_parser import CommandParser
 from index.embedded_gallery import EmbeddedGallery
 from index.enrolment_data import open_enrolment_data
 from index.entry_fields import columns_not_kept
@@ -135,9 +136,7 @@ def _text(result: dict[str, Any]) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m index.build", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = CommandParser(prog="python -m index.build", description=__doc__)
     parser.add_argument("--checkpoint", type=given_path, required=True, help="the .safetensors checkpoint that embeds")
     parser.add_argument(
         "--data",

@@ -15,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from index.bootstrap import Interval, interval, resampled_means
 from index.bulk_embedding import EmbedBatch, EmbeddedEntries, embed_entries
 from index.protocol import ProtocolError
 from index.ranking_metrics import NO_MATCH, QueryScores, cmc_curve, score_distances, score_queries
@@ -23,8 +24,6 @@ from index.task import Task
 from model.preprocessing import Preprocessing
 
 DEFAULT_RANKS: Final = (1, 5, 10)
-NUM_RESAMPLES: Final = 1000
-"""Bootstrap resamples of the queries."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,9 @@ class Evaluation:
     Attributes:
         refinement: what was done besides ranking by distance.
         cmc_curve: (R,), CMC at ranks 1, 2, ...; it ends where it reaches 1.
-        intervals: 95 % bootstrap intervals over the queries, (low, high) of ``cmc1`` and ``map``.
+        intervals: 95 % bootstrap intervals over the queries' identities, (low, high) of ``cmc1`` and ``map``; the
+            gallery is fixed (`index.bootstrap`).
+        scores: of each query, those of further draws behind the first's.
         dataset_fingerprint: SHA-256 over every line that was used and the bytes of its image, and the camera rule.
     """
 
@@ -43,10 +44,16 @@ class Evaluation:
     cmc_curve: NDArray[np.float64]
     map: float
     minp: float
-    intervals: dict[str, tuple[float, float]]
+    intervals: dict[str, Interval]
+    scores: QueryScores
     dataset_fingerprint: str
     evaluated_at: datetime
     warnings: tuple[str, ...]
+
+    @property
+    def query_identities(self) -> tuple[str, ...]:
+        """Of each query, in the order of the scores."""
+        return _query_identities(self.task)
 
     def cmc(self, rank: int) -> float:
         """The share of queries with a true match among the first `rank`."""
@@ -64,10 +71,12 @@ class Evaluation:
             "cmc": {str(rank): self.cmc(rank) for rank in ranks},
             "map": self.map,
             "minp": self.minp,
-            "intervals": {name: list(interval) for name, interval in self.intervals.items()},
+            "intervals": {name: list(ends) for name, ends in self.intervals.items()},
+            "intervals_over": "identities",
             "refinement": None if self.refinement is None else dataclasses.asdict(self.refinement),
             "num_draws": 1 + len(self.task.further_draws),
             "num_queries": len(self.task.queries),
+            "num_query_identities": len(set(self.query_identities)),
             "num_unmatched": self.task.num_unmatched,
             "num_gallery": len(self.task.gallery),
             "num_distractors": sum(entry.role == "distractor" for entry in self.task.gallery),
@@ -102,7 +111,6 @@ def evaluate_embedded(task: Task, embedded: EmbeddedEntries, refinement: Refinem
     draws = (task, *task.further_draws)
     scores = [_score(draw, _rows_of(draw, task), embedded.embedding, refinement) for draw in draws]
     pooled = QueryScores(*(np.concatenate(values) for values in zip(*scores, strict=True)))
-    images = np.concatenate([_rows_of(draw, task)[: len(draw.queries)] for draw in draws])
     map_, minp = float(pooled.average_precision.mean()), float(pooled.inverse_negative_penalty.mean())
     curve = cmc_curve(pooled.first_rank)
     check_figures(float(curve[0]), map_, minp, max_matches=int(pooled.num_matches.max()))
@@ -112,31 +120,23 @@ def evaluate_embedded(task: Task, embedded: EmbeddedEntries, refinement: Refinem
         cmc_curve=curve,
         map=map_,
         minp=minp,
-        intervals=bootstrap_intervals(pooled, images=images),
+        intervals=bootstrap_intervals(pooled, _query_identities(task)),
+        scores=pooled,
         dataset_fingerprint=_fingerprint(task, embedded.content),
         evaluated_at=datetime.now(UTC),
         warnings=(*task.warnings, *_shared_images(task, embedded.content)),
     )
 
 
-def bootstrap_intervals(
-    scores: QueryScores, seed: int = 0, images: NDArray[np.int64] | None = None
-) -> dict[str, tuple[float, float]]:
-    """95 % percentile intervals of CMC-1 and mAP: the queries drawn anew, with replacement, `NUM_RESAMPLES` times.
+def bootstrap_intervals(scores: QueryScores, identities: Sequence[str], seed: int = 0) -> dict[str, Interval]:
+    """95 % intervals of CMC-1 and mAP over the identities, one of each query; all queries of one are drawn together.
 
-    Where `images` (Q,) says that several queries are one image, in several draws, they are taken or left together.
+    Raises:
+        ValueError: there is no query, or not one identity for each.
     """
-    images = np.arange(len(scores.first_rank)) if images is None else images
-    _, image_of_query, counts = np.unique(images, return_inverse=True, return_counts=True)
     figures = {"cmc1": scores.first_rank == 1, "map": scores.average_precision}
-    sums = np.stack([np.bincount(image_of_query, values) for values in figures.values()], axis=1)
-    rng = np.random.default_rng(seed)
-    means = np.empty((NUM_RESAMPLES, len(figures)))
-    for mean in means:
-        chosen = rng.integers(len(counts), size=len(counts))
-        mean[:] = sums[chosen].sum(axis=0) / counts[chosen].sum()
-    low, high = np.percentile(means, [2.5, 97.5], axis=0)
-    return {name: (float(low[i]), float(high[i])) for i, name in enumerate(figures)}
+    means = resampled_means(np.stack(list(figures.values()), axis=1), identities, seed)
+    return {name: interval(means[:, column]) for column, name in enumerate(figures)}
 
 
 def check_figures(cmc1: float, map_: float, minp: float | None = None, *, max_matches: int) -> None:
@@ -160,6 +160,10 @@ def check_figures(cmc1: float, map_: float, minp: float | None = None, *, max_ma
             f"mINP {minp:.4f} does not go with mAP {map_:.4f}: with at most {max_matches} true matches per query it "
             + (f"is at most {highest_minp:.4f}" if max_matches > 1 else "is the same")
         )
+
+
+def _query_identities(task: Task) -> tuple[str, ...]:
+    return tuple(entry.identity for draw in (task, *task.further_draws) for entry in draw.queries)
 
 
 def _rows_of(draw: Task, task: Task) -> NDArray[np.int64]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from index.first_names import first_names
 from model.file_type import identify
 from model.image import ImageError
 
@@ -17,7 +18,6 @@ _LEFT_BY_PROGRAMS: Final = {
 """What archivers, file managers and disks leave behind, in small letters; nobody means these as data."""
 
 _HEAD_BYTES: Final = 256
-_NAMED: Final = 5
 
 
 @dataclass
@@ -82,7 +82,7 @@ def find_images(folder: Path) -> ImageFolder:
     return ImageFolder(
         sorted(images, key=_parts),
         [
-            *_warning(others, "files that are no images, left out"),
+            *_warning(others, "files in no format that is read, left out"),
             *_warning(_without_image(folders, images), "folders without an image"),
             *_warning(broken, "links that lead nowhere, left out"),
             *_warning(circular, "links back to a folder that they lie in, not followed"),
@@ -118,9 +118,7 @@ def _without_image(folders: Sequence[str], images: Sequence[str]) -> list[str]:
 def _warning(paths: Sequence[str], what: str) -> list[str]:
     if not paths:
         return []
-    names = ", ".join(sorted(paths, key=_parts)[:_NAMED])
-    further = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
-    return [f"{what}: {len(paths)} ({names}{further})"]
+    return [f"{what}: {len(paths)} ({first_names(sorted(paths, key=_parts))})"]
 
 
 def _parts(path: str) -> list[str]:

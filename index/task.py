@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from index.first_names import first_names
 from index.manifest import Entry, Manifest, Role
 from index.protocol import CameraRule, ProtocolError
 from index.repeats import image_key, require_one_vehicle, without_repeats
@@ -100,14 +101,34 @@ def _plan(manifest: Manifest, split: str | None, camera_rule: CameraRule | None)
             f"no query has a true match in the gallery: query and gallery share {identities} identities"
             + (", and the rule same_camera removes each of their pairs: use the camera rule none" if identities else "")
         )
-    if num_unmatched := len(queries) - len(matched):
-        warnings.append(
-            f"{num_unmatched} of {len(queries)} queries have no true match in the gallery (their identity is not "
-            "there, or only in images that the camera rule removes): they are left out, as the field does"
-        )
+    warnings += left_out(queries, gallery, rule)
     num_junk = sum(entry.role == "junk" for entry in used.entries)
     dataset = manifest.protocol.dataset
-    return Task(manifest, dataset, split, rule, matched, gallery, num_unmatched, num_junk, tuple(warnings))
+    return Task(
+        manifest, dataset, split, rule, matched, gallery, len(queries) - len(matched), num_junk, tuple(warnings)
+    )
+
+
+def left_out(queries: Sequence[Entry], gallery: Sequence[Entry], rule: CameraRule) -> list[str]:
+    """Warnings, by name, of the queries that nothing can match and of the vehicles that nobody can look for."""
+    warnings = []
+    matched = {entry.key for entry in _with_match(queries, gallery, rule)}
+    unmatched = [entry for entry in queries if entry.key not in matched]
+    if unmatched:
+        names = first_names([f"{entry.place} of {entry.identity}" for entry in unmatched])
+        warnings.append(
+            f"{len(unmatched)} of {len(queries)} queries have no true match in the gallery (their identity is not "
+            f"there, or only in images that the camera rule removes): they are left out, as the field does: {names}"
+        )
+    count = Counter(entry.identity for entry in (*queries, *gallery) if entry.role != "distractor")
+    looked_for = {entry.identity for entry in queries}
+    single = sorted(name for name, number in count.items() if name and number == 1 and name not in looked_for)
+    if single:
+        warnings.append(
+            f"identities with a single image, which is in the gallery and nobody's match: {len(single)} "
+            f"({first_names(single)})"
+        )
+    return warnings
 
 
 def _trained_on(task: Task) -> list[str]:

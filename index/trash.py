@@ -13,6 +13,7 @@ from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
+from index.command_parser import CommandParser
 from index.embedded_gallery import EmbeddedGallery
 from index.gallery import GalleryError
 from index.record import ModelKey
@@ -37,9 +38,7 @@ def main() -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m index.trash", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = CommandParser(prog="python -m index.trash", description=__doc__)
     parser.add_argument("--data-dir", type=_gallery, required=True, help="the gallery's folder: SANET_DATA_DIR")
     parser.add_argument("--older-than-days", type=_days, required=True, help="0 or more; to the day, in UTC")
     parser.add_argument("--json", action="store_true", help="print one JSON object, as the last line")

@@ -1,6 +1,5 @@
 """Runs the service: ``python -m service``. Settings come from ``SANET_`` variables, see ``--help``."""
 
-import argparse
 import os
 import signal
 import sys
@@ -13,13 +12,13 @@ def main() -> int:
         signal.signal(number, _end_at_once)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
         signal.signal(signal.SIGHUP, _end_at_once)
+    from index.command_parser import CommandParser
     from service.settings import Settings, SettingsError
 
-    argparse.ArgumentParser(
+    CommandParser(
         prog="python -m service",
         description="Serves the gallery over HTTP. Settings are environment variables:",
         epilog=Settings.describe(),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     ).parse_args()
     try:
         settings = Settings.from_environment()

@@ -237,13 +237,17 @@ class MetricsAnswer(BaseModel):
     map: float | None = None
     minp: float | None = None
     intervals: dict[str, tuple[float, float]] | None = Field(
-        None, description="95 % bootstrap intervals over the queries"
+        None, description="95 % bootstrap intervals of cmc1 and map, (low, high)"
+    )
+    intervals_over: Literal["identities"] | None = Field(
+        None, description="what the bootstrap draws anew: identities, each with all its queries; the gallery is fixed"
     )
     refinement: dict[str, Any] | None = Field(None, description="always null here: plain distances")
     num_draws: int | None = Field(
         None, description="where chance picks images, over how many draws the figures are the mean"
     )
     num_queries: int | None = None
+    num_query_identities: int | None = Field(None, description="vehicles that are looked for")
     num_unmatched: int | None = None
     num_gallery: int | None = None
     num_distractors: int | None = None

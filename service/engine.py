@@ -15,7 +15,7 @@ from index.manifest import read_manifest
 from index.record import ModelKey, Record
 from index.reranking import Refinement
 from index.task import plan_task
-from model.aligned_view import aligned_view, padding_of
+from model.aligned_view import aligned_view
 from model.checkpoint import Checkpoint, ModelCard, load_checkpoint
 from model.embedder import Embedder, EmbeddingError, Precision, pick_device, slow_precision_warning
 from model.image import decode_image
@@ -159,7 +159,7 @@ class Engine:
 
     def aligned_view(self, prepared: NDArray[np.uint8], theta: NDArray[np.float32]) -> NDArray[np.uint8]:
         """What the network saw of a preprocessed image (S, S, 3) that it gave this theta."""
-        return aligned_view(prepared, theta, padding_of(self.card.config))
+        return aligned_view(prepared, theta, self.card.config, self.card.preprocessing)
 
 
 def _warm_embedder(checkpoint: Checkpoint, settings: Settings) -> Embedder:

@@ -1,4 +1,4 @@
-"""Scores a checkpoint by the field's protocols: CMC, mAP, mINP, with intervals.
+"""Scores a checkpoint by the field's protocols: CMC, mAP, mINP, with 95 % intervals over identities.
 
     python -m training.evaluate --checkpoint FILE --data DIR_OR_MANIFEST [--split S] [--where stationary=0] [--json]
     python -m training.evaluate --claim R1=0.965,mAP=0.919 --data DIR_OR_MANIFEST
@@ -18,6 +18,7 @@ from typing import Any, get_args
 from tqdm import tqdm
 
 from index.bulk_embedding import embed_entries
+from index.command_parser import CommandParser
 from index.evaluation import DEFAULT_RANKS, check_figures, evaluate_embedded
 from index.manifest import Manifest, ManifestError
 from index.protocol import CameraRule, ProtocolError
@@ -118,9 +119,7 @@ def _judge(args: argparse.Namespace, task: Task) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m training.evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = CommandParser(prog="python -m training.evaluate", description=__doc__)
     parser.add_argument("--checkpoint", type=given_path, help="the .safetensors checkpoint")
     add_data_arguments(parser)
     parser.add_argument("--split", help="by default the only one that has queries, or test")
@@ -176,6 +175,7 @@ def _table(result: dict[str, Any], ranks: tuple[int, ...]) -> str:
     rows += [("mAP", result["map"], intervals["map"]), ("mINP", result["minp"], "")]
     lines = [f"{result['dataset']}: {result['num_queries']} queries, {result['num_gallery']} gallery images"]
     lines += [f"{name:8}{value:8.2%}{interval}" for name, value, interval in rows]
+    lines += [f"in brackets: 95 % intervals over {result['num_query_identities']} {result['intervals_over']}"]
     lines += [f"note: {warning}" for warning in result["warnings"]]
     return "\n".join(lines) + "\n"
 

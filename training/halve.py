@@ -6,19 +6,17 @@ The network computes in float32 as before, from rounded weights: another model w
 anew.
 """
 
-import argparse
 import json
 import sys
 
+from index.command_parser import CommandParser
 from model.checkpoint import CheckpointError, halve_checkpoint
 from model.given_path import given_path
 
 
 def main() -> int:
     """The command: 0 when written, 1 if it cannot be, 2 for wrong arguments."""
-    parser = argparse.ArgumentParser(
-        prog="python -m training.halve", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = CommandParser(prog="python -m training.halve", description=__doc__)
     parser.add_argument("--checkpoint", type=given_path, required=True, help="the .safetensors checkpoint to read")
     parser.add_argument("--out", type=given_path, required=True, help="the .safetensors file to write, a new one")
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object")

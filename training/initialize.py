@@ -1,4 +1,4 @@
-"""Writes the checkpoint before the first training step: fresh weights from a seed, or a pre-trained trunk.
+"""Writes the checkpoint before the first training step: fresh weights from a seed, or pre-trained ones.
 
 It embeds and aligns like any other, and says of itself that it is untrained: for trying the service out, and as the
 baseline that training has to beat.
@@ -6,7 +6,6 @@ baseline that training has to beat.
     python -m training.initialize --out FILE [--seed 0] [--backbone resnet50] [--trunk-weights NAME_OR_FILE]
 """
 
-import argparse
 import json
 import sys
 from pathlib import Path
@@ -14,6 +13,8 @@ from typing import get_args
 
 import torch
 
+from index.command_parser import CommandParser
+from model import lite0_weights
 from model.build import build_network
 from model.checkpoint import save_checkpoint
 from model.config import Backbone, BaselineConfig, ConfigError, NetworkConfig, SANetConfig, Stride, Transform
@@ -27,23 +28,28 @@ from training.arguments import seed
 def initialize(out: Path, config: NetworkConfig, *, seed: int = 0, trunk_weights: str | None = None) -> str:
     """Writes an untrained checkpoint and returns its fingerprint: the same for the same arguments.
 
+    EfficientNet-Lite0 gets the normalisation of its published weights, the ResNets that of torchvision's.
+
     Raises:
         PretrainedError: `trunk_weights` do not fit the network.
     """
+    preprocessing = Preprocessing()
+    if config.backbone == "efficientnet_lite0":
+        preprocessing = Preprocessing(mean=lite0_weights.MEAN, std=lite0_weights.STD)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would set the generators of GPUs too
-        network = build_network(config)
+        network = build_network(config, preprocessing)
     if trunk_weights is not None:
         load_pretrained(network, trunk_weights)
     # A weight file is known by its name: its folder is nobody's business.
     source = None if trunk_weights is None else Path(trunk_weights).name
     training = {"trained": False, "data": None, "seed": seed, "trunk_weights": source}
-    return save_checkpoint(out, network, Preprocessing(), training)
+    return save_checkpoint(out, network, preprocessing, training)
 
 
 def main() -> int:
     """The command; exit code 2 for wrong arguments, 1 where the weights do not fit."""
-    parser = argparse.ArgumentParser(prog="python -m training.initialize", description=__doc__.splitlines()[0])
+    parser = CommandParser(prog="python -m training.initialize", description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=given_path, required=True, help="the .safetensors file to write")
     parser.add_argument("--seed", type=seed, default=0, help="of the fresh weights (default 0)")
     parser.add_argument("--architecture", choices=["sanet", "baseline"], default="sanet")
@@ -52,10 +58,12 @@ def main() -> int:
         "--num-parts", type=whole_number, default=2, help="M, parts per spatial branch (paper: 2, 4, 6)"
     )
     parser.add_argument("--transform", choices=get_args(Transform), default="affine", help="the family of theta")
-    parser.add_argument("--trunk-weights", help="a .pth/.safetensors file, or torchvision's name for them")
+    parser.add_argument(
+        "--trunk-weights", help="a .pth/.safetensors file, or a name: torchvision's, or efficientnet_lite0"
+    )
     parser.add_argument("--stride", choices=get_args(Stride), default="3x3", help='"1x1" for ResNet-v1 weights')
     parser.add_argument(
-        "--bn-eps", type=decimal_number, default=1e-5, help="BatchNorm epsilon of the weights (Keras 1.001e-5)"
+        "--bn-eps", type=decimal_number, default=0.0, help="of the weights (Keras 1.001e-5); 0 is the backbone's own"
     )
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
     args = parser.parse_args()

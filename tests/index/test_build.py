@@ -223,7 +223,7 @@ def test_a_folder_of_crops_becomes_a_gallery(run: Run, tmp_path: Path, small_che
     (crops / "notes.txt").write_text("text")
     code, result = run("--data", crops)
     assert (code, result["enrolled"], result["columns_not_kept"]) == (0, 3, [])
-    assert result["data_warnings"] == ["files that are no images, left out: 1 (notes.txt)"]
+    assert result["data_warnings"] == ["files in no format that is read, left out: 1 (notes.txt)"]
     fields = [record.fields for record in stored(tmp_path / "gallery", small_checkpoint)]
     assert [(one.source, one.identity) for one in fields] == [("3", None), ("van/1.png", None), ("van/2.jfif", None)]
     code, result = run("--data", crops, "--identity-from-folder", "--data-dir", tmp_path / "other")

@@ -22,7 +22,7 @@ def test_every_image_of_a_folder_is_a_vehicle_without_identity(folder: Path) -> 
     manifest, unusable = open_enrolment_data(folder)
     assert manifest.folder == folder
     assert manifest.entries == tuple(map(Entry, ("4.png", "deep/bus/3.png", "van/1.png", "van/2")))
-    assert manifest.warnings == ("files that are no images, left out: 1 (notes.txt)",)
+    assert manifest.warnings == ("files in no format that is read, left out: 1 (notes.txt)",)
     assert unusable == []
 
 
@@ -61,8 +61,8 @@ def test_a_folder_without_images_is_an_error_that_names_what_is_there(tmp_path: 
     with pytest.raises(ManifestError) as raised:
         open_enrolment_data(tmp_path)
     assert str(raised.value) == (
-        f"{tmp_path} has neither a manifest.csv nor an image in it or below; files that are no images, left out: 1 "
-        "(1.gif)"
+        f"{tmp_path} has neither a manifest.csv nor an image in it or below; files in no format that is read, "
+        "left out: 1 (1.gif)"
     )
 
 

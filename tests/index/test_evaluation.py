@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from index import evaluation
+from index.bootstrap import NUM_RESAMPLES
 from index.bulk_embedding import EmbeddedEntries
 from index.evaluation import (
-    NUM_RESAMPLES,
     Evaluation,
     bootstrap_intervals,
     check_figures,
@@ -202,9 +202,11 @@ def test_the_dictionary_is_json_and_complete() -> None:
         "map": 0.75,
         "minp": 0.75,
         "intervals": {name: list(result.intervals[name]) for name in ("cmc1", "map")},
+        "intervals_over": "identities",
         "refinement": None,
         "num_draws": 1,
         "num_queries": 2,
+        "num_query_identities": 2,
         "num_unmatched": 1,
         "num_gallery": 3,
         "num_distractors": 1,
@@ -216,10 +218,19 @@ def test_the_dictionary_is_json_and_complete() -> None:
     assert list(result.to_dict()["cmc"]) == ["1", "5", "10"]
 
 
-def test_the_intervals_are_those_of_the_queries() -> None:
-    task, embedded = greys(*BASE, ("distractor", "", "", 1))
-    scores = QueryScores(np.array([1, 1]), np.array([2, 1]), np.array([0.5, 1]), np.array([0.5, 1]))
-    assert evaluate_embedded(task, embedded).intervals == bootstrap_intervals(scores)
+def test_the_intervals_are_those_of_the_queries_identities() -> None:
+    lines: list[tuple[Role, str, str, float]] = [
+        *BASE, ("query", "b", "n", 5.5), ("query", "b", "n", 7), ("query", "c", "n", 20), ("gallery", "c", "n", 21),
+        ("distractor", "", "", 1),
+    ]  # fmt: skip
+    result = evaluate_embedded(*greys(*lines))
+    assert result.query_identities == ("a", "b", "b", "b", "c")
+    assert result.scores.first_rank.tolist() == [2, 1, 1, 1, 1]
+    ranks = np.array([2, 1, 1, 1, 1])
+    scores = QueryScores(np.ones(5, np.int64), ranks, 1 / ranks, 1 / ranks)
+    assert result.intervals == bootstrap_intervals(scores, ["a", "b", "b", "b", "c"])
+    assert result.intervals != bootstrap_intervals(scores, ["a", "b1", "b2", "b3", "c"])
+    assert result.to_dict()["num_query_identities"] == 3
 
 
 # Queries that are in the gallery too.
@@ -368,8 +379,15 @@ def percentile(values: Sequence[float], share: float) -> float:
     return ordered[below] + (place - below) * (ordered[above] - ordered[below])
 
 
+def names(num: int) -> list[str]:
+    """An identity for each query, in an order that is not the alphabet's."""
+    return [f"vehicle {(7 * number) % 101}-{number}" for number in range(num)]
+
+
 @pytest.mark.parametrize(("seed", "num"), [(0, 2), (0, 7), (0, 40), (3, 40)])
-def test_the_intervals_are_those_of_a_naive_bootstrap(seed: int, num: int) -> None:
+def test_with_one_query_per_identity_the_intervals_are_those_of_a_naive_bootstrap_of_queries(
+    seed: int, num: int
+) -> None:
     scores = random_scores(seed, num)
     rng = np.random.default_rng(seed)
     cmc1, map_ = [], []
@@ -377,7 +395,7 @@ def test_the_intervals_are_those_of_a_naive_bootstrap(seed: int, num: int) -> No
         drawn = rng.integers(num, size=num).tolist()
         cmc1.append(mean([float(scores.first_rank[i] == 1) for i in drawn]))
         map_.append(mean([float(scores.average_precision[i]) for i in drawn]))
-    intervals = bootstrap_intervals(scores, seed)
+    intervals = bootstrap_intervals(scores, names(num), seed)
     assert intervals.keys() == {"cmc1", "map"}
     for name, values in (("cmc1", cmc1), ("map", map_)):
         expected = percentile(values, 0.025), percentile(values, 0.975)
@@ -389,7 +407,7 @@ def test_the_intervals_are_those_of_a_naive_bootstrap(seed: int, num: int) -> No
 def test_many_queries_have_intervals_as_wide_as_the_normal_distribution_says(seed: int) -> None:
     scores = random_scores(seed, 500)
     for name, values in (("cmc1", scores.first_rank == 1), ("map", scores.average_precision)):
-        low, high = bootstrap_intervals(scores)[name]
+        low, high = bootstrap_intervals(scores, names(500))[name]
         error = values.std() / 500**0.5
         assert low == pytest.approx(values.mean() - 1.96 * error, abs=0.3 * error)
         assert high == pytest.approx(values.mean() + 1.96 * error, abs=0.3 * error)
@@ -399,8 +417,8 @@ def test_many_queries_have_intervals_as_wide_as_the_normal_distribution_says(see
 def test_the_intervals_are_always_the_same_and_contain_the_figure(num: int) -> None:
     for seed in range(10):
         scores = random_scores(seed, num)
-        intervals = bootstrap_intervals(scores)
-        assert intervals == bootstrap_intervals(scores)
+        intervals = bootstrap_intervals(scores, names(num))
+        assert intervals == bootstrap_intervals(scores, names(num))
         for name, value in (("cmc1", (scores.first_rank == 1).mean()), ("map", scores.average_precision.mean())):
             low, high = intervals[name]
             assert 0 <= low <= value <= high <= 1
@@ -408,12 +426,13 @@ def test_the_intervals_are_always_the_same_and_contain_the_figure(num: int) -> N
 
 def test_one_query_has_an_interval_of_no_width() -> None:
     scores = QueryScores(np.array([2]), np.array([3]), np.array([0.4]), np.array([0.5]))
-    assert bootstrap_intervals(scores) == {"cmc1": (0.0, 0.0), "map": (0.4, 0.4)}
+    assert bootstrap_intervals(scores, ["a"]) == {"cmc1": (0.0, 0.0), "map": (0.4, 0.4)}
 
 
 def test_perfect_queries_have_an_interval_of_no_width() -> None:
     ones = np.ones(20, np.int64)
-    assert bootstrap_intervals(QueryScores(ones, ones, np.ones(20), np.ones(20))) == {"cmc1": (1, 1), "map": (1, 1)}
+    scores = QueryScores(ones, ones, np.ones(20), np.ones(20))
+    assert bootstrap_intervals(scores, names(20)) == {"cmc1": (1, 1), "map": (1, 1)}
 
 
 # Figures that no ranking can have.

@@ -31,7 +31,7 @@ def test_an_image_is_known_by_its_first_bytes_whatever_it_is_called(tmp_path: Pa
 def test_what_is_no_image_is_counted_and_named_whatever_it_is_called(tmp_path: Path, content: bytes) -> None:
     found = find_images(put(tmp_path, {"van/1.jpg": JPEG, "van/2.jpg": content, "notes": content}))
     assert found.images == ["van/1.jpg"]
-    assert found.warnings == ["files that are no images, left out: 2 (notes, van/2.jpg)"]
+    assert found.warnings == ["files in no format that is read, left out: 2 (notes, van/2.jpg)"]
     assert not is_image_file(tmp_path / "notes")
 
 
@@ -60,7 +60,7 @@ def test_images_are_sorted_part_by_part(tmp_path: Path) -> None:
 
 def test_only_the_first_are_named(tmp_path: Path) -> None:
     found = find_images(put(tmp_path, {"1.jpg": JPEG} | {f"{i}.txt": b"text" for i in range(9)}))
-    expected = "files that are no images, left out: 9 (0.txt, 1.txt, 2.txt, 3.txt, 4.txt and 4 more)"
+    expected = "files in no format that is read, left out: 9 (0.txt, 1.txt, 2.txt, 3.txt, 4.txt and 4 more)"
     assert found.warnings == [expected]
 
 
@@ -68,7 +68,7 @@ def test_folders_without_an_image_are_named_the_uppermost_alone(tmp_path: Path) 
     put(tmp_path, {"1/a.jpg": JPEG, "2/b.txt": b"text", "3/deep/.c.jpg": JPEG, "4/deep/d.jpg": JPEG, "4/e/f.txt": b""})
     (tmp_path / "5").mkdir()
     assert find_images(tmp_path).warnings == [
-        "files that are no images, left out: 2 (2/b.txt, 4/e/f.txt)",
+        "files in no format that is read, left out: 2 (2/b.txt, 4/e/f.txt)",
         "folders without an image: 4 (2, 3, 4/e, 5)",
     ]
 
@@ -127,7 +127,7 @@ def test_a_link_to_nowhere_and_to_itself_is_named(tmp_path: Path) -> None:
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     put(tmp_path, {"1.jpg": JPEG})
     os.mkfifo(tmp_path / "2.jpg")
-    assert find_images(tmp_path).warnings == ["files that are no images, left out: 1 (2.jpg)"]
+    assert find_images(tmp_path).warnings == ["files in no format that is read, left out: 1 (2.jpg)"]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")

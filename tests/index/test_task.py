@@ -121,6 +121,7 @@ def test_roles_without_a_query_are_refused_with_those_that_are_there(entries: li
     )
 
 
+SINGLE = "identities with a single image, which is in the gallery and nobody's match"
 GIVEN = "no image has a role: the first of each identity is its gallery image, the others are queries"
 
 
@@ -135,7 +136,7 @@ def test_without_any_role_the_first_image_of_each_identity_is_the_gallerys() -> 
     assert {one.role for one in task.queries} == {"query"}
     assert {one.role for one in task.gallery} == {"gallery"}
     assert task.manifest.entries == tuple(sorted(task.queries + task.gallery, key=lambda one: one.path))
-    assert task.warnings == (GIVEN,)
+    assert task.warnings == (GIVEN, f"{SINGLE}: 1 (c)")
 
 
 def test_as_soon_as_one_image_has_a_role_none_is_given() -> None:
@@ -364,8 +365,29 @@ def test_queries_without_a_match_are_left_out_with_a_warning() -> None:
     assert (task.queries, task.num_unmatched) == (tuple(PLAIN[:4]), 2)
     assert len(task.warnings) == 1
     assert task.warnings[0].startswith("2 of 6 queries have no true match in the gallery")
+    assert task.warnings[0].endswith("they are left out, as the field does: c0 of c, d0 of d")
     matched = plan_task(manifest(*unmatched, *PLAIN, entry("gallery", "c"), entry("gallery", "d")))
     assert (len(matched.queries), matched.num_unmatched, matched.warnings) == (6, 0, ())
+
+
+def test_the_first_queries_without_a_match_are_named_with_their_lines() -> None:
+    unmatched = [replace(entry("query", "c", path=f"c{number}"), line=number + 2) for number in range(7)]
+    (warning,) = plan_task(manifest(*PLAIN, *unmatched)).warnings
+    named = ", ".join(f"c{number} (line {number + 2}) of c" for number in range(5))
+    assert warning.startswith("7 of 11 queries have no true match")
+    assert warning.endswith(f": {named} and 2 more")
+
+
+def test_identities_with_a_single_gallery_image_are_named() -> None:
+    single = [entry("gallery", name) for name in ("z", "d", "c")]
+    not_single = [entry("gallery", "e"), entry("gallery", "e", path="another")]
+    nobody = [entry("distractor", "f"), entry("distractor"), entry("junk", "g"), entry("train", "h")]
+    assert plan_task(manifest(*PLAIN, *single, *not_single, *nobody)).warnings == (f"{SINGLE}: 3 (c, d, z)",)
+    many = [entry("gallery", f"v{number}") for number in range(8)]
+    assert plan_task(manifest(*PLAIN, *many)).warnings == (f"{SINGLE}: 8 (v0, v1, v2, v3, v4 and 3 more)",)
+    # A query that is the only image of its vehicle is named as a query.
+    (warning,) = plan_task(manifest(*PLAIN, entry("query", "c"))).warnings
+    assert warning.startswith("1 of 5 queries have no true match")
 
 
 def test_a_query_whose_matches_its_own_camera_saw_is_left_out_under_the_camera_rule_alone() -> None:

@@ -11,9 +11,12 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from model.aligned_view import aligned_view
-from model.checkpoint import annotate_checkpoint, load_checkpoint
+from model.build import build_network
+from model.checkpoint import annotate_checkpoint, load_checkpoint, save_checkpoint
+from model.config import SANetConfig
 from model.embedder import Embedder
 from model.image import decode_image
+from model.preprocessing import Preprocessing
 from model.theta import turn_of
 from service.settings import Settings
 from tests.conftest import picture, png
@@ -72,8 +75,28 @@ def test_the_answer_shows_what_the_network_saw(client: TestClient, small_checkpo
     assert header == "data:image/jpeg;base64"
     view = decode_image(base64.b64decode(payload))
     assert view.media_type == "image/jpeg"
-    expected = aligned_view(embedder.card.preprocessing(picture(5)), theta)
+    card = embedder.card
+    expected = aligned_view(card.preprocessing(picture(5)), theta, card.config, card.preprocessing)
     assert np.abs(view.pixels.astype(int) - expected).mean() < 4  # JPEG
+
+
+def test_the_view_of_an_aligned_input_shows_the_columns_that_the_network_sees(tmp_path: Path) -> None:
+    config = SANetConfig("resnet18", num_parts=0, transform="rotation", aligned="input", num_columns=2)
+    preprocessing = Preprocessing(64, mean=(0.2, 0.4, 0.6), resize="pad")
+    path = tmp_path / "aligned.safetensors"
+    save_checkpoint(path, build_network(config, preprocessing), preprocessing, {"trained": False, "data": None})
+    with serve(Settings(checkpoint=path, data_dir=tmp_path / "data", device="cpu")) as client:
+        id_ = enrol(client, 5)["results"][0]["id"]
+        views = [
+            base64.b64decode(query(client, 5)["query"]["aligned_view"].partition(",")[2]),
+            client.get(f"/gallery/{id_}/aligned").content,
+        ]
+    for view in views:
+        pixels = decode_image(view).pixels.astype(int)
+        assert pixels.shape == (64, 64, 3)
+        beside = np.concatenate([pixels[:, :14], pixels[:, 50:]], axis=1)
+        assert np.abs(beside - (51, 102, 153)).max() < 8  # JPEG
+        assert np.abs(pixels[24:40, 24:40] - (51, 102, 153)).max() > 40
 
 
 def test_a_box_in_a_frame_is_the_crop(client: TestClient) -> None:

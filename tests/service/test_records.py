@@ -74,7 +74,8 @@ def test_the_image_of_a_box_is_its_crop_and_finds_itself(client: TestClient) -> 
 def test_the_aligned_view_is_the_one_of_the_embedding(client: TestClient, small_checkpoint: Path) -> None:
     id_ = one(client)
     embedder = Embedder(load_checkpoint(small_checkpoint))
-    expected = aligned_view(embedder.card.preprocessing(picture(1)), embedder.embed([picture(1)]).theta[0])
+    card, theta = embedder.card, embedder.embed([picture(1)]).theta[0]
+    expected = aligned_view(card.preprocessing(picture(1)), theta, card.config, card.preprocessing)
     response = client.get(f"/gallery/{id_}/aligned")
     assert response.headers["content-type"] == "image/jpeg"
     assert np.abs(decode_image(response.content).pixels.astype(int) - expected).mean() < 4

@@ -22,9 +22,9 @@ NUM_IDENTITIES, NUM_VIEWS = 5, 4
 KEYS = {
     "refinement",
     "num_draws",
-    "dataset", "dataset_fingerprint", "split", "camera_rule", "cmc", "map", "minp", "intervals", "num_queries",
-    "num_unmatched", "num_gallery", "num_distractors", "num_junk", "evaluated_at", "warnings", "cmc_curve", "model",
-    "precision", "device",
+    "dataset", "dataset_fingerprint", "split", "camera_rule", "cmc", "map", "minp", "intervals", "intervals_over",
+    "num_queries", "num_query_identities", "num_unmatched", "num_gallery", "num_distractors", "num_junk",
+    "evaluated_at", "warnings", "cmc_curve", "model", "precision", "device",
 }  # fmt: skip
 
 
@@ -85,17 +85,16 @@ def failed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], 
 
 
 def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
-    """The reason, in one line below the usage, of wrong arguments."""
+    """The reason, in one line, of wrong arguments."""
     capsys.readouterr()
     with pytest.raises(SystemExit) as exit_:
         evaluate_main(monkeypatch, *arguments)
     assert exit_.value.code == 2
     printed = capsys.readouterr()
     assert printed.out == ""
-    usage, _, reason = printed.err.rstrip("\n").rpartition("\n")
-    assert usage.startswith("usage: python -m training.evaluate")
+    (reason,) = printed.err.splitlines()
     assert reason.startswith("python -m training.evaluate: error: ")
-    return reason
+    return reason.removesuffix("; see --help")
 
 
 def by_hand(checkpoint: Path, folder: Path, queries: list[Entry], gallery: list[Entry]) -> tuple[list[int], float]:
@@ -162,7 +161,7 @@ def test_what_a_folder_has_besides_images_and_repeated_lines_are_warnings(
     (data / "vehicle0" / "notes.txt").write_text("text")
     second = evaluated(monkeypatch, capsys, "--checkpoint", checkpoint, "--data", data)
     assert set(second["warnings"]) - set(first["warnings"]) == {
-        "files that are no images, left out: 1 (vehicle0/notes.txt)"
+        "files in no format that is read, left out: 1 (vehicle0/notes.txt)"
     }
     twice = manifest(data, "twice", lines(data) + [replace(line, path=f"./{line.path}") for line in lines(data)])
     once = evaluated(monkeypatch, capsys, "--checkpoint", checkpoint, "--data", manifest(data, "once", lines(data)))
@@ -225,7 +224,8 @@ def test_without_json_there_is_a_table(
     low, high = result["intervals"]["map"]
     assert printed[3].split() == ["mAP", f"{result['map']:.2%}", f"[{low:.2%},", f"{high:.2%}]"]
     assert printed[4].split() == ["mINP", f"{result['minp']:.2%}"]
-    assert printed[5:] == [f"note: {warning}" for warning in result["warnings"]]
+    assert printed[5] == "in brackets: 95 % intervals over 5 identities"
+    assert printed[6:] == [f"note: {warning}" for warning in result["warnings"]]
 
 
 def test_bf16_is_another_numeric_path(

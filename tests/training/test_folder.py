@@ -183,7 +183,7 @@ def test_what_is_left_out_is_named_an_identity_too(tmp_path: Path) -> None:
     manifest = read_folder(tmp_path)
     assert [entry.path for entry in manifest.entries] == ["0001/a.jpg"]
     assert manifest.warnings == (
-        "files that are no images, left out: 2 (0002/notes.txt, 0003/a.jpg)",
+        "files in no format that is read, left out: 2 (0002/notes.txt, 0003/a.jpg)",
         "folders without an image: 2 (0002, 0003)",
     )
 

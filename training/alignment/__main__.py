@@ -17,6 +17,7 @@ from typing import Any
 from tqdm import tqdm
 
 from index.bulk_embedding import embed_entries
+from index.command_parser import CommandParser
 from index.manifest import Entry, Manifest, ManifestError
 from index.protocol import ProtocolError
 from model.box import BoxError
@@ -73,9 +74,7 @@ def _consistency(manifest: Manifest, entries: list[Entry], embedder: Embedder, b
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m training.alignment", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = CommandParser(prog="python -m training.alignment", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     for name, text in (("headings", "against known headings"), ("consistency", "against known turns")):
         command = commands.add_parser(name, help=text)

@@ -2,12 +2,15 @@
 
     python -m training.datasets describe --data FOLDER [--dataset NAME] [--json]
     python -m training.datasets convert --data FOLDER --out MANIFEST.csv [--dataset NAME] [--seed S] [--vru-roles ROLES]
-        [--train-on FURTHER ..]
+        [--half development|final] [--train-on FURTHER ..]
 
 describe counts images, identities and cameras per split and role, beside what was published; with --check it fails
-where they differ. convert writes a manifest and its protocol sidecar; random splits are drawn from --seed, kept in the
-manifest and named by a hash that depends on the split alone, not on where the files lie. All identities of FURTHER data
-are for training, whatever they are there for.
+where they differ. It names queries and vehicles that nothing can be matched with, and says what a training would learn
+from and validate on.
+
+convert writes a manifest and its protocol sidecar; random splits are drawn from --seed, kept in the manifest and named
+by a hash that depends on the split alone, not on where the files lie. --half keeps half of the identities: one to
+choose by, one to report once. All identities of FURTHER data are for training, whatever they are there for.
 """
 
 import argparse
@@ -19,12 +22,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
+from index.command_parser import CommandParser
 from index.manifest import Entry, Manifest, ManifestError, Role, read_manifest, write_manifest
 from index.protocol import ProtocolError
 from index.repeats import without_repeats
 from model.given_path import given_path
 from training.arguments import seed
-from training.datasets.dataset import Choices, Published, VruRoles
+from training.datasets.dataset import Choices, VruRoles
+from training.datasets.description import count, trained_on, unmatchable
+from training.datasets.halves import Half, half_of
 from training.datasets.opening import KINDS, detect, open_data
 from training.datasets.registry import DATASETS
 
@@ -41,55 +47,37 @@ def main() -> int:
         further = [open_data(data, detect(data), choices) for data in args.train_on]
         for warning in (warning for each in (manifest, *further) for warning in each.warnings):
             sys.stderr.write(f"training.datasets: warning: {warning}\n")
+        if args.half is not None:
+            manifest = manifest.keep(lambda entry: bool(entry.identity) and half_of(entry.identity) == args.half)
         return _convert(manifest, further, args)
     except (ManifestError, ProtocolError, OSError) as error:
         sys.stderr.write(f"training.datasets: {error}\n")
         return 1
 
 
-def count(manifest: Manifest, published: dict[tuple[str, str], Published]) -> list[dict[str, Any]]:
-    """A row per split and role: what is there, and what its authors say. A role of ``""`` is all of a split."""
-    there = {entry.split for entry in manifest.entries}
-    # A layout may lack a split that was published, such as UAV-VeID's val.
-    said_of = [key for key in published if there & set(key[0].split("+"))]
-    keys = dict.fromkeys([*said_of, *((entry.split, entry.role or "") for entry in manifest.entries)])
-    rows = []
-    for split, role in keys:
-        of_split = [entry for entry in manifest.entries if entry.split in split.split("+")]
-        found = [entry for entry in of_split if not role or entry.role == role]
-        said = published.get((split, role), Published(None, None))
-        rows.append(
-            {
-                "split": split,
-                "role": role,
-                "num_images": len(found),
-                "num_identities": len({entry.identity for entry in found} - {""}),
-                "num_cameras": len({entry.camera for entry in found} - {""}),
-                "published_images": said.num_images,
-                "published_identities": said.num_identities,
-            }
-        )
-    return rows
-
-
 def _describe(kind: str, manifest: Manifest, args: argparse.Namespace) -> int:
     rows = count(manifest, DATASETS[kind].published if kind in DATASETS else {})
     differing = [row for row in rows if _differs(row)]
     # All lines are counted, as their authors did; what a training or an evaluation leaves out is a warning.
-    warnings = without_repeats(manifest).warnings
+    once = without_repeats(manifest)
+    warnings = [*once.warnings, *unmatchable(once)]
+    use = trained_on(manifest)
     for warning in warnings:
         sys.stderr.write(f"training.datasets: warning: {warning}\n")
     if args.json:
         protocol = json.loads(manifest.protocol.to_json())
-        result = {"dataset": kind, "rows": rows, "protocol": protocol, "warnings": warnings}
+        result = {"dataset": kind, "rows": rows, "protocol": protocol, "training": use, "warnings": warnings}
         sys.stdout.write(json.dumps(result) + "\n")
     else:
         sys.stdout.write(f"{kind}\n{'split':12}{'role':12}{'images':>20}{'identities':>20}{'cameras':>9}\n")
         for row in rows:
             images = _beside(row["num_images"], row["published_images"])
             identities = _beside(row["num_identities"], row["published_identities"])
-            sys.stdout.write(f"{row['split']:12}{row['role']:12}{images:>20}{identities:>20}{row['num_cameras']:>9}\n")
+            sys.stdout.write(
+                f"{row['split']:12}{row['role'] or 'all':12}{images:>20}{identities:>20}{row['num_cameras']:>9}\n"
+            )
         sys.stdout.write("in brackets what was published, where it differs\n" if differing else "")
+        sys.stdout.write(f"training: {use}\n")
     checked = any(row["published_images"] is not None or row["published_identities"] is not None for row in rows)
     if args.check and not checked:
         raise ManifestError(f"there is nothing published to check {kind} against")
@@ -151,9 +139,7 @@ def _require_apart(manifest: Manifest, further: list[Manifest]) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m training.datasets", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = CommandParser(prog="python -m training.datasets", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     describe = commands.add_parser("describe", help="counts what is there")
     describe.add_argument("--check", action="store_true", help="exit code 1 where it is not what was published")
@@ -166,6 +152,9 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         metavar="FURTHER",
         help="data sets whose identities only train",
+    )
+    convert.add_argument(
+        "--half", choices=get_args(Half), help="only the identities of one half, by a hash of their names"
     )
     for command in (describe, convert):
         command.add_argument("--data", type=given_path, required=True, help="the data set's folder, or a manifest")

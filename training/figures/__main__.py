@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from index.bulk_embedding import embed_entries
+from index.command_parser import CommandParser
 from index.evaluation import evaluate_embedded
 from index.manifest import ManifestError
 from index.protocol import ProtocolError
@@ -83,9 +84,7 @@ def _embed(args: argparse.Namespace) -> list[Method]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m training.figures", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = CommandParser(prog="python -m training.figures", description=__doc__)
     parser.add_argument(
         "--checkpoint", type=_labelled, action="append", required=True, metavar="LABEL=FILE", help="repeatable"
     )

@@ -6,7 +6,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from index.bulk_embedding import read_entry
-from model.aligned_view import aligned_view, padding_of
+from model.aligned_view import aligned_view
 from model.theta import turn_of
 from training.figures.method import Method
 from training.figures.style import WIDTH_INCHES
@@ -24,7 +24,7 @@ def draw_alignment(method: Method, queries: Sequence[int]) -> Figure:
         # + 0: never "-0.00".
         numbers = "\n".join(" ".join(f"{round(value, 2) + 0:.2f}" for value in row) for row in theta.tolist())
         mirrored = ", mirrored" if turn.mirrored else ""
-        aligned = aligned_view(prepared, theta, padding_of(method.card.config))
+        aligned = aligned_view(prepared, theta, method.card.config, method.card.preprocessing)
         pictures = ((prepared, entry.identity), (aligned, f"{round(turn.rotation_deg) + 0:+d}°{mirrored}\n{numbers}"))
         for axes, (pixels, text) in zip(grid[:, column], pictures, strict=True):
             axes.imshow(pixels)

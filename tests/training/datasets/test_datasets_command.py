@@ -137,16 +137,39 @@ def test_describe_and_convert_name_what_was_left_out(
     for name, content in (("1/a.jpe", b"\xff\xd8\xff\xe0"), ("1/._a.jpg", b"x"), ("2/a.gif", b"GIF89a")):
         (tmp_path / "home" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "home" / name).write_bytes(content)
-    expected = ["files that are no images, left out: 1 (2/a.gif)", "folders without an image: 1 (2)"]
+    left_out = ["files in no format that is read, left out: 1 (2/a.gif)", "folders without an image: 1 (2)"]
+    expected = [*left_out, "identities with a single image without a role: 1 (1)"]
     assert command(monkeypatch, "describe", "--data", tmp_path / "home", "--json") == 0
     printed = capsys.readouterr()
     assert json.loads(printed.out)["warnings"] == expected
     assert printed.err.splitlines() == [f"training.datasets: warning: {warning}" for warning in expected]
     assert command(monkeypatch, "convert", "--data", tmp_path / "home", "--out", tmp_path / "home.csv") == 0
-    assert capsys.readouterr().err.splitlines() == [f"training.datasets: warning: {warning}" for warning in expected]
+    assert capsys.readouterr().err.splitlines() == [f"training.datasets: warning: {warning}" for warning in left_out]
     lines = (tmp_path / "home.csv").read_text().splitlines()
     (tmp_path / "twice.csv").write_text("\n".join([*lines, *lines]))
     assert command(monkeypatch, "describe", "--data", tmp_path / "twice.csv", "--json") == 0
-    first, second = json.loads(capsys.readouterr().out)["warnings"]
+    first, second, *_ = json.loads(capsys.readouterr().out)["warnings"]
     assert first.startswith("lines that repeat the header")
     assert second.startswith("lines that repeat another")
+
+
+def test_describe_says_what_a_training_makes_of_the_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = some_data(tmp_path / "data", "abc", roles=False)
+    assert command(monkeypatch, "describe", "--data", data) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "training: 6 images of 3 identities; no validation"
+    assert command(monkeypatch, "describe", "--data", data, "--json") == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["training"] == "6 images of 3 identities; no validation"
+    assert [(row["role"], row["num_images"]) for row in result["rows"]] == [("none", 6)]
+
+
+def test_a_wrong_choice_is_refused_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        command(monkeypatch, "describe", "--data", tmp_path, "--dataset", "nope")
+    assert exit_.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("python -m training.datasets describe: error: argument --dataset: invalid choice: 'nope'")
