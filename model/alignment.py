@@ -7,11 +7,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.config import Padding, Transform
+from model.config import ConfigError, Padding, SANetConfig, Transform
 from model.polar import PolarHeading
 
 ALIGN_CORNERS: Final = False
 """One convention for every warp, of maps and of images: -1 and 1 are the outer edges of the border pixels."""
+
+CELL_PX: Final = 16
+"""Side of what one cell of the trunk's map stands for in the input."""
 
 # What the localisation net puts out per family, at the identity.
 _IDENTITY: Final[dict[Transform, tuple[float, ...]]] = {
@@ -64,26 +67,41 @@ class InputAlignment(nn.Module):
     The heading has been learned before anything else (`training.heading`); no gradient flows through it.
     """
 
-    def __init__(self, padding: Padding) -> None:
+    def __init__(self, config: SANetConfig) -> None:
         super().__init__()
-        self.padding: Padding = padding
+        self.config = config
         self.heading = PolarHeading()
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Normalised images (N, 3, S, S) -> (N, 3, S, W), headings upwards, and theta (N, 2, 3) float32.
 
-        Vehicles are longer than wide: the aligned input keeps the middle `kept_width` of its columns.
+        Vehicles are longer than wide: the aligned input keeps the middle `kept_columns` alone.
         """
         with torch.no_grad():
             theta = theta_of_turn(math.pi / 2 - self.heading(images))
         side = images.shape[-1]
-        left = (side - kept_width(side)) // 2
-        return warp(images, theta, self.padding)[..., left : side - left], theta
+        left = (side - kept_columns(self.config, side)) // 2
+        return warp(images, theta, self.config.padding)[..., left : side - left], theta
 
 
-def kept_width(side: int) -> int:
-    """Columns of an aligned input of this side: two thirds, in whole cells of the trunk's map (16 pixels)."""
-    return max(16, round(side * 2 / 3 / 16) * 16)
+def kept_columns(config: SANetConfig, side: int) -> int:
+    """How many of an aligned input's columns the trunk sees, the middle ones, in pixels.
+
+    Args:
+        config: of a network whose input is aligned.
+        side: of the square input in pixels, a multiple of 16 (a cell of the trunk's map).
+
+    Raises:
+        ConfigError: the config keeps more columns than the input has.
+    """
+    if config.num_columns == 0:
+        return max(CELL_PX, round(side * 2 / 3 / CELL_PX) * CELL_PX)
+    if config.num_columns * CELL_PX > side:
+        raise ConfigError(
+            f"num_columns must be at most {side // CELL_PX} for an input of {side} pixels a side "
+            f"({CELL_PX} pixels each), got {config.num_columns}"
+        )
+    return config.num_columns * CELL_PX
 
 
 def theta_of_turn(turn_rad: Tensor) -> Tensor:

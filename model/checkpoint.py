@@ -18,7 +18,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from model.build import Network, build_network, build_normalization
-from model.config import NetworkConfig, config_from_dict, config_to_dict
+from model.config import ConfigError, NetworkConfig, config_from_dict, config_to_dict
 from model.preprocessing import Preprocessing
 from model.whole_file import whole_file
 
@@ -97,8 +97,11 @@ def load_checkpoint(path: Path) -> Checkpoint:
             f"the checkpoint {path} is damaged: its tensors do not have its fingerprint; fetch it again"
         )
     # On the meta device nothing is initialised only to be overwritten; the normalisation is set from the card.
-    with torch.device("meta"):
-        network = build_network(card.config, card.preprocessing)
+    try:
+        with torch.device("meta"):
+            network = build_network(card.config, card.preprocessing)
+    except ConfigError as error:
+        raise CheckpointError(f"the config and the preprocessing of {path} do not fit: {error}") from error
     network.normalization = build_normalization(card.preprocessing)
     tensors = {name: t.float() if t.dtype == torch.float16 else t for name, t in tensors.items()}
     try:

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model.normalization import Normalization
+
 NUM_HEADINGS: Final = 64
 """Directions that are told apart before interpolation: 5.6 degrees each."""
 FEATURE_DIM: Final = 64
@@ -50,10 +52,26 @@ class PolarHeading(nn.Module):
         features = features - features.mean(-1, keepdim=True)
         return features / (features.square().sum((1, 2), keepdim=True) + 1e-6).sqrt()
 
-    def likeness(self, circle: Tensor) -> Tensor:
+    @torch.no_grad()
+    def adapt(self, learned: Normalization, used: Normalization) -> None:
+        """Makes a heading that was learned from images normalised one way read images normalised another way.
+
+        x as learned is `scale` x + `shift` of x as used: the scale goes into the first convolution's weights, the shift
+        into the mean that the BatchNorm behind it takes away. Only at the disc's inner and outer rim, where zeros are
+        padded, a little of the shift remains. In evaluation mode, and nothing changes where both are the same.
+        """
+        scale = (used.std / learned.std).view(1, 3, 1, 1)
+        shift = ((used.mean - learned.mean) / learned.std).view(1, 3, 1, 1)
+        weight = self.get_parameter("features.0.conv.weight")
+        running_mean = self.get_buffer("features.0.norm.running_mean")
+        # The fourth channel is the radius, which nobody normalises.
+        running_mean -= (weight[:, :3] * shift).sum((1, 2, 3))
+        weight[:, :3] *= scale
+
+    def likeness(self, features: Tensor) -> Tensor:
         """Features (N, F, K) -> how much each heading looks like the pattern (N, K): cosines."""
         pattern = self.pattern / (self.pattern.norm() + 1e-6)
-        return correlate(circle, pattern[None])[:, 0]
+        return correlate(features, pattern[None])[:, 0]
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalised images (N, 3, S, S) -> headings (N,) in radians, counter-clockwise from the right."""
@@ -110,19 +128,19 @@ def polar_views(
     return torch.cat([colours, (2 * radius - 1).view(1, 1, -1, 1).expand(num, 1, -1, _NUM_ANGLES)], dim=1)
 
 
-def correlate(circle: Tensor, patterns: Tensor) -> Tensor:
-    """Circular cross-correlation of (N, F, K) with (M, F, K) -> (N, M, K): at k, the pattern turned by k steps."""
-    spectrum = torch.fft.rfft(circle.float())
+def correlate(features: Tensor, patterns: Tensor) -> Tensor:
+    """Circular cross-correlation of (N, F, K) with (M, F, K) -> (N, M, K): at k, the pattern turned to heading k."""
+    spectrum = torch.fft.rfft(features.float())
     product = torch.einsum("nfk,mfk->nmk", spectrum, torch.fft.rfft(patterns.float()).conj())
-    correlation: Tensor = torch.fft.irfft(product, n=circle.shape[-1])
+    correlation: Tensor = torch.fft.irfft(product, n=features.shape[-1])
     return correlation
 
 
 def peak_rad(likeness: Tensor) -> Tensor:
-    """Where likeness (N, K) on the circle is highest: (N,) in radians, between two steps by a parabola."""
-    num_steps = likeness.shape[-1]
+    """Where likeness (N, K) on the circle is highest: (N,) in radians, between two headings by a parabola."""
+    num_headings = likeness.shape[-1]
     top = likeness.argmax(-1, keepdim=True)
-    before, middle, after = (likeness.gather(1, (top + step) % num_steps)[:, 0] for step in (-1, 0, 1))
+    before, middle, after = (likeness.gather(1, (top + offset) % num_headings)[:, 0] for offset in (-1, 0, 1))
     bend = before - 2 * middle + after  # negative at a peak; 0 where all are equal
-    offset = torch.where(bend < 0, 0.5 * (before - after) / bend, torch.zeros_like(bend))
-    return (top[:, 0] + offset.clamp(-0.5, 0.5)) * (2 * math.pi / num_steps)
+    fraction = torch.where(bend < 0, 0.5 * (before - after) / bend, torch.zeros_like(bend))
+    return (top[:, 0] + fraction.clamp(-0.5, 0.5)) * (2 * math.pi / num_headings)

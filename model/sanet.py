@@ -7,9 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.alignment import InputAlignment, SelfAlignment, identity_theta
+from model.backbone import build_layer4, build_trunk
 from model.config import PART_DIM, SANetConfig
 from model.normalization import Normalization
-from model.resnet import build_layer4, build_trunk, layer4_width, trunk_width
 
 
 class NetworkOutput(NamedTuple):
@@ -30,7 +30,7 @@ class GlobalBranch(nn.Module):
     def __init__(self, config: SANetConfig) -> None:
         super().__init__()
         self.layer4 = build_layer4(config, stride=2)
-        self.reduction = nn.Conv2d(layer4_width(config), PART_DIM, kernel_size=1)
+        self.reduction = nn.Conv2d(config.layer4_width, PART_DIM, kernel_size=1)
 
     def forward(self, features: Tensor) -> Tensor:
         """(N, C, 16, 16) -> g (N, 512)."""
@@ -42,16 +42,17 @@ class SpatialBranch(nn.Module):
     """layer4 at stride 1 on the aligned map, cut into M parts, each pooled and reduced on its own.
 
     With `axis` 2 the parts are horizontal bands (top/down branch), with 3 vertical ones (left/right branch). Where M
-    does not divide the map (M = 6 of 16 rows) neighbouring parts share a row, as in PCB's adaptive pooling.
+    does not divide the map, neighbouring parts share cells, as in PCB's adaptive pooling: with M = 2 the middle one
+    of 5 columns counts as left and as right. An aligned input of 128 pixels a side has 8 rows and `num_columns`: of
+    those, 4 divide by M = 2 and 4, 6 by M = 2 and 6.
     """
 
     def __init__(self, config: SANetConfig, *, axis: int) -> None:
         super().__init__()
         self.pool_size = (config.num_parts, 1) if axis == 2 else (1, config.num_parts)
         self.layer4 = build_layer4(config, stride=1)
-        self.reductions = nn.ModuleList(
-            nn.Conv2d(layer4_width(config), PART_DIM, kernel_size=1) for _ in range(config.num_parts)
-        )
+        reductions = (nn.Conv2d(config.layer4_width, PART_DIM, kernel_size=1) for _ in range(config.num_parts))
+        self.reductions = nn.ModuleList(reductions)
 
     def forward(self, aligned: Tensor) -> Tensor:
         """(N, C, 16, 16) -> the parts, top to bottom or left to right: (N, M * 512)."""
@@ -72,24 +73,47 @@ class SANet(nn.Module):
         self.normalization = normalization or Normalization()
         self.trunk = build_trunk(config)
         aligns_map = config.transform != "none" and config.aligned == "map" and config.num_parts > 0
-        self.alignment = SelfAlignment(trunk_width(config), config.transform, config.padding) if aligns_map else None
-        self.input_alignment = InputAlignment(config.padding) if config.aligned == "input" else None
+        self.alignment = SelfAlignment(config.trunk_width, config.transform, config.padding) if aligns_map else None
+        self.input_alignment = InputAlignment(config) if config.aligned == "input" else None
         self.global_branch = GlobalBranch(config)
         self.top_down_branch = SpatialBranch(config, axis=2) if config.num_parts else None
         self.left_right_branch = SpatialBranch(config, axis=3) if config.num_parts else None
 
     def forward(self, images: Tensor) -> NetworkOutput:
         """Images (N, 3, 256, 256), uint8 or float in [0, 1], RGB -> embedding (N, 512 * (1 + 2 M)) and theta."""
-        images = self.normalization(images)
-        theta = identity_theta(len(images), images.device)
-        if self.input_alignment is not None:
-            images, theta = self.input_alignment(images)
-        features = aligned = self.trunk(images)
+        aligned, input_theta = self.align_input(self.normalization(images))
+        branches, map_theta = self.branch_features(aligned)
+        embedding = join_branches(branches, unit_length=self.config.unit_length)
+        return NetworkOutput(embedding, input_theta if map_theta is None else map_theta)
+
+    def align_input(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Normalised images (N, 3, S, S) -> what the trunk sees (N, 3, S, W), and the theta (N, 2, 3) that turned them.
+
+        Without an aligned input these are the images themselves and the identity.
+        """
+        if self.input_alignment is None:
+            return images, identity_theta(len(images), images.device)
+        aligned, theta = self.input_alignment(images)
+        return aligned, theta
+
+    def branch_features(self, aligned: Tensor) -> tuple[list[Tensor], Tensor | None]:
+        """What the trunk sees (N, 3, S, W) -> each branch's features, and the theta that aligned the map, if one did.
+
+        Returns:
+            g (N, 512); with parts also top/down and left/right, (N, M * 512) each; of any length. Theta is (N, 2, 3).
+        """
+        features = aligned_features = self.trunk(aligned)
+        theta: Tensor | None = None
         if self.alignment is not None:
-            aligned, theta = self.alignment(features)
-        branches = [self.global_branch(features)]
+            aligned_features, theta = self.alignment(features)
+        branches: list[Tensor] = [self.global_branch(features)]
         if self.top_down_branch is not None and self.left_right_branch is not None:
-            branches += [self.top_down_branch(aligned), self.left_right_branch(aligned)]
-        if self.config.unit_length:
-            branches = [F.normalize(branch) for branch in branches]
-        return NetworkOutput(torch.cat(branches, dim=1), theta)
+            branches += [self.top_down_branch(aligned_features), self.left_right_branch(aligned_features)]
+        return branches, theta
+
+
+def join_branches(branches: list[Tensor], *, unit_length: bool) -> Tensor:
+    """The branches' features (N, D_i) side by side: the embedding (N, D); each brought to unit length first, or not."""
+    if unit_length:
+        branches = [F.normalize(branch) for branch in branches]
+    return torch.cat(branches, dim=1)

@@ -10,12 +10,12 @@ from model.alignment import (
     InputAlignment,
     SelfAlignment,
     identity_theta,
-    kept_width,
+    kept_columns,
     theta_from_parameters,
     theta_of_turn,
     warp,
 )
-from model.config import Padding, Transform
+from model.config import ConfigError, Padding, SANetConfig, Transform
 from tests.model import naive
 
 ALIGNING: list[tuple[Transform, int]] = [("affine", 6), ("similarity", 4), ("rotation", 2)]
@@ -174,16 +174,32 @@ def test_identity_theta_is_one_per_image() -> None:
     assert identity_theta(0).shape == (0, 2, 3)
 
 
+def input_config(num_columns: int = 0, padding: Padding = "zeros") -> SANetConfig:
+    return SANetConfig(transform="rotation", aligned="input", num_columns=num_columns, padding=padding)
+
+
 @pytest.mark.parametrize(("side", "width"), [(32, 16), (48, 32), (64, 48), (96, 64), (128, 80), (224, 144), (256, 176)])
 def test_two_thirds_of_an_aligned_inputs_columns_are_kept_in_whole_cells(side: int, width: int) -> None:
-    assert kept_width(side) == width
+    assert kept_columns(input_config(), side) == width
     assert abs(width - side * 2 / 3) <= 8
     assert (side - width) % 2 == 0  # so that they are the middle ones
 
 
+@pytest.mark.parametrize("num_columns", [1, 4, 5, 6, 8])
+def test_so_many_cells_of_16_pixels_are_kept_as_the_config_says(num_columns: int) -> None:
+    for side in (128, 144, 256):
+        assert kept_columns(input_config(num_columns), side) == 16 * num_columns
+
+
+@pytest.mark.parametrize(("num_columns", "side"), [(9, 128), (17, 256), (3, 32)])
+def test_no_more_columns_are_kept_than_there_are(num_columns: int, side: int) -> None:
+    with pytest.raises(ConfigError, match=rf"num_columns must be at most {side // 16} .* {side} .* got {num_columns}"):
+        kept_columns(input_config(num_columns), side)
+
+
 @pytest.mark.parametrize("padding", get_args(Padding))
 def test_an_aligned_input_is_the_middle_of_the_image_turned_until_its_heading_is_up(padding: Padding) -> None:
-    module = InputAlignment(padding).eval()
+    module = InputAlignment(input_config(padding=padding)).eval()
     images = noise(3, 3, 32, 32)
     aligned, theta = module(images)
     with torch.no_grad():
@@ -195,8 +211,16 @@ def test_an_aligned_input_is_the_middle_of_the_image_turned_until_its_heading_is
     np.testing.assert_allclose(aligned[1].numpy(), expected, atol=1e-4)
 
 
+@pytest.mark.parametrize(("num_columns", "kept"), [(1, slice(24, 40)), (2, slice(16, 48)), (4, slice(0, 64))])
+def test_the_kept_columns_are_the_middle_ones(num_columns: int, kept: slice) -> None:
+    module = InputAlignment(input_config(num_columns)).eval()
+    images = noise(2, 3, 64, 64)
+    aligned, theta = module(images)
+    torch.testing.assert_close(aligned, warp(images, theta, "zeros")[..., kept], rtol=0, atol=1e-4)
+
+
 def test_an_input_is_aligned_in_float32_under_autocast() -> None:
-    module, images = InputAlignment("zeros").eval(), noise(2, 3, 64, 64)
+    module, images = InputAlignment(input_config()).eval(), noise(2, 3, 64, 64)
     expected, theta = module(images)
     with torch.autocast("cpu", torch.bfloat16):
         aligned, inside = module(images)

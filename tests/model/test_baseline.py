@@ -8,6 +8,8 @@ from model.baseline import Baseline
 from model.build import build_network
 from model.config import Backbone, BaselineConfig
 
+WIDTHS = {"resnet18": 512, "resnet34": 512, "resnet50": 2048, "resnet101": 2048, "efficientnet_lite0": 1280}
+
 
 def test_it_is_torchvisions_resnet_without_its_last_layer() -> None:
     network = build_network(BaselineConfig("resnet18")).eval()
@@ -31,7 +33,7 @@ def test_its_embedding_is_as_wide_as_layer4(backbone: Backbone) -> None:
     with torch.device("meta"):
         output = build_network(config).eval()(torch.empty(3, 3, 64, 64))
     assert output.embedding.shape == (3, config.embedding_dim)
-    assert config.embedding_dim == {"resnet18": 512, "resnet34": 512, "resnet50": 2048, "resnet101": 2048}[backbone]
+    assert config.embedding_dim == WIDTHS[backbone]
 
 
 def test_features_of_unit_length_are_those_of_the_plain_network_divided_by_their_length() -> None:

@@ -3,7 +3,7 @@ import torch
 
 from model.baseline import Baseline
 from model.build import build_network
-from model.config import BaselineConfig, NetworkConfig, SANetConfig
+from model.config import BaselineConfig, ConfigError, NetworkConfig, SANetConfig
 from model.preprocessing import Preprocessing
 from model.sanet import SANet
 
@@ -25,3 +25,15 @@ def test_without_a_preprocessing_the_normalisation_is_imagenets() -> None:
     normalization = build_network(BaselineConfig("resnet18")).normalization
     torch.testing.assert_close(normalization.mean.flatten(), torch.tensor([0.485, 0.456, 0.406]))
     torch.testing.assert_close(normalization.std.flatten(), torch.tensor([0.229, 0.224, 0.225]))
+
+
+@pytest.mark.parametrize(("num_columns", "size_px"), [(9, 128), (3, 32), (17, 256)])
+def test_more_columns_than_the_image_has_are_refused(num_columns: int, size_px: int) -> None:
+    config = SANetConfig("resnet18", transform="rotation", aligned="input", num_columns=num_columns)
+    with pytest.raises(ConfigError, match=f"num_columns must be at most {size_px // 16} .* got {num_columns}"):
+        build_network(config, Preprocessing(size_px))
+
+
+def test_all_columns_may_be_kept() -> None:
+    config = SANetConfig("resnet18", transform="rotation", aligned="input", num_columns=4)
+    assert build_network(config, Preprocessing(64)).config == config

@@ -24,7 +24,7 @@ from model.checkpoint import (
     read_card,
     save_checkpoint,
 )
-from model.config import BaselineConfig, SANetConfig, config_to_dict
+from model.config import BaselineConfig, SANetConfig, config_from_dict, config_to_dict
 from model.preprocessing import Preprocessing
 from model.sanet import SANet
 
@@ -489,3 +489,42 @@ def test_a_foreign_file_is_not_annotated(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="not a checkpoint of this program"):
         annotate_checkpoint(tmp_path / "foreign", evaluation={"cmc": {"1": 1.0}})
     assert (tmp_path / "foreign").read_bytes() == before
+
+
+# --- configurations that older programs wrote
+
+OLD_CONFIGS = [
+    # The header of the first shipped checkpoint.
+    '{"aligned":"input","architecture":"sanet","backbone":"resnet18","bn_eps":1e-05,"num_parts":2,"padding":"zeros",'
+    '"stride":"3x3","transform":"rotation","unit_length":true}',
+    '{"architecture":"sanet","backbone":"resnet18","bn_eps":1e-05,"num_parts":1,"padding":"border","stride":"3x3",'
+    '"transform":"affine"}',
+    '{"architecture":"baseline","backbone":"resnet18","bn_eps":0.001,"stride":"3x3"}',
+]
+
+
+@pytest.mark.parametrize("config_json", OLD_CONFIGS)
+def test_an_older_checkpoint_is_the_same_model(config_json: str, tmp_path: Path) -> None:
+    config = config_from_dict(json.loads(config_json))
+    original = build_network(config, Preprocessing(64)).eval()
+    preprocessing_json = canonical_json(Preprocessing(64).to_dict())
+    tensors = original.state_dict()
+    fingerprint = compute_fingerprint(config_json, preprocessing_json, tensors)
+    metadata = {"format": FORMAT, "config": config_json, "preprocessing": preprocessing_json}
+    metadata |= {"fingerprint": fingerprint, "training": canonical_json(TRAINING)}
+    safetensors.torch.save_file(tensors, tmp_path / "old.safetensors", metadata)
+
+    checkpoint = load_checkpoint(tmp_path / "old.safetensors")
+
+    assert checkpoint.card.fingerprint == fingerprint
+    assert config_to_dict(checkpoint.card.config).items() >= json.loads(config_json).items()
+    images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        torch.testing.assert_close(checkpoint.network(images).embedding, original(images).embedding)
+
+
+def test_more_columns_than_the_image_has_are_refused(tmp_path: Path) -> None:
+    config = SANetConfig("resnet18", num_parts=0, transform="rotation", aligned="input", num_columns=9)
+    save_checkpoint(tmp_path / "wide", build_network(config), Preprocessing(64), TRAINING)
+    with pytest.raises(CheckpointError, match=r"wide do not fit: num_columns must be at most 4 .* got 9"):
+        load_checkpoint(tmp_path / "wide")

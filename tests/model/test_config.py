@@ -4,7 +4,15 @@ from typing import Any
 
 import pytest
 
-from model.config import BaselineConfig, ConfigError, NetworkConfig, SANetConfig, config_from_dict, config_to_dict
+from model.config import (
+    Backbone,
+    BaselineConfig,
+    ConfigError,
+    NetworkConfig,
+    SANetConfig,
+    config_from_dict,
+    config_to_dict,
+)
 
 
 @pytest.mark.parametrize(
@@ -23,6 +31,7 @@ def test_the_default_is_the_papers_best() -> None:
         "transform": "affine",
         "padding": "zeros",
         "aligned": "map",
+        "num_columns": 0,
         "unit_length": False,
     }
 
@@ -33,6 +42,7 @@ CONFIGS: list[NetworkConfig] = [
     SANetConfig("resnet18", num_parts=16, transform="none", padding="reflection"),
     SANetConfig("resnet18", transform="rotation", aligned="input", unit_length=True),
     SANetConfig("resnet18", num_parts=0, transform="rotation", aligned="input"),
+    SANetConfig("efficientnet_lite0", transform="rotation", aligned="input", num_columns=6),
     BaselineConfig(),
     BaselineConfig("resnet18", unit_length=True),
     BaselineConfig("resnet34", bn_eps=1e-3),
@@ -49,6 +59,28 @@ def test_a_config_is_read_back_from_its_json(config: NetworkConfig) -> None:
     assert type(read) is type(config)
 
 
+@pytest.mark.parametrize("kind", [SANetConfig, BaselineConfig])
+@pytest.mark.parametrize(
+    ("backbone", "bn_eps"), [("resnet18", 1e-5), ("resnet101", 1e-5), ("efficientnet_lite0", 1e-3)]
+)
+def test_the_epsilon_is_the_backbones_own_unless_another_is_given(
+    kind: type[SANetConfig | BaselineConfig], backbone: Backbone, bn_eps: float
+) -> None:
+    assert kind(backbone).bn_eps == bn_eps
+    assert kind(backbone) == kind(backbone, bn_eps=bn_eps) == kind(backbone, bn_eps=0)
+    assert config_to_dict(kind(backbone))["bn_eps"] == bn_eps  # the number itself
+    assert kind(backbone, bn_eps=1.001e-5).bn_eps == 1.001e-5
+
+
+def test_what_older_checkpoints_do_not_say_has_its_old_meaning() -> None:
+    fields = {"architecture": "sanet", "backbone": "resnet18", "stride": "3x3", "bn_eps": 1e-5, "num_parts": 2}
+    assert config_from_dict(fields) == SANetConfig("resnet18")
+    aligned = {"aligned": "input", "transform": "rotation", "padding": "zeros", "unit_length": True}
+    read = config_from_dict(fields | aligned)
+    assert isinstance(read, SANetConfig)
+    assert (read.num_columns, read.bn_eps) == (0, 1e-5)
+
+
 def test_reading_leaves_the_callers_fields_alone() -> None:
     fields = config_to_dict(SANetConfig())
     assert config_from_dict(fields) == SANetConfig()
@@ -58,12 +90,16 @@ def test_reading_leaves_the_callers_fields_alone() -> None:
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [
-        ({"backbone": "resnet152"}, "backbone must be one of resnet18, resnet34, resnet50, resnet101; got 'resnet152'"),
+        (
+            {"backbone": "resnet152"},
+            "one of resnet18, resnet34, resnet50, resnet101, efficientnet_lite0; got 'resnet152'",
+        ),
         ({"backbone": None}, "backbone must be one of"),
         ({"stride": "2x2"}, "stride must be one of 3x3, 1x1; got '2x2'"),
         ({"stride": "1x1", "backbone": "resnet18"}, "needs bottleneck blocks, resnet18 has none"),
         ({"stride": "1x1", "backbone": "resnet34"}, "needs bottleneck blocks, resnet34 has none"),
-        ({"bn_eps": 0}, "bn_eps must lie between 0 and 1, got 0"),
+        ({"stride": "1x1", "backbone": "efficientnet_lite0"}, "needs bottleneck blocks, efficientnet_lite0 has none"),
+        ({"bn_eps": -1e-5}, "bn_eps must lie between 0 and 1, or be 0 for the backbone's own; got -1e-05"),
         ({"bn_eps": 1}, "bn_eps must lie between"),
         ({"bn_eps": float("nan")}, "bn_eps must lie between"),
         ({"bn_eps": "1e-5"}, "does not fit 'sanet'"),
@@ -72,6 +108,10 @@ def test_reading_leaves_the_callers_fields_alone() -> None:
         ({"num_parts": "2"}, "num_parts must lie between 0 and 16 .* got '2'"),
         ({"num_parts": 2.5}, "num_parts must lie between"),
         ({"num_parts": True}, "num_parts must lie between"),
+        ({"num_columns": 5}, "num_columns are those of an aligned input: use aligned=\"input\", not 'map'"),
+        ({"num_columns": -1}, "num_columns must be a whole number of 0 or more, got -1"),
+        ({"num_columns": 5.0}, "num_columns must be a whole number of 0 or more, got 5.0"),
+        ({"num_columns": True}, "num_columns must be a whole number of 0 or more, got True"),
         ({"aligned": "output"}, "aligned must be one of map, input"),
         ({"aligned": "input"}, 'use the transform "rotation", not affine'),
         ({"aligned": "input", "transform": "none"}, 'use the transform "rotation", not none'),

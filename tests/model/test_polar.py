@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from model.alignment import InputAlignment, theta_of_turn, warp
+from model.config import SANetConfig
 from model.polar import (
     FEATURE_DIM,
     NUM_HEADINGS,
@@ -106,7 +107,7 @@ def test_the_heading_does_not_depend_on_autocast(heading: PolarHeading) -> None:
 
 
 def test_aligned_pictures_are_alike_however_they_were_turned(heading: PolarHeading) -> None:
-    alignment = InputAlignment("zeros").eval()
+    alignment = InputAlignment(SANetConfig(transform="rotation", aligned="input")).eval()
     alignment.heading = heading
     images = blobs(8, seed=6, side=128)
     turned = warp(images, theta_of_turn(torch.full((8,), math.radians(50))), "zeros")
@@ -118,7 +119,7 @@ def test_aligned_pictures_are_alike_however_they_were_turned(heading: PolarHeadi
 
 
 def test_the_aligned_view_shows_the_heading_upwards(heading: PolarHeading) -> None:
-    alignment = InputAlignment("zeros").eval()
+    alignment = InputAlignment(SANetConfig(transform="rotation", aligned="input")).eval()
     alignment.heading = heading
     images = blobs(8, seed=8, side=128)
     _, theta = alignment(images)

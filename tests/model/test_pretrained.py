@@ -8,12 +8,13 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from model.build import Network, build_network
+from model.build import Network, build_network, build_normalization
 from model.checkpoint import save_checkpoint
-from model.config import BackboneConfig, BaselineConfig, NetworkConfig, SANetConfig
+from model.config import Backbone, BackboneConfig, BaselineConfig, NetworkConfig, SANetConfig
 from model.preprocessing import Preprocessing
-from model.pretrained import PretrainedError, load_pretrained
+from model.pretrained import PretrainedError, load_heading, load_pretrained
 from model.resnet import build_trunk
+from model.sanet import SANet
 
 LAYER4 = ("global_branch.layer4", "top_down_branch.layer4", "left_right_branch.layer4")
 
@@ -36,6 +37,7 @@ def empty(config: NetworkConfig) -> Network:
     with torch.device("meta"):
         network = build_network(config)
     network.to_empty(device="cpu")
+    network.normalization = build_normalization(Preprocessing())
     for tensor in network.state_dict().values():
         tensor.fill_(-9)
     return network
@@ -179,6 +181,16 @@ def test_an_unknown_name_is_told_the_known_ones(name: str) -> None:
         load_pretrained(empty(BaselineConfig("resnet50")), name)
 
 
+@pytest.mark.parametrize(
+    ("backbone", "name"),
+    [("efficientnet_lite0", "IMAGENET1K_V1"), ("resnet18", "efficientnet_lite0"), ("resnet50", "efficientnet_lite0")],
+)
+def test_weights_of_another_backbone_have_another_name(backbone: Backbone, name: str) -> None:
+    known = "efficientnet_lite0" if backbone == "efficientnet_lite0" else "IMAGENET1K_V1"
+    with pytest.raises(PretrainedError, match=f"{name!r} is neither .* for {backbone}: {known}"):
+        load_pretrained(empty(BaselineConfig(backbone)), name)
+
+
 def test_the_real_trunk_loads_and_is_another_network_with_other_strides(trunk_weights: Path) -> None:
     state = torch.load(trunk_weights, weights_only=True)
     network = empty(SANetConfig("resnet50", "1x1", 1.001e-5))
@@ -237,56 +249,117 @@ def input_aligned(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[s
     return checkpoint_of(INPUT_ALIGNED, tmp_path_factory.mktemp("ours") / "ours.safetensors")
 
 
-def as_resnet(state: dict[str, Tensor], layer4: str) -> dict[str, Tensor]:
-    """Trunk and one layer4 of ours under torchvision's names."""
-    taken = {name: tensor for name, tensor in state.items() if name.startswith(("trunk.", f"{layer4}."))}
-    return {name.removeprefix("trunk.").replace(layer4, "layer4"): tensor for name, tensor in taken.items()}
-
-
-def check_warm(
-    network: Network, source: tuple[str, dict[str, Tensor]], layer4: str, layers: tuple[str, ...], heading: int
-) -> None:
-    """It takes trunk and layer4s, and so many tensors of a heading, and says so."""
+def check_continued(network: Network, source: tuple[str, dict[str, Tensor]], expected: dict[str, str]) -> None:
+    """The network's tensors of these names hold the source's of those, the names say so, and no other one changed."""
     path, state = source
     loaded = load_pretrained(network, path)
-    of_heading = {name for name in loaded if name.startswith("input_alignment.")}
-    assert len(of_heading) == heading
     own = network.state_dict()
-    for name in of_heading:
-        assert torch.equal(own[name], state[name]), name
-    assert of_heading <= changed(network)
-    resnet = as_resnet(state, layer4)
-    others = loaded - of_heading
-    assert others == changed(network) - of_heading
-    assert {name.split(".layer4.")[0] for name in others if ".layer4." in name} <= {x.split(".")[0] for x in layers}
-    expected = {f"trunk.{name}": name for name in without(resnet, "layer4.")}
-    for layer in layers:
-        expected |= {f"{layer}.{n.removeprefix('layer4.')}": n for n in resnet if n.startswith("layer4.")}
-    assert others == expected.keys()
+    assert loaded == expected.keys() == changed(network)
     for name, source_name in expected.items():
-        assert torch.equal(own[name], resnet[source_name]), name
+        assert torch.equal(own[name], state[source_name]), name
 
 
-def num_heading_tensors() -> int:
-    return sum(name.startswith("input_alignment.") for name in build_network(INPUT_ALIGNED).state_dict())
+def below(state: dict[str, Tensor], *prefixes: str) -> dict[str, str]:
+    """The names below these prefixes, each standing for itself."""
+    return {name: name for name in state if name.startswith(prefixes)}
 
 
-def test_a_checkpoint_of_ours_fills_trunk_every_layer4_and_the_heading(
-    input_aligned: tuple[str, dict[str, Tensor]],
-) -> None:
-    network = empty(SANetConfig("resnet18", num_parts=3, transform="rotation", aligned="input"))
-    assert num_heading_tensors() > 30
-    check_warm(network, input_aligned, "global_branch.layer4", LAYER4, num_heading_tensors())
+def layer4_from(state: dict[str, Tensor], source: str, *targets: str) -> dict[str, str]:
+    """The names of layer4s, each standing for its tensor in one layer4 of the source."""
+    rest = [name.removeprefix(f"{source}.") for name in state if name.startswith(f"{source}.")]
+    assert len(rest) == 30
+    return {f"{target}.{name}": f"{source}.{name}" for target in targets for name in rest}
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        INPUT_ALIGNED,
+        SANetConfig("resnet18"),
+        SANetConfig("resnet18", num_parts=3, transform="similarity"),
+        SANetConfig("resnet18", num_parts=0, transform="none"),
+        SANetConfig("efficientnet_lite0", num_parts=1, transform="rotation", aligned="input", num_columns=2),
+        BaselineConfig("resnet18"),
+        BaselineConfig("efficientnet_lite0"),
+    ],
+)
+def test_a_training_that_goes_on_starts_from_the_whole_checkpoint(config: NetworkConfig, tmp_path: Path) -> None:
+    source = checkpoint_of(config, tmp_path / "ours.safetensors")
+    check_continued(empty(config), source, {name: name for name in source[1]})
+
+
+def test_what_does_not_change_a_tensors_meaning_may_differ(input_aligned: tuple[str, dict[str, Tensor]]) -> None:
+    config = SANetConfig("resnet18", transform="rotation", aligned="input", padding="border", num_columns=3)
+    check_continued(empty(config), input_aligned, {name: name for name in input_aligned[1]})
+
+
+def test_the_reductions_of_another_number_of_parts_stay_fresh(input_aligned: tuple[str, dict[str, Tensor]]) -> None:
+    for num_parts in (1, 3):
+        network = empty(SANetConfig("resnet18", num_parts=num_parts, transform="rotation", aligned="input"))
+        state = input_aligned[1]
+        expected = {name: name for name in state if ".reductions." not in name}
+        assert len(state) - len(expected) == 8  # weight and bias of two parts in two branches
+        check_continued(network, input_aligned, expected)
+
+
+def test_the_global_branch_alone_starts_spatial_branches(tmp_path: Path) -> None:
+    config = SANetConfig("resnet18", num_parts=0, transform="rotation", aligned="input")
+    source = checkpoint_of(config, tmp_path / "ours.safetensors")
+    spatial = layer4_from(source[1], "global_branch.layer4", *LAYER4[1:])
+    check_continued(empty(INPUT_ALIGNED), source, {name: name for name in source[1]} | spatial)
+
+
+def test_the_global_branch_alone_is_taken_from_all_branches(input_aligned: tuple[str, dict[str, Tensor]]) -> None:
+    config = SANetConfig("resnet18", num_parts=0, transform="rotation", aligned="input")
+    expected = below(input_aligned[1], "trunk.", "global_branch.", "input_alignment.")
+    check_continued(empty(config), input_aligned, expected)
 
 
 def test_only_an_aligned_input_takes_the_heading(input_aligned: tuple[str, dict[str, Tensor]]) -> None:
-    check_warm(empty(SANetConfig("resnet18")), input_aligned, "global_branch.layer4", LAYER4, 0)
-    check_warm(empty(BaselineConfig("resnet18")), input_aligned, "global_branch.layer4", ("layer4",), 0)
+    state = input_aligned[1]
+    expected = {name: name for name in state if not name.startswith("input_alignment.")}
+    assert len(state) - len(expected) > 30
+    check_continued(empty(SANetConfig("resnet18")), input_aligned, expected)
+    baseline = below(state, "trunk.") | layer4_from(state, "global_branch.layer4", "layer4")
+    check_continued(empty(BaselineConfig("resnet18")), input_aligned, baseline)
 
 
-def test_a_checkpoint_without_a_heading_leaves_it_to_be_learned(tmp_path: Path) -> None:
+def test_an_alignment_of_another_transform_stays_fresh(tmp_path: Path) -> None:
+    source = checkpoint_of(SANetConfig("resnet18"), tmp_path / "ours.safetensors")
+    expected = {name: name for name in source[1] if not name.startswith("alignment.")}
+    assert len(expected) < len(source[1])
+    for transform in ("similarity", "none"):
+        check_continued(empty(SANetConfig("resnet18", transform=transform)), source, expected)
+
+
+def test_a_baseline_starts_every_branch_and_leaves_the_heading_to_be_learned(tmp_path: Path) -> None:
     source = checkpoint_of(BaselineConfig("resnet18"), tmp_path / "baseline.safetensors")
-    check_warm(empty(INPUT_ALIGNED), source, "layer4", LAYER4, 0)
+    expected = below(source[1], "trunk.") | layer4_from(source[1], "layer4", *LAYER4)
+    check_continued(empty(INPUT_ALIGNED), source, expected)
+
+
+@pytest.mark.parametrize(
+    ("config", "preprocessing", "reason"),
+    [
+        (BaselineConfig("resnet50", "1x1"), Preprocessing(64), "trained with the stride 3x3, the network has 1x1"),
+        (BaselineConfig("resnet18", bn_eps=1e-3), Preprocessing(64), "with the bn_eps 1e-05, the network has 0.001"),
+        (
+            BaselineConfig("resnet50"),
+            Preprocessing(64, mean=(0.5, 0.5, 0.5)),
+            "with the mean .0.485.*, the network has",
+        ),
+        (BaselineConfig("resnet18"), Preprocessing(64, std=(0.5, 0.5, 0.5)), "with the std .0.229.*, the network has"),
+    ],
+)
+def test_what_the_tensors_do_not_show_is_compared(
+    config: NetworkConfig, preprocessing: Preprocessing, reason: str, tmp_path: Path
+) -> None:
+    source, _ = checkpoint_of(BaselineConfig(config.backbone), tmp_path / "ours.safetensors")
+    with torch.device("meta"):
+        network = build_network(config)
+    network.normalization = build_normalization(preprocessing)
+    with pytest.raises(PretrainedError, match=reason):
+        load_pretrained(network, source)
 
 
 def test_a_damaged_checkpoint_of_ours_is_named(input_aligned: tuple[str, dict[str, Tensor]], tmp_path: Path) -> None:
@@ -303,3 +376,81 @@ def test_a_checkpoint_of_ours_with_another_backbone_is_refused(
 ) -> None:
     with pytest.raises(PretrainedError, match=r"is it of the same backbone\?"):
         load_pretrained(empty(BaselineConfig("resnet34")), input_aligned[0])
+
+
+# --- the heading alone
+
+HEADED = SANetConfig("resnet18", num_parts=0, transform="rotation", aligned="input")
+
+
+def learned_heading(path: Path) -> tuple[str, SANet]:
+    """A checkpoint whose heading's BatchNorms have seen pictures, and its network."""
+    network = build_network(HEADED, Preprocessing(64))
+    assert isinstance(network, SANet)
+    assert network.input_alignment is not None
+    heading = network.input_alignment.heading
+    for module in heading.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = 0.5
+    with torch.no_grad():
+        for seed in range(5):
+            heading(network.normalization(smooth_pictures(seed)))
+    save_checkpoint(path, network, Preprocessing(64), {"trained": True})
+    return str(path), network.eval()
+
+
+def smooth_pictures(seed: int) -> Tensor:
+    coarse = torch.rand(8, 3, 6, 6, generator=torch.Generator().manual_seed(seed))
+    return nn.functional.interpolate(coarse, size=64, mode="bilinear")
+
+
+def angles_deg(network: Network, images: Tensor) -> Tensor:
+    assert isinstance(network, SANet)
+    assert network.input_alignment is not None
+    with torch.no_grad():
+        return torch.rad2deg(network.input_alignment.heading(network.normalization(images)))
+
+
+@pytest.mark.parametrize("backbone", ["resnet18", "efficientnet_lite0"])
+def test_the_heading_is_taken_alone_and_into_any_backbone(backbone: Backbone, tmp_path: Path) -> None:
+    path, trained = learned_heading(tmp_path / "ours.safetensors")
+    network = build_network(SANetConfig(backbone, num_parts=1, transform="rotation", aligned="input")).eval()
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    loaded = load_heading(network, path)
+    after, expected = network.state_dict(), trained.state_dict()
+    assert loaded == {name for name in after if name.startswith("input_alignment.")}
+    for name, tensor in after.items():
+        assert torch.equal(tensor, expected[name] if name in loaded else before[name]), name
+
+
+@pytest.mark.parametrize(
+    ("mean", "std"), [((0.498,) * 3, (0.502,) * 3), ((0.1, 0.5, 0.9), (0.2, 0.4, 0.6)), ((0.0,) * 3, (1.0,) * 3)]
+)
+def test_a_heading_reads_what_is_normalised_otherwise(
+    mean: tuple[float, float, float], std: tuple[float, float, float], tmp_path: Path
+) -> None:
+    path, trained = learned_heading(tmp_path / "ours.safetensors")
+    network = build_network(HEADED, Preprocessing(64, mean, std)).eval()
+    load_heading(network, path)
+    images = smooth_pictures(seed=99)
+    expected = angles_deg(trained, images)
+
+    def off(angles: Tensor) -> float:
+        return float(((angles - expected + 180).remainder(360) - 180).abs().median())
+
+    adapted = off(angles_deg(network, images))
+    network.normalization = trained.normalization
+    assert adapted < 5  # the rim of the disc is padded with another colour
+    assert off(angles_deg(network, images)) > adapted + 1
+
+
+def test_without_a_heading_there_is_none_to_take(tmp_path: Path, resnet18_state: dict[str, Tensor]) -> None:
+    path, _ = learned_heading(tmp_path / "ours.safetensors")
+    for config in (BaselineConfig("resnet18"), SANetConfig("resnet18")):
+        with pytest.raises(PretrainedError, match="the network aligns no input"):
+            load_heading(empty(config), path)
+        source, _ = checkpoint_of(config, tmp_path / "other.safetensors")
+        with pytest.raises(PretrainedError, match=r"other\.safetensors aligns no input"):
+            load_heading(empty(INPUT_ALIGNED), source)
+    with pytest.raises(PretrainedError, match=r"weights\.pth is no checkpoint of this program"):
+        load_heading(empty(INPUT_ALIGNED), saved(resnet18_state, tmp_path / "weights.pth"))

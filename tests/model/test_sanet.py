@@ -5,9 +5,9 @@ from torch import Tensor, nn
 
 from model.alignment import theta_from_parameters, theta_of_turn, warp
 from model.build import build_network
-from model.config import Backbone, SANetConfig, Transform
+from model.config import Backbone, BaselineConfig, NetworkConfig, SANetConfig, Transform
 from model.polar import polar_views, thumbnails
-from model.sanet import GlobalBranch, SANet, SpatialBranch
+from model.sanet import GlobalBranch, SANet, SpatialBranch, join_branches
 from tests.model import naive
 
 ALIGNING: list[Transform] = ["affine", "similarity", "rotation"]
@@ -101,7 +101,16 @@ def test_resnet50_has_the_papers_parameters(
 
 @pytest.mark.parametrize(
     ("backbone", "num_parts"),
-    [("resnet18", 4), ("resnet34", 6), ("resnet50", 2), ("resnet50", 4), ("resnet50", 6), ("resnet101", 2)],
+    [
+        ("resnet18", 4),
+        ("resnet34", 6),
+        ("resnet50", 2),
+        ("resnet50", 4),
+        ("resnet50", 6),
+        ("resnet101", 2),
+        ("efficientnet_lite0", 2),
+        ("efficientnet_lite0", 6),
+    ],
 )
 def test_the_embedding_is_as_wide_as_the_config_says(backbone: Backbone, num_parts: int) -> None:
     config = SANetConfig(backbone, num_parts=num_parts)
@@ -341,6 +350,17 @@ def test_the_trunk_sees_the_middle_columns_of_the_aligned_input(input_aligned: S
     assert output.embedding.shape == (1, 2560)
 
 
+@pytest.mark.parametrize("num_columns", [4, 6, 8])
+def test_the_trunk_sees_as_many_columns_as_the_config_says(num_columns: int) -> None:
+    network = fresh(SANetConfig("resnet18", transform="rotation", aligned="input", num_columns=num_columns))
+    widths: list[torch.Size] = []
+    network.trunk.register_forward_pre_hook(lambda _, given: widths.append(given[0].shape))
+    network.trunk.register_forward_hook(lambda _, given, features: widths.append(features.shape))
+    with torch.no_grad():
+        assert network(pictures(1, 128)).embedding.shape == (1, 2560)
+    assert widths == [(1, 3, 128, 16 * num_columns), (1, 256, 8, num_columns)]
+
+
 def test_no_gradient_flows_through_the_heading(input_aligned: SANet) -> None:
     images = pictures(1, 64).requires_grad_()
     gradients: tuple[Tensor | None, ...] = torch.autograd.grad(
@@ -350,3 +370,56 @@ def test_no_gradient_flows_through_the_heading(input_aligned: SANet) -> None:
     taught = {name for name, gradient in zip(names, gradients[:-1], strict=True) if gradient is not None}
     assert taught == {name for name in names if not name.startswith("input_alignment.")}
     assert len(taught) < len(names)
+
+
+# --- the steps of forward
+
+STEPWISE = [
+    SANetConfig("resnet18", num_parts=3, unit_length=True),
+    SANetConfig("resnet18", transform="rotation", aligned="input", num_columns=2),
+    SANetConfig("resnet18", num_parts=0, transform="rotation", aligned="input", unit_length=True),
+    SANetConfig("resnet18", num_parts=1, transform="none"),
+    BaselineConfig("resnet18", unit_length=True),
+]
+
+
+@pytest.mark.parametrize("config", STEPWISE)
+def test_the_steps_one_after_the_other_are_forward(config: NetworkConfig) -> None:
+    network = build_network(config).eval()
+    images = pictures(2, 64)
+    with torch.no_grad():
+        expected = network(images)
+        aligned, input_theta = network.align_input(network.normalization(images))
+        branches, map_theta = network.branch_features(aligned)
+    parts = config.num_parts if isinstance(config, SANetConfig) else 0
+    assert [branch.shape for branch in branches] == [(2, 512)] + [(2, 512 * parts)] * (2 if parts else 0)
+    if config.unit_length:
+        assert all((branch.norm(dim=1) - 1).abs().min() > 0.01 for branch in branches)
+    found = join_branches(branches, unit_length=config.unit_length)
+    torch.testing.assert_close(found, expected.embedding, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(input_theta if map_theta is None else map_theta, expected.theta, rtol=0, atol=1e-5)
+
+
+def test_what_aligns_nothing_at_the_input_gives_it_back(small_network: SANet) -> None:
+    images = pictures(2, 64)
+    for network in (small_network, build_network(BaselineConfig("resnet18"))):
+        aligned, theta = network.align_input(images)
+        assert torch.equal(aligned, images)
+        assert torch.equal(theta, torch.eye(2, 3).expand(2, 2, 3))
+
+
+def test_only_an_aligned_map_gives_a_theta_beside_its_branches(small_network: SANet, input_aligned: SANet) -> None:
+    with torch.no_grad():
+        _, theta = small_network.branch_features(pictures(2, 64))
+        assert theta is not None
+        assert (theta - torch.eye(2, 3)).abs().max() > 0.01
+        assert input_aligned.branch_features(pictures(2, 64))[1] is None
+        aligned, turned = input_aligned.align_input(pictures(2, 64))
+    assert aligned.shape == (2, 3, 64, 48)
+    assert (turned - torch.eye(2, 3)).abs().max() > 0.01
+
+
+def test_branches_are_joined_in_order_and_each_brought_to_its_own_unit_length() -> None:
+    branches = [torch.tensor([[3.0, 4.0]]), torch.tensor([[0.0, 0.0, -2.0]])]
+    assert join_branches(branches, unit_length=False).tolist() == [[3, 4, 0, 0, -2]]
+    assert join_branches(branches, unit_length=True).tolist() == [pytest.approx([0.6, 0.8, 0, 0, -1])]

@@ -6,6 +6,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from model.aligned_view import aligned_view
+from model.config import SANetConfig
+from model.preprocessing import Preprocessing
 from model.theta import turn_of
 from tests.conftest import picture
 
@@ -45,7 +47,7 @@ def test_the_aligned_view_turns_counter_clockwise_by_rotation_deg(angle: float) 
     turn = turn_of(theta)
     assert turn.rotation_deg == pytest.approx(angle)
     assert not turn.mirrored
-    view = aligned_view(image, theta)
+    view = aligned_view(image, theta, SANetConfig(), Preprocessing())
     turned = np.asarray(Image.fromarray(image).rotate(turn.rotation_deg, Image.Resampling.BILINEAR))
     assert mean_error(view, turned) < 1
     wrong = np.asarray(Image.fromarray(image).rotate(turn.rotation_deg + 5, Image.Resampling.BILINEAR))
@@ -61,14 +63,14 @@ def test_a_mirrored_view_is_flipped_first_and_turned_then(angle: float) -> None:
     assert turn.mirrored
     flipped = Image.fromarray(image).transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     turned = np.asarray(flipped.rotate(turn.rotation_deg, Image.Resampling.BILINEAR))
-    assert mean_error(aligned_view(image, theta), turned) < 1
+    assert mean_error(aligned_view(image, theta, SANetConfig(), Preprocessing()), turned) < 1
 
 
 @pytest.mark.parametrize(("angle", "quarters"), [(0, 0), (90, 1), (180, 2), (-90, 3)])
 def test_quarter_turns_move_every_pixel_exactly(angle: int, quarters: int) -> None:
     image = picture(5, 64, 64)
     theta = np.round(theta_of(turning(angle)))
-    assert np.array_equal(aligned_view(image, theta), np.rot90(image, quarters))
+    assert np.array_equal(aligned_view(image, theta, SANetConfig(), Preprocessing()), np.rot90(image, quarters))
     assert turn_of(theta).rotation_deg == angle
 
 

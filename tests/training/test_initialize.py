@@ -9,6 +9,7 @@ import torchvision
 
 from model.checkpoint import load_checkpoint, read_card
 from model.config import BaselineConfig, SANetConfig
+from model.preprocessing import Preprocessing
 from training.initialize import initialize, main
 
 SMALL = BaselineConfig("resnet18")
@@ -51,6 +52,15 @@ def test_the_card_says_untrained(tmp_path: Path) -> None:
     assert card.config == SANetConfig("resnet18", num_parts=1)
     assert card.training == {"trained": False, "data": None, "seed": 5, "trunk_weights": None}
     assert not card.trained
+
+
+def test_the_smallest_backbone_has_its_own_epsilon_and_normalisation(tmp_path: Path) -> None:
+    initialize(tmp_path / "model", BaselineConfig("efficientnet_lite0"))
+    card = read_card(tmp_path / "model")
+    assert card.config == BaselineConfig("efficientnet_lite0", bn_eps=1e-3)
+    assert card.preprocessing == Preprocessing(mean=(127 / 255,) * 3, std=(128 / 255,) * 3)
+    initialize(tmp_path / "resnet", SMALL)
+    assert read_card(tmp_path / "resnet").preprocessing == Preprocessing()
 
 
 def test_the_weights_are_in_the_file_and_their_folder_is_not(weights: Path, tmp_path: Path) -> None:
