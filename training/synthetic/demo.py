@@ -6,7 +6,6 @@ Writes ``images/<identity>/`` (the files byte for byte), ``manifest.csv`` and ``
 none of them. The same data and numbers give the same set.
 """
 
-import argparse
 import json
 import shutil
 import sys
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from index.command_parser import CommandParser
 from index.manifest import Entry, Manifest, ManifestError, read_manifest, write_manifest
 from index.protocol import Protocol, ProtocolError
 from model.given_path import given_path
@@ -79,11 +79,7 @@ def write_demo(manifest: Manifest, out: Path, num_identities: int, num_queries: 
 
 def main() -> int:
     """The command: 0 when written, 1 if it cannot be, 2 for wrong arguments."""
-    parser = argparse.ArgumentParser(
-        prog="python -m training.synthetic.demo",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = CommandParser(prog="python -m training.synthetic.demo", description=__doc__)
     parser.add_argument("--data", type=given_path, required=True, help="the folder of UAV-Synth")
     parser.add_argument("--out", type=given_path, required=True, help="the folder to write to")
     parser.add_argument("--identities", type=at_least_one, default=150, help="vehicles (default 150)")

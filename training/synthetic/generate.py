@@ -20,13 +20,13 @@ from index.protocol import Protocol
 from index.stop_signal import stop_signal
 from model.box import Box
 from model.whole_file import whole_file
+from training.synthetic.arithmetic import pinned_arithmetic
 from training.synthetic.identity import Identity, draw_identity, name_of, role_of, split_of
 from training.synthetic.scenes.rasterizer import Rasterizer
 from training.synthetic.scenes.scene import rasterizer_for
 from training.synthetic.settings import Settings
 
 _RECORD: Final = "generator.json"
-_FORMAT: Final = "uav-synth-1"
 
 
 class SyntheticError(ValueError):
@@ -51,6 +51,11 @@ class DataSet:
     images_per_identity: int
     seed: int
     settings: Settings
+
+    @property
+    def format(self) -> str:
+        """The generator and its edition."""
+        return f"uav-synth-{self.settings.edition}"
 
 
 def generate(
@@ -80,7 +85,7 @@ def generate(
         for view in identity.views:
             digest.update(bytes.fromhex(view.sha256))
     info = {
-        "generator": _FORMAT,
+        "generator": data_set.format,
         "seed": data_set.seed,
         "num_identities": data_set.num_identities,
         "images_per_identity": data_set.images_per_identity,
@@ -91,7 +96,12 @@ def generate(
     entries = [
         entry for number, identity in enumerate(identities) for entry in _entries(number, identity, data_set.settings)
     ]
-    protocol = Protocol(dataset="uav-synth", gallery_per_identity=1, info=info)
+    # Who is drawn for training only has no gallery.
+    protocol = (
+        Protocol(dataset="uav-synth", gallery_per_identity=1, info=info)
+        if data_set.settings.edition == 1
+        else Protocol(dataset="uav-synth-2", info=info)
+    )
     write_manifest(out / "manifest.csv", entries, protocol)
     return info
 
@@ -105,7 +115,8 @@ def _entries(number: int, identity: Identity, settings: Settings) -> list[Entry]
             role=role_of(split, index),
             split=split,
             box=Box.parse(view.box) if view.box else None,
-            further={
+            further=({"mask": view.mask} if view.mask else {})
+            | {
                 "type": identity.type,
                 "colour": identity.colour,
                 "heading_deg": str(view.heading_deg),
@@ -121,7 +132,11 @@ def _entries(number: int, identity: Identity, settings: Settings) -> list[Entry]
 
 def _claim(out: Path, data_set: DataSet) -> None:
     """Writes down what is drawn here, or makes sure that it is the same."""
-    record = {"format": _FORMAT, "seed": data_set.seed, "settings": data_set.settings.to_dict()}
+    record = {
+        "format": data_set.format,
+        "seed": data_set.seed,
+        "settings": data_set.settings.to_dict(),
+    }
     path = out / _RECORD
     try:
         there = json.loads(path.read_text("utf-8"))
@@ -155,7 +170,7 @@ def _draw_all(out: Path, data_set: DataSet, num_workers: int, progress: Callable
         ProcessPoolExecutor(num_workers, mp_context=context, initializer=_end_with_the_parent) as pool,
     ):
         try:
-            with _signals_held_back():
+            with _signals_held_back(), pinned_arithmetic():
                 numbers: dict[Future[Identity], int] = {
                     pool.submit(_draw, out, data_set, number): number for number in range(data_set.num_identities)
                 }
@@ -203,5 +218,5 @@ def _rasterizer(settings: Settings) -> Rasterizer:
 
 def _draw(out: Path, data_set: DataSet, number: int) -> Identity:
     seed, settings = data_set.seed, data_set.settings
-    folder = out / "images" / name_of(seed, number)
+    folder = out / "images" / name_of(seed, number, settings.edition)
     return draw_identity(folder, seed, number, data_set.images_per_identity, settings, _rasterizer(settings))

@@ -15,20 +15,35 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import PIL
 import pytest
 from PIL import Image
 
 from index.manifest import Entry, Manifest, read_manifest
 from index.task import plan_task
+from tests.training.synthetic.solids import block, flag
 from training.data import training_data
 from training.synthetic import generate as generate_module
 from training.synthetic.generate import DataSet, StoppedError, SyntheticError, generate
 from training.synthetic.identity import Identity, ViewFacts, name_of
 from training.synthetic.scenes.rasterizer import Rasterizer
-from training.synthetic.settings import Settings
+from training.synthetic.scenes.viewpoint import Viewpoint
+from training.synthetic.settings import Settings, TrainingSettings
 
 SMALL = DataSet(4, 2, 3, Settings())
 LONG_AGO = 1e9  # seconds since 1970
+# Edition 1 of `SMALL` as it was drawn when it was frozen, by which NumPy and Pillow, and what its renderer's bits were.
+FROZEN_VEHICLES = [("sedan", "white"), ("suv", "black"), ("suv", "grey"), ("sedan", "grey")]
+FROZEN_VIEWS = {
+    "heading_deg": [107.32, 1.92, -55.73, -56.95, 112.81, 148.85, -176.98, -12.09],
+    "altitude_m": [18.85, 47.6, 26.4, 48.47, 16.15, 52.4, 19.63, 58.8],
+    "depression_deg": [49.47, 56.41, 56.29, 71.82, 69.73, 53.6, 52.8, 44.86],
+    "px_per_m": [28.917, 25.421, 43.122, 43.337, 36.9, 21.139, 40.841, 12.998],
+}
+FROZEN_LIBRARIES = ("2.4.6", "13.0.0", "1aae75377383fac4")
+FROZEN_IMAGES_SHA256 = "28fb4aa830f81d5fc3453c55cb4ba1c470c3a52883986ab67469e7746c933f5a"
+SECOND = DataSet(6, 2, 3, TrainingSettings())
 WHOLE = DataSet(10, 2, 3, Settings())  # an identity of each split
 
 
@@ -122,9 +137,30 @@ def images_sha256(out: Path) -> str:
 # --- the same numbers, the same bytes
 
 
-def test_several_processes_draw_the_same_bytes_as_one(small: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("settings", [Settings(), TrainingSettings()], ids=["edition 1", "edition 2"])
+def test_several_processes_draw_the_same_bytes_as_one(settings: Settings, tmp_path: Path) -> None:
+    data_set = replace(SMALL, settings=settings)
+    generate(tmp_path / "one", data_set, 1)
+    generate(tmp_path / "two", data_set, 2)
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+
+
+def test_edition_1_is_frozen(rasterizer: Rasterizer, tmp_path: Path) -> None:
+    """Its vehicles, cameras and headings are those of its first day; its bytes are, where the renderer's bits are."""
     generate(tmp_path / "data", SMALL, 2)
-    assert contents(tmp_path / "data") == contents(small)
+    entries = read_manifest(tmp_path / "data").entries
+    known = [(entry.further["type"], entry.further["colour"]) for entry in entries[::2]]
+    assert known == FROZEN_VEHICLES
+    for name, values in FROZEN_VIEWS.items():
+        np.testing.assert_allclose([float(entry.further[name]) for entry in entries], values, atol=0.011, err_msg=name)
+    drawn = rasterizer.draw(
+        [block(), flag(4.6, 1.2, 0.2, 0.5).moved(3, 3, 30)], Viewpoint(20, 40, 30, 0, 30, (0, 0, 0.75)), (220, 180)
+    )
+    bits = hashlib.sha256(drawn.albedo.tobytes() + drawn.normal.tobytes() + drawn.hit.tobytes()).hexdigest()
+    libraries = (np.__version__, PIL.__version__, bits[:16])
+    if libraries != FROZEN_LIBRARIES:
+        pytest.skip(f"other libraries round otherwise: {libraries}")
+    assert images_sha256(tmp_path / "data") == FROZEN_IMAGES_SHA256
 
 
 def test_there_are_as_many_processes_as_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -423,7 +459,7 @@ def test_a_file_in_the_place_of_the_folder_is_left_alone(
     [
         ({"seed": 4}, "seed"),
         ({"settings": Settings(occluded=0.5)}, "settings"),
-        ({"settings": Settings(version=2)}, "settings"),
+        ({"settings": Settings(version=2)}, "format and settings"),
         ({"seed": 4, "settings": Settings(occluded=0.5)}, "seed and settings"),
         ({"seed": 4, "num_identities": 9}, "seed"),
     ],
@@ -565,9 +601,7 @@ def test_a_worker_that_dies_while_others_start_is_reported(
     assert blocked() == before
 
 
-def test_a_worker_that_dies_is_reported_and_leaves_nothing_that_counts_and_is_not_whole(
-    whole: Path, tmp_path: Path, rasterizer: Rasterizer
-) -> None:
+def test_a_worker_that_dies_is_reported_and_leaves_nothing_that_counts_and_is_not_whole(tmp_path: Path) -> None:
     out = tmp_path / "data"
 
     def kill_a_worker() -> None:
@@ -586,5 +620,94 @@ def test_a_worker_that_dies_is_reported_and_leaves_nothing_that_counts_and_is_no
     assert not (out / "manifest.csv").exists()
     for facts in out.glob("images/*/vehicle.json"):
         assert is_whole(facts.parent)
-    assert contents(draw_here(out, WHOLE, rasterizer)).items() >= contents(whole).items()
+    for folder in (out, tmp_path / "fresh"):  # by processes: this one may calculate otherwise
+        generate(folder, WHOLE, 2)
+    assert contents(out).items() >= contents(tmp_path / "fresh").items()
     assert not list(out.glob(f"images/{name_of(3, 0)[:-1]}?/*.tmp"))
+
+
+# --- edition 2
+
+
+@pytest.fixture(scope="module")
+def second(rasterizer: Rasterizer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small set of edition 2; not to be changed."""
+    return draw_here(tmp_path_factory.mktemp("second") / "data", SECOND, rasterizer)
+
+
+def test_edition_2_is_all_for_training_and_says_so(second: Path) -> None:
+    manifest = read_manifest(second)
+    assert len(manifest.entries) == 12
+    assert {(entry.split, entry.role) for entry in manifest.entries} == {("train", "train")}
+    assert [entry.identity for entry in manifest.entries[::2]] == [f"t3-{number:06d}" for number in range(6)]
+    info = manifest.protocol.info
+    assert (manifest.protocol.dataset, manifest.protocol.gallery_per_identity) == ("uav-synth-2", None)
+    assert (info["generator"], info["settings"]["version"], info["seed"]) == ("uav-synth-2", 2, 3)
+    assert info["settings"] == TrainingSettings().to_dict()
+    assert info["images_sha256"] == images_sha256(second)
+    assert json.loads((second / "generator.json").read_text("utf-8"))["settings"]["version"] == 2
+
+
+def test_every_field_of_edition_2s_manifest(second: Path) -> None:
+    for entry in read_manifest(second).entries:
+        with Image.open(second / entry.path) as image:
+            width, height = image.size
+        facts = json.loads((second / entry.path).parent.joinpath("vehicle.json").read_text("utf-8"))
+        (view,) = [view for view in facts["views"] if view["file"] == Path(entry.path).name]
+        mask = f"{Path(entry.path).stem}.mask.png"
+        mask_file = second / "images" / entry.identity / mask
+        assert entry.further == {
+            "type": facts["type"],
+            "colour": facts["colour"],
+            "heading_deg": str(view["heading_deg"]),
+            "altitude_m": str(view["altitude_m"]),
+            "depression_deg": str(view["depression_deg"]),
+            "px_per_m": str(view["px_per_m"]),
+            "occluded": "1" if view["occluded"] else "0",
+            "mask": mask,
+        }
+        assert entry.box is not None
+        assert str(entry.box) == view["box"]
+        assert 0 < entry.box.x < entry.box.x + entry.box.w < width
+        assert 0 < entry.box.y < entry.box.y + entry.box.h < height
+        assert hashlib.sha256(mask_file.read_bytes()).hexdigest() == view["mask_sha256"]
+        with Image.open(mask_file) as picture:
+            assert (picture.format, picture.mode, picture.size) == ("PNG", "1", (width, height))
+            left, upper, right, lower = picture.getbbox() or (0, 0, 0, 0)
+        box = entry.box
+        assert left >= box.x - 2
+        assert upper >= box.y - 2
+        assert right <= box.x + box.w + 2
+        assert lower <= box.y + box.h + 2
+
+
+@pytest.mark.usefixtures("here")
+def test_a_damaged_or_missing_mask_is_drawn_again(second: Path, tmp_path: Path) -> None:
+    out = copy(second, tmp_path / "data")
+    (out / "images" / "t3-000001" / "0.mask.png").write_bytes(b"")
+    (out / "images" / "t3-000002" / "1.mask.png").unlink()
+    for path in out.rglob("*"):
+        os.utime(path, (LONG_AGO, LONG_AGO))
+    generate(out, SECOND, 1)
+    assert contents(out) == contents(second)
+    again = {name for name in written_again(out) if name.endswith((".jpg", ".png"))}
+    assert again == {
+        f"images/t3-{number:06d}/{view}.{form}" for number, view in ((1, 0), (2, 1)) for form in ("jpg", "mask.png")
+    }
+
+
+@pytest.mark.parametrize(("begun", "asked"), [(1, 2), (2, 1)])
+def test_a_folder_of_one_edition_refuses_the_other(
+    begun: int, asked: int, small: Path, second: Path, tmp_path: Path
+) -> None:
+    out = copy({1: small, 2: second}[begun], tmp_path / "data")
+    before = contents(out)
+    with pytest.raises(SyntheticError, match="was begun with another format and settings: choose a new folder"):
+        generate(out, {1: SMALL, 2: SECOND}[asked], 1)
+    assert contents(out) == before
+
+
+def test_a_trainer_takes_edition_2(second: Path) -> None:
+    data = training_data(read_manifest(second), "auto")
+    assert data.num_labels == 6
+    assert data.validation is None

@@ -34,3 +34,14 @@ def test_tiny_grounds_work() -> None:
         plan, colours = make_ground(np.array([-1.0, -1]), np.array([1.0, 1]), 2, np.random.default_rng(seed))
         assert colours.shape == (*plan.size, 3)
         assert np.isfinite(colours).all()
+
+
+def test_grounds_of_edition_2_are_smoother_and_in_range() -> None:
+    textures: dict[int, list[float]] = {1: [], 2: []}
+    for edition, found in textures.items():
+        for seed in range(60):
+            _, colours = make_ground(LOWER, UPPER, 12, np.random.default_rng(seed), edition)
+            assert 0 <= colours.min() <= colours.max() <= 255
+            grey = colours.mean(2)
+            found.append(float(np.median(np.abs(np.diff(grey, axis=1))) / grey.mean()))
+    assert np.median(textures[2]) < 0.8 * np.median(textures[1])

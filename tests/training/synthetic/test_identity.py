@@ -17,7 +17,7 @@ from model.box import Box
 from tests.conftest import picture
 from training.synthetic import identity as identity_module
 from training.synthetic.identity import Identity, ViewFacts, draw_identity, name_of, role_of, split_of
-from training.synthetic.settings import Settings
+from training.synthetic.settings import Settings, TrainingSettings
 
 SEED, NUMBER = 4, 12
 NAME = "s4-000012"
@@ -49,6 +49,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
             heading_deg=-170.98765 + index,
             occluded=index == 1,
             jpeg_quality=60 + 10 * index,
+            mask=None,
         )
 
     monkeypatch.setattr(identity_module, "build_vehicle", build_vehicle)
@@ -105,6 +106,8 @@ def test_no_two_identities_share_a_name() -> None:
     names = {name_of(seed, number) for seed, number in itertools.product(seeds, numbers)}
     assert len(names) == len(seeds) * len(numbers)
     assert name_of(0, 12) == "s0-000012"
+    assert name_of(0, 12, edition=2) == "t0-000012"
+    assert not names & {name_of(seed, number, 2) for seed, number in itertools.product(seeds, numbers)}
 
 
 def test_ten_identities_are_five_to_train_one_to_validate_and_four_to_test() -> None:
@@ -115,6 +118,12 @@ def test_ten_identities_are_five_to_train_one_to_validate_and_four_to_test() -> 
 def test_other_shares_give_other_splits() -> None:
     settings = Settings(split=(1, 2, 1))
     assert [split_of(number, settings) for number in range(8)] == 2 * ["train", "val", "val", "test"]
+
+
+def test_everybody_in_edition_2_is_to_train() -> None:
+    splits = {split_of(number, TrainingSettings()) for number in range(40)}
+    assert splits == {"train"}
+    assert {role_of("train", view) for view in range(9)} == {"train"}
 
 
 def test_the_first_view_is_the_gallery_where_nobody_trains() -> None:

@@ -18,7 +18,7 @@ def seen(rasterizer: Rasterizer, monkeypatch: pytest.MonkeyPatch) -> tuple[Surfa
     """A red block on ground that is white where x > 0 and y > 0 and black elsewhere; nothing far off casts shadows."""
 
     def quarter(
-        lower: NDArray[np.floating], upper: NDArray[np.floating], px_per_m: float, random: np.random.Generator
+        lower: NDArray[np.floating], upper: NDArray[np.floating], px_per_m: float, *_: object
     ) -> tuple[Plan, NDArray[np.float32]]:
         plan = Plan(lower, upper, px_per_m, "RGB", (0, 0, 0))
         plan.polygon(np.array([[0, 0], [99, 0], [99, 99], [0, 99]]), (255, 255, 255))
@@ -60,7 +60,7 @@ def test_the_vehicle_is_red_and_lit_by_the_sun(seen: tuple[Surfaces, NDArray[np.
 
 def test_the_grounds_shadow_is_lit_by_the_sky_alone(rasterizer: Rasterizer, monkeypatch: pytest.MonkeyPatch) -> None:
     def white(
-        lower: NDArray[np.floating], upper: NDArray[np.floating], px_per_m: float, random: np.random.Generator
+        lower: NDArray[np.floating], upper: NDArray[np.floating], px_per_m: float, *_: object
     ) -> tuple[Plan, NDArray[np.float32]]:
         plan = Plan(lower, upper, px_per_m, "RGB", (255, 255, 255))
         return plan, np.asarray(plan.image, np.float32)

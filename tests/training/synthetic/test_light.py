@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.training.synthetic.solids import light_from
-from training.synthetic.scenes.light import Light, draw_light
+from training.synthetic.scenes.light import Light, draw_light, draw_varied_light
 
 
 @pytest.fixture(scope="module")
@@ -85,3 +85,17 @@ def test_clouds_are_white_where_they_are() -> None:
     cloudy, clear = light.mirrored(np.array([[0.6, 0, 0.8], [-0.6, 0, 0.8]], np.float32))
     assert (cloudy > light.horizon).all()
     assert (clear < light.horizon).all()
+
+
+def test_lights_of_edition_2_have_bluer_skies_and_mirror_more_or_less() -> None:
+    varied = [draw_varied_light(np.random.default_rng([4, seed])) for seed in range(80)]
+    usual = [draw_light(np.random.default_rng([4, seed])) for seed in range(80)]
+    assert {light.gloss for light in usual} == {1.0}
+    gloss = np.array([light.gloss for light in varied])
+    assert 0.4 < gloss.min() < 0.75
+    assert 1.3 < gloss.max() < 2
+    for light, before in zip(varied, usual, strict=True):
+        np.testing.assert_array_equal(light.sun, before.sun)
+        assert light.zenith[2] / light.zenith[0] >= before.zenith[2] / before.zenith[0]
+        assert light.clouds.dtype == np.float32
+        assert light.mirrored(directions(10, 45, 80)).min() >= 0

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from training.synthetic.scenes import neighbours
-from training.synthetic.scenes.neighbours import draw_neighbours
-from training.synthetic.settings import Settings
+from training.synthetic.scenes.neighbours import draw_neighbours, draw_training_neighbours
+from training.synthetic.settings import Settings, TrainingSettings
+from training.synthetic.vehicles.training_vehicle import build_training_vehicle
 from training.synthetic.vehicles.vehicle import Vehicle, build_vehicle
 
 NUM = 400
@@ -81,3 +82,29 @@ def test_bystanders_are_of_the_seed_and_no_identities(monkeypatch: pytest.Monkey
         assert [one.picture.tobytes() for one in placed] == [one.picture.tobytes() for one in again]
         assert built == [(seed, 1)] * len(placed)
         assert len(placed) >= 2
+
+
+def test_in_a_full_car_park_both_sides_are_taken_and_near(
+    fleet: list[Vehicle], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(neighbours, "_training_bystander", lambda seed, number, plain: fleet[number % len(fleet)])
+    gaps: dict[float, list[float]] = {0.0: [], 1.0: []}
+    for crowded, found in gaps.items():
+        settings = replace(TrainingSettings(), crowded=crowded)
+        for seed in range(NUM):
+            for one in draw_training_neighbours(fleet[0], settings, 5, np.random.default_rng(seed)):
+                _, y = middle(one)
+                if abs(y) > 1.2:
+                    found.append(abs(y) - (fleet[0].shape.width + one.shape.width) / 2)
+    assert len(gaps[1.0]) / NUM / 2 == pytest.approx(0.95, abs=4 * np.sqrt(0.95 * 0.05 / NUM / 2))
+    assert len(gaps[0.0]) / NUM / 2 == pytest.approx(0.25, abs=4 * np.sqrt(0.25 * 0.75 / NUM / 2))
+    assert np.median(gaps[1.0]) < 0.8 < np.median(gaps[0.0])
+    assert min(gaps[1.0]) > 0
+
+
+def test_bystanders_of_edition_2_are_no_identities(fleet: list[Vehicle]) -> None:
+    settings = replace(TrainingSettings(), crowded=1.0)
+    identities = {build_training_vehicle(5, number, settings.plain).shape for number in range(6)}
+    placed = draw_training_neighbours(fleet[0], settings, 5, np.random.default_rng(1))
+    assert placed
+    assert not identities & {one.shape for one in placed}

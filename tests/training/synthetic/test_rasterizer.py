@@ -174,3 +174,11 @@ def test_a_picture_larger_than_the_window_is_refused(rasterizer: Rasterizer, fle
     large = Rasterizer(700).draw(fleet[:1], viewpoint, (700, 700))
     assert np.isfinite(large.position).all()
     assert large.hit[340:360, 340:360].all()
+
+
+def test_the_first_vehicles_pixels_are_its_own(rasterizer: Rasterizer) -> None:
+    first, second = block(RED, (-2, -1, 0), (0, 1, 1.5)), block(BLUE, (0, -1, 0), (2, 1, 1.5))
+    for vehicles, colour in (([first, second], RED), ([second, first], BLUE)):
+        surfaces = rasterizer.draw(vehicles, VIEWS[1], SIZE)
+        np.testing.assert_array_equal(surfaces.own, surfaces.hit & (surfaces.albedo == colour).all(-1))
+        assert 0.3 < surfaces.own.sum() / surfaces.hit.sum() < 0.7

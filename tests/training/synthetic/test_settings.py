@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from training.synthetic.settings import Settings
+from training.synthetic.settings import EDITIONS, Settings, TrainingSettings
 
 FIELDS = dataclasses.fields(Settings)
 
@@ -51,3 +51,22 @@ def test_settings_are_plain_json() -> None:
     assert json.loads(json.dumps(plain)) == plain  # lists, not tuples
     assert list(plain) == [field.name for field in FIELDS]
     assert (plain["split"], plain["altitude_m"], plain["version"]) == ([1, 2, 3], [1.0, 2.5], 1)
+
+
+def test_the_frozen_settings_have_the_hash_that_the_results_name() -> None:
+    assert Settings().sha256 == "b92609ddc395cd77accdf9213fc71337fd6e26977e740928db6ed8c4f5fdfcf4"
+
+
+def test_each_edition_says_which_it_is() -> None:
+    assert {number: settings().edition for number, settings in EDITIONS.items()} == {1: 1, 2: 2}
+    plain = TrainingSettings().to_dict()
+    assert (plain["version"], plain["surroundings"], plain["split"], plain["plain"]) == (2, True, [10, 0, 0], 0.5)
+    assert set(Settings().to_dict()) < set(plain)
+    assert TrainingSettings().sha256 == naive_hash(plain)
+
+
+@pytest.mark.parametrize("field", dataclasses.fields(TrainingSettings), ids=lambda field: field.name)
+def test_the_hash_of_edition_2_changes_with_each_field(field: "dataclasses.Field[Any]") -> None:
+    before = TrainingSettings()
+    after = dataclasses.replace(before, **{field.name: another(getattr(before, field.name))})
+    assert after.sha256 != before.sha256

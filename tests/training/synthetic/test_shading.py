@@ -24,6 +24,7 @@ def pixel(
         np.array(normal, np.float32).reshape(1, 1, 3),
         np.full((1, 1), material, np.uint8),
         np.array(position, np.float32).reshape(1, 1, 3),
+        np.ones((1, 1), np.bool_),
     )
 
 
@@ -136,6 +137,6 @@ def test_no_normal_makes_light_that_is_no_number(normal: tuple[float, float, flo
 def test_only_pixels_that_are_hit_are_shaded() -> None:
     one = pixel(200)
     two = Surfaces(*(np.concatenate([getattr(one, name)] * 2) for name in
-                     ("hit", "albedo", "normal", "material", "position")))  # fmt: skip
+                     ("hit", "albedo", "normal", "material", "position", "own")))  # fmt: skip
     two.hit[0] = False
     assert shade_vehicles(two, EYE, SUN, np.ones(1, np.float32), NO_GROUND).shape == (1, 3)

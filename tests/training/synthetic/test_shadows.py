@@ -135,3 +135,25 @@ def test_what_is_far_away_shades_vehicles_as_it_shades_the_ground(monkeypatch: p
     np.testing.assert_allclose(shadows.sun_on_ground(at((-4, 3), (4, 3))), [0, 1], atol=0.02)
     # A metre up, the ray meets the ground a metre behind.
     np.testing.assert_allclose(shadows.sun_on_vehicles(at((0.8, 0, 1), (1.2, 0, 1))), [0, 1], atol=0.02)
+
+
+def test_edition_2_has_more_shadows_of_what_is_far_away() -> None:
+    ground = np.random.default_rng(0).uniform(-5, 5, (500, 2)).astype(np.float32)
+    shares: dict[int, set[bytes]] = {1: set(), 2: set()}
+    for edition, kinds in shares.items():
+        for seed in range(40):
+            shadows = Shadows(CAR, (), LOW_SUN, AREA, 24, np.random.default_rng(seed), edition)
+            share = shadows.sun_on_ground(ground)
+            assert 0 <= share.min() <= share.max() <= 1
+            kinds.add(share.tobytes())
+    assert len(shares[1]) < len(shares[2]) < 40
+
+
+@pytest.mark.parametrize("form", ["house", "tree", "branches", "post", "lattice"])
+def test_each_form_shades_a_part(form: str) -> None:
+    parts = []
+    for seed in range(12):
+        plan = module._draw_one_far(Plan(*AREA, 24, "L", 0), form, np.random.default_rng(seed))
+        parts.append((np.asarray(plan.image) > 0).mean())
+    assert 0.005 < np.mean(parts) < 0.8
+    assert len(set(parts)) > 4

@@ -18,15 +18,14 @@ from tests.training.synthetic.test_generate import (
     WHOLE,
     contents,
     copy,
-    draw_here,
     drawing_here,
     images_sha256,
     is_whole,
 )
 from training.synthetic import __main__ as command
-from training.synthetic.generate import DataSet, StoppedError, SyntheticError
+from training.synthetic.generate import DataSet, StoppedError, SyntheticError, generate
 from training.synthetic.scenes.rasterizer import Rasterizer
-from training.synthetic.settings import Settings
+from training.synthetic.settings import Settings, TrainingSettings
 
 ROOT = Path(__file__).resolve().parents[3]
 NUMBERS = ("--identities", 10, "--images-per-identity", 2, "--seed", 3)
@@ -35,9 +34,11 @@ INFO: dict[str, Any] = {"images_sha256": "ab" * 32, "seed": 5}
 
 
 @pytest.fixture(scope="module")
-def whole(rasterizer: Rasterizer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`WHOLE`; not to be changed."""
-    return draw_here(tmp_path_factory.mktemp("whole") / "data", WHOLE, rasterizer)
+    out = tmp_path_factory.mktemp("whole") / "data"
+    generate(out, WHOLE, 2)  # by processes as the command's: this one may calculate otherwise
+    return out
 
 
 @pytest.fixture
@@ -85,6 +86,14 @@ def test_most_numbers_have_a_default(
     assert asked == [(tmp_path / "data", DataSet(7, 9, 0, Settings()), usable_cores())]
 
 
+def test_edition_2_has_settings_of_its_own(
+    asked: list[tuple[Path, DataSet, int]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(monkeypatch, "--out", tmp_path / "data", "--identities", 7, "--edition", 2, "--quiet") == 0
+    assert main(monkeypatch, "--out", tmp_path / "data", "--identities", 7, "--edition", 1, "--quiet") == 0
+    assert [data_set.settings for _, data_set, _ in asked] == [TrainingSettings(), Settings()]
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
@@ -97,6 +106,8 @@ def test_most_numbers_have_a_default(
         (("--seed", 2**63), "argument --seed: a seed lies between 0 and"),
         (("--seed", "x"), "argument --seed: a whole number in the digits 0-9 was expected, not 'x'"),
         (("--workers", 0), "argument --workers: expected 1 or more, got 0"),
+        (("--edition", 3), "argument --edition: invalid choice: 3 (choose from 1, 2)"),
+        (("--edition", 2, "--surroundings"), "argument --surroundings: edition 2 always has them: leave it out"),
         (("--colour", "red"), "unrecognized arguments: --colour red"),
     ],
 )
@@ -131,7 +142,11 @@ def test_missing_arguments_are_asked_for(
     with pytest.raises(SystemExit) as exit_:
         main(monkeypatch, *(part for pair in given.items() for part in pair))
     assert exit_.value.code == 2
-    assert capsys.readouterr().err.splitlines()[-1].endswith(f"the following arguments are required: {missing}")
+    assert (
+        capsys.readouterr()
+        .err.splitlines()[-1]
+        .endswith(f"the following arguments are required: {missing}; see --help")
+    )
     assert asked == []
 
 
@@ -343,7 +358,6 @@ def test_a_signal_stops_everything_and_the_same_command_goes_on(
     early: bool,
     whole: Path,
     tmp_path: Path,
-    rasterizer: Rasterizer,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -365,8 +379,7 @@ def test_a_signal_stops_everything_and_the_same_command_goes_on(
     assert not (out / "manifest.csv").exists()
     assert list(out.glob("images/*/vehicle.json"))  # what was under way has been finished
     assert_nothing_half_counts(out, whole)
-    with drawing_here(rasterizer):
-        assert main(monkeypatch, "--out", out, *NUMBERS, "--quiet", "--json") == 0
+    assert main(monkeypatch, "--out", out, *NUMBERS, "--quiet", "--json") == 0
     assert json.loads(capsys.readouterr().out)["images_sha256"] == images_sha256(whole)
     assert contents(out) == contents(whole)
 
@@ -398,11 +411,12 @@ def test_killed_in_the_middle_the_same_command_goes_on(whole: Path, tmp_path: Pa
 
 
 @pytest.mark.trial
-def test_killed_many_times_the_same_command_goes_on(whole: Path, tmp_path: Path, rasterizer: Rasterizer) -> None:
+def test_killed_many_times_the_same_command_goes_on(whole: Path, tmp_path: Path) -> None:
     rng = random.Random(5)
     for number in range(8):
         out = tmp_path / str(number)
         kill_rounds(out, whole, rng, rng.randint(1, 4))
-        there = contents(draw_here(out, WHOLE, rasterizer))
+        generate(out, WHOLE, 2)
+        there = contents(out)
         left = {name for name in there if name.startswith("manifest.") and name.endswith(".tmp")}  # killed at the end
         assert {name: data for name, data in there.items() if name not in left} == contents(whole)

@@ -19,11 +19,16 @@ _GROUNDS: Final[dict[str, tuple[float, tuple[int, int, int], float]]] = {
     "earth": (0.015, (118, 104, 86), 0.2),
     "grass": (0.03, (86, 94, 70), 0.25),
 }
+_SHARES_2: Final = (0.38, 0.3, 0.1, 0.07, 0.04, 0.03, 0.04, 0.04)  # how common they are in edition 2
 _WHITE: Final = (222, 222, 216)
 
 
 def make_ground(
-    lower: NDArray[np.floating], upper: NDArray[np.floating], px_per_m: float, random: np.random.Generator
+    lower: NDArray[np.floating],
+    upper: NDArray[np.floating],
+    px_per_m: float,
+    random: np.random.Generator,
+    edition: int = 1,
 ) -> tuple[Plan, NDArray[np.float32]]:
     """Ground for the area between two corners, around a vehicle at the origin that points along x.
 
@@ -31,7 +36,7 @@ def make_ground(
         The plan, and its colours as (H, W, 3) float32 in sRGB, 0..255.
     """
     names = list(_GROUNDS)
-    weights = np.array([share for share, _, _ in _GROUNDS.values()])
+    weights = np.array([share for share, _, _ in _GROUNDS.values()] if edition == 1 else _SHARES_2)
     name = names[random.choice(len(names), p=weights / weights.sum())]
     _, colour, contrast = _GROUNDS[name]
     tint = np.clip(np.array(colour) * random.uniform(0.75, 1.25) + random.normal(0, 2, 3), 10, 245)
@@ -53,9 +58,24 @@ def make_ground(
     _wear(plan, turn, tint, random)
     picture = np.asarray(plan.image, np.float32)
     metres = max(plan.size) / px_per_m
+    if edition != 1:
+        contrast *= random.uniform(0.15, 1)  # most roads are smooth
+        if name == "earth":
+            _ruts(plan, turn, tint, random)
+            picture = np.asarray(plan.image, np.float32)
     fine = smooth_noise(random, plan.size, min(plan.size[1] / 3, metres * 6), 3, 0.9)
     broad = smooth_noise(random, plan.size, max(2, metres / 4), 3)
     return plan, (picture * (1 + contrast * (0.2 * fine + 0.6 * broad))[..., None]).clip(0, 255)
+
+
+def _ruts(plan: Plan, turn: NDArray[np.floating], tint: NDArray[np.floating], random: np.random.Generator) -> None:
+    """What wheels leave on a dirt road, and grass between them."""
+    middle = random.normal(0, 0.5)
+    light, green = tuple(int(c) for c in (tint * 1.12).clip(0, 245)), tuple(int(c) for c in tint * [0.8, 0.9, 0.72])
+    if random.random() < 0.6:
+        plan.strip(np.array([-60, middle]) @ turn, np.array([60, middle]) @ turn, random.uniform(0.3, 0.7), green)
+    for side in (-0.8, 0.8):
+        plan.strip(np.array([-60, middle + side]) @ turn, np.array([60, middle + side]) @ turn, 0.45, light)
 
 
 def _tiles(plan: Plan, turn: NDArray[np.floating], dx: float, dy: float, colour: tuple[int, ...], width: float) -> None:

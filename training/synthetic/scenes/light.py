@@ -1,6 +1,6 @@
 """Sun and sky: where light comes from, and what paint and glass mirror."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ class Light:
         clouds: (128, 128) how white the sky is, over its disc seen from below.
         skyline: (90,) how high trees and houses reach around, as the sine of their elevation, every 4 degrees.
         softness: of the shadows' edges, metres for each metre of height.
+        gloss: how strongly paint and glass mirror, of what is usual.
     """
 
     sun: Image
@@ -30,6 +31,7 @@ class Light:
     clouds: Image
     skyline: Image
     softness: float
+    gloss: float = 1.0
 
     def mirrored(self, direction: Image) -> Image:
         """(..., 3) the sky's or the surroundings' colour in these directions."""
@@ -74,4 +76,22 @@ def draw_light(random: np.random.Generator) -> Light:
         clouds.astype(np.float32),
         skyline.astype(np.float32),
         float(0.02 + 0.25 * cover**2),
+    )
+
+
+def draw_varied_light(random: np.random.Generator) -> Light:
+    """Edition 2's: bluer skies, clouds and treetops with more detail, paint and glass that mirror more or less.
+
+    So each view of a vehicle has other reflections: a bright pane in one is a dark one in the next.
+    """
+    light = draw_light(random)
+    blue = 1 + random.uniform(0, 0.3) * np.array([-0.5, 0.0, 0.6])
+    detail = 1 + random.uniform(0, 0.8) * smooth_noise(random, (128, 128), 12, 3)
+    shade = random.uniform(0, 0.5) * (smooth_noise(random, (128, 128), 4, 3) > random.uniform(0.3, 1.5))
+    return replace(
+        light,
+        zenith=(light.zenith * blue).astype(np.float32),
+        # Below 0 it is darker than the sky: treetops; further below, it would be no light.
+        clouds=(light.clouds * detail - shade).clip(-0.15, 1).astype(np.float32),
+        gloss=float(np.exp(np.clip(random.normal(0.05, 0.35), -0.7, 0.6))),
     )

@@ -5,7 +5,8 @@ from typing import Final
 
 import numpy as np
 
-from training.synthetic.settings import Settings
+from training.synthetic.settings import Settings, TrainingSettings
+from training.synthetic.vehicles.training_vehicle import build_training_vehicle
 from training.synthetic.vehicles.vehicle import Vehicle, build_vehicle
 
 _NUM_BYSTANDERS: Final = 240  # in a seed; none of them is an identity of the data set
@@ -31,5 +32,29 @@ def draw_neighbours(vehicle: Vehicle, settings: Settings, seed: int, random: np.
             gap += 0.4
         x = along * ((vehicle.shape.length + other.shape.length) / 2 + gap) + (slip if across else 0)
         y = across * ((vehicle.shape.width + other.shape.width) / 2 + gap) + (0 if across else slip * 0.3)
+        placed.append(other.moved(x, y, turn + (180 if back else 0)))
+    return placed
+
+
+@lru_cache(_NUM_BYSTANDERS)
+def _training_bystander(seed: int, number: int, plain_share: float) -> Vehicle:
+    return build_training_vehicle(seed, number, plain_share, stream=1)
+
+
+def draw_training_neighbours(
+    vehicle: Vehicle, settings: TrainingSettings, seed: int, random: np.random.Generator
+) -> list[Vehicle]:
+    """Edition 2's: a few in traffic, or a car park where both sides are taken and near."""
+    crowded = random.random() < settings.crowded
+    placed = []
+    for along, across in ((0, 1), (0, -1), (1, 0), (-1, 0)):
+        share = (0.95 if across else 0.4) if crowded else settings.neighbour * (1.0 if across else 0.5)
+        if random.random() >= share:
+            continue
+        other = _training_bystander(seed, int(random.integers(_NUM_BYSTANDERS)), settings.plain)
+        gap = random.uniform(0.3, 0.8) if crowded else random.uniform(0.7, 2.2)
+        slip, turn, back = random.normal(0, 0.3 if crowded else 1.2), random.normal(0, 2), random.random() < 0.4
+        x = along * ((vehicle.shape.length + other.shape.length) / 2 + gap) + (slip if across else 0)
+        y = across * ((vehicle.shape.width + other.shape.width) / 2 + gap) + (0 if across else slip * 0.2)
         placed.append(other.moved(x, y, turn + (180 if back else 0)))
     return placed

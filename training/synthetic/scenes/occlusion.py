@@ -8,8 +8,14 @@ from training.synthetic.noise import smooth_noise
 from training.synthetic.scenes.light import Light
 
 
-def occlude(picture: NDArray[np.float32], light: Light, random: np.random.Generator) -> NDArray[np.float32]:
-    """Lays something over a picture of linear light, (H, W, 3)."""
+def occlude(
+    picture: NDArray[np.float32], light: Light, random: np.random.Generator
+) -> tuple[NDArray[np.float32], NDArray[np.floating]]:
+    """Lays something over a picture of linear light, (H, W, 3).
+
+    Returns:
+        The picture, and how much of each pixel is covered, (H, W) in 0..1.
+    """
     rows, columns = picture.shape[:2]
     form = ("foliage", "foliage", "post", "wires")[random.integers(4)]
     bright = light.sun_colour * 0.5 + light.zenith * 0.6
@@ -24,7 +30,7 @@ def occlude(picture: NDArray[np.float32], light: Light, random: np.random.Genera
             ..., None
         ]
         covered: NDArray[np.float32] = (picture * (1 - cover) + cover * texture * (green * bright)).astype(np.float32)
-        return covered
+        return covered, cover[..., 0]
     mask = Image.new("L", (columns, rows), 0)
     draw = ImageDraw.Draw(mask)
     ends = random.uniform(-0.2, 1.2, 2)
@@ -37,4 +43,4 @@ def occlude(picture: NDArray[np.float32], light: Light, random: np.random.Genera
     crossed: NDArray[np.float32] = (picture * (1 - cover) + cover * random.uniform(0.05, 0.4) * bright).astype(
         np.float32
     )
-    return crossed
+    return crossed, cover[..., 0]

@@ -36,6 +36,7 @@ class Surfaces:
         normal: (H, W, 3) float32, of unit length.
         material: (H, W) values of `Material`.
         position: (H, W, 3) float32, metres; on the ground where nothing is hit.
+        own: whether it is of the first vehicle.
     """
 
     hit: NDArray[np.bool_]
@@ -43,6 +44,7 @@ class Surfaces:
     normal: NDArray[np.float32]
     material: NDArray[np.uint8]
     position: NDArray[np.float32]
+    own: NDArray[np.bool_]
 
 
 class Rasterizer:
@@ -68,7 +70,7 @@ class Rasterizer:
         """Draws vehicles with their atlases.
 
         Args:
-            vehicles: where they stand in the world.
+            vehicles: where they stand in the world; `Surfaces.own` tells the first from the others.
             viewpoint: its target lies in the middle of the picture.
             size: (W, H) pixels, at most `largest_px` each.
 
@@ -78,7 +80,7 @@ class Rasterizer:
         width, height = size
         if max(size) > self._largest_px:  # beyond the window's edge there is only uninitialised memory to read
             raise ValueError(f"a picture has at most {self._largest_px} pixels a side, got {width} x {height}")
-        actors = [self._add(vehicle.mesh, vehicle.picture) for vehicle in vehicles]
+        actors = [self._add(vehicle.mesh, vehicle.picture, index == 0) for index, vehicle in enumerate(vehicles)]
         window = self._window
         near, far = self._aim(viewpoint, size, [vehicle.mesh for vehicle in vehicles])
         window.Render()
@@ -102,15 +104,17 @@ class Rasterizer:
         normal = colours[1].astype(np.float32) / 127.5 - 1
         normal /= np.maximum(np.linalg.norm(normal, axis=2, keepdims=True), 1e-3)
         position = (eye + rays * reach[..., None]).astype(np.float32)
-        return Surfaces(hit, colours[0], normal, (colours[2][..., 0] + 32) // 64, position)
+        own = hit & (colours[2][..., 1] > 127)
+        return Surfaces(hit, colours[0], normal, (colours[2][..., 0] + 32) // 64, position, own)
 
-    def _add(self, mesh: Mesh, picture: Image.Image) -> list[Any]:
+    def _add(self, mesh: Mesh, picture: Image.Image, is_own: bool) -> list[Any]:
         faces = np.insert(mesh.triangles, 0, 3, axis=1).reshape(-1)
         data = pyvista.PolyData(mesh.points, faces)
         data.active_texture_coordinates = np.stack([mesh.uv[:, 0], 1 - mesh.uv[:, 1]], 1)
         data["normal"] = np.round((mesh.normals + 1) * 127.5).astype(np.uint8)
         # Numbers as greys, far enough apart that no rounding mixes them up.
-        data["material"] = np.repeat((mesh.material * 64)[:, None], 3, 1)
+        owner = np.full_like(mesh.material, 255 if is_own else 0)
+        data["material"] = np.stack([mesh.material * 64, owner, owner], 1)
         texture: Any = pyvista.Texture(np.asarray(picture))  # type: ignore[no-untyped-call]
         texture.MipmapOn()
         texture.InterpolateOn()

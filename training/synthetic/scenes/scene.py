@@ -36,6 +36,7 @@ class View:
         heading_deg: the rear→front axis in the crop, counter-clockwise from the right, in (−180, 180].
         occluded: whether something hangs in front of it.
         jpeg_quality: for the file.
+        mask: of one bit, as large as the image: the vehicle's visible pixels; None where nobody asks for it.
     """
 
     image: Image.Image
@@ -44,6 +45,7 @@ class View:
     heading_deg: float
     occluded: bool
     jpeg_quality: int
+    mask: Image.Image | None = None
 
 
 def rasterizer_for(settings: Settings) -> Rasterizer:
@@ -77,7 +79,7 @@ def render_view(
     surfaces = rasterizer.draw([vehicle, *neighbours], fine, (width * finer, height * finer))
     linear = light_up(surfaces, fine, vehicle, neighbours, light, scenery)
     if occluded:
-        linear = occlude(linear, light, scenery)
+        linear, _ = occlude(linear, light, scenery)
     pixels = expose(linear.reshape(height, finer, width, finer, 3).mean((1, 3)), camera)
     left, upper, right, lower = np.round(shown + np.tile(half, 2)).astype(int)
     image = Image.fromarray(pixels[upper:lower, left:right].round().astype(np.uint8))

@@ -49,7 +49,8 @@ def shade_vehicles(surfaces: Surfaces, eye: NDArray[np.floating], light: Light, 
     around = (light.zenith * 0.6 + light.horizon * 0.4) * upward * open_sky + ground * (1 - upward) * 0.6
     diffuse = albedo * (sun[:, None] * light.sun_colour + around)
     mirror = 2 * facing * normal - view
-    low, high = _NORMAL_MIRROR[material][:, None], _GRAZING_MIRROR[material][:, None]
+    gloss = np.float32(light.gloss)
+    low, high = gloss * _NORMAL_MIRROR[material][:, None], _GRAZING_MIRROR[material][:, None]
     fresnel = low + (high - low) * (1 - facing) ** 5
     reflected = light.mirrored(mirror)
     seen_ground = ((0.05 - mirror[:, 2:3]) * 8).clip(0, 1)

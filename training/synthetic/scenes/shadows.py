@@ -31,6 +31,7 @@ class Shadows:
         area: tuple[NDArray[np.floating], NDArray[np.floating]],
         px_per_m: float,
         random: np.random.Generator,
+        edition: int = 1,
     ) -> None:
         self._sun = light.sun
         lower, upper = area[0] - _BEYOND_M, area[1] + _BEYOND_M
@@ -48,7 +49,8 @@ class Shadows:
         self._plan = plan()
         self._own = cast([vehicle])
         self._others = cast(neighbours)
-        self._far = _share(_draw_far(plan(), random), 0.02 + light.softness * _TREE_ABOVE_M)
+        far = _draw_far(plan(), random) if edition == 1 else _draw_many_far(plan(), random)
+        self._far = _share(far, 0.02 + light.softness * _TREE_ABOVE_M)
         bodies = plan()
         bodies.hulls([one.hulls[0][:, :2] for one in (vehicle, *neighbours)], 255)
         self._bodies = _share(bodies, 0.22)
@@ -84,6 +86,18 @@ def _share(plan: Plan, blur_m: float) -> Image:
 
 def _draw_far(shadow: Plan, random: np.random.Generator) -> Plan:
     form = ("none", "house", "tree", "post")[random.choice(4, p=[0.62, 0.13, 0.15, 0.1])]
+    return _draw_one_far(shadow, form, random)
+
+
+def _draw_many_far(shadow: Plan, random: np.random.Generator) -> Plan:
+    """Edition 2's: trees more often, lattices of masts and fences, and several of them together."""
+    for _ in range(int(random.choice([0, 1, 2, 3], p=[0.42, 0.38, 0.14, 0.06]))):
+        form = ("house", "tree", "branches", "post", "lattice")[random.choice(5, p=[0.2, 0.3, 0.2, 0.15, 0.15])]
+        _draw_one_far(shadow, form, random)
+    return shadow
+
+
+def _draw_one_far(shadow: Plan, form: str, random: np.random.Generator) -> Plan:
     angle = random.uniform(0, 2 * np.pi)
     along, aside = np.array([np.cos(angle), np.sin(angle)]), np.array([-np.sin(angle), np.cos(angle)])
     if form == "house":
@@ -100,4 +114,19 @@ def _draw_far(shadow: Plan, random: np.random.Generator) -> Plan:
     elif form == "post":
         start = aside * random.uniform(-2.5, 2.5)
         shadow.strip(start - 60 * along, start + 60 * along, random.uniform(0.1, 0.3), 230)
+    elif form == "branches":
+        centre = random.uniform(-4, 4, 2)
+        for _ in range(int(random.integers(12, 30))):
+            start = centre + random.normal(0, 0.8, 2)
+            shadow.strip(
+                start, start + random.normal(0, 2.0, 2), random.uniform(0.04, 0.2), int(random.uniform(120, 240))
+            )
+    elif form == "lattice":
+        gap, breadth = random.uniform(0.4, 1.6), random.uniform(1.0, 3.0)
+        start = aside * random.uniform(-3, 2)
+        for edge in (start, start + breadth * aside):
+            shadow.strip(edge - 30 * along, edge + 30 * along, 0.12, 220)
+        for number in range(-12, 12):
+            foot, head = start + number * gap * along, start + (number + 1) * gap * along + breadth * aside
+            shadow.strip(foot, head, 0.08, 210)
     return shadow

@@ -29,6 +29,10 @@ class Shape:
         roundness: exponent of the outline seen from above; 4 is round, 12 a box.
         corners: exponent of the cabin's outline; 4 is round, 12 a box.
         pillars: along the cabin's side, −1 (rear) to 1 (front): where each post is, as (start, end).
+        glazed_rear: whether the cabin has a rear window.
+        taper: by which part the cabin is wider in front and narrower behind than in its middle.
+        tail_roundness: `roundness` of the rear half; None if it is the front's.
+        wheel_scale: the wheels' size, of what is usual for the type.
     """
 
     length: float
@@ -45,6 +49,9 @@ class Shape:
     corners: float
     pillars: tuple[tuple[float, float], ...]
     glazed_rear: bool = True
+    taper: float = 0.0
+    tail_roundness: float | None = None
+    wheel_scale: float = 1.0
 
     def roof_height(self, x: NDArray[np.floating], y: NDArray[np.floating]) -> NDArray[np.floating]:
         """The roof's z above (x, y): lower towards its edges."""
@@ -76,6 +83,8 @@ def lower_body(shape: Shape) -> Mesh:
     ends = (1 - np.abs(s) ** 24) ** 0.25
     top = shape.clearance + (top - shape.clearance) * (0.72 + 0.28 * ends)
     plan = np.maximum(1 - np.abs(s) ** shape.roundness, 0) ** (1 / 2.9)
+    if shape.tail_roundness is not None:
+        plan = np.where(s < 0, np.maximum(1 - np.abs(s) ** shape.tail_roundness, 0) ** (1 / 2.9), plan)
     angle = _UP_BODY[None, :]
     y = -shape.width / 2 * plan[:, None] * signed_power(np.cos(angle), 0.42)
     z = shape.clearance + (top - shape.clearance)[:, None] * np.sin(angle) ** 0.5
@@ -96,7 +105,7 @@ def cabin(shape: Shape) -> Mesh:
     walls = np.stack(
         [
             ((front + rear) / 2)[:, None] + ((front - rear) / 2)[:, None] * ring[None, :, 0],
-            half_width[:, None] * ring[None, :, 1],
+            half_width[:, None] * ring[None, :, 1] * (1 + shape.taper * ring[None, :, 0]),
             np.broadcast_to((shape.belt - 0.03 + (edge - shape.belt + 0.03) * levels)[:, None], (5, len(ring))),
         ],
         -1,
@@ -106,7 +115,7 @@ def cabin(shape: Shape) -> Mesh:
     centre, half_length, half_roof = shape.roof_outline
     shrink = np.array([1, 0.985, 0.96, 0.92, 0.84, 0.7, 0.4, 0.0])[:, None, None]
     flat = ring[None] * shrink * np.array([half_length, half_roof])
-    x, y = flat[..., 0] + centre, flat[..., 1]
+    x, y = flat[..., 0] + centre, flat[..., 1] * (1 + shape.taper * ring[None, :, 0] * shrink[..., 0])
     z = shape.height - np.broadcast_to(shape.crown * shrink[..., 0] ** 2 + _RIM_M * shrink[..., 0] ** 14, x.shape)
     return join([grid(walls, panes), grid(np.stack([x, y, z], -1), Material.PAINT)])
 

@@ -35,15 +35,16 @@ def paint_body(atlas: Atlas, shape: Shape, kind: str, paint: Colour, random: np.
             atlas.line("top", crease, darker(paint, 1.18), 0.05)
             atlas.line("top", [(x, y - sign * 0.05) for x, y in crease], darker(paint, 0.82), 0.04)
         atlas.rectangle("top", (foot - 0.06, -side * 0.8), (foot + 0.07, side * 0.8), BLACK)  # the wipers' well
-    _paint_sides(atlas, shape, kind, gap, random)
+    paint_sides(atlas, shape, kind, gap, random)
     _paint_ends(atlas, shape, kind, random)
 
 
-def _paint_sides(atlas: Atlas, shape: Shape, kind: str, gap: Colour, random: np.random.Generator) -> None:
+def paint_sides(atlas: Atlas, shape: Shape, kind: str, gap: Colour, random: np.random.Generator) -> None:
+    """Draws what both sides show: doors and their handles, a skirt, wheel arches."""
     half = shape.length / 2
     skirt = random.random() < 0.35 or kind in ("truck", "suv")
     axles = wheel_places(shape, kind)
-    radius = wheel_radius(kind)
+    radius = wheel_radius(kind) * shape.wheel_scale
     doors = {"coupe": (0.04, -0.22), "van": (0.33, 0.14), "truck": (0.47, 0.33), "bus": (0.46, 0.36)}.get(
         kind, (0.16, -0.06, -0.26)
     )

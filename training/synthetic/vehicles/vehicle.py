@@ -58,8 +58,8 @@ def build_vehicle(seed: int, number: int, stream: int = 0) -> Vehicle:
     `stream` keeps apart the vehicles of the data set (0) and those that only stand about.
     """
     random = np.random.default_rng([seed, stream, number])
-    kind = _drawn(random, {name: kind.share for name, kind in TYPES.items()})
-    colour = _drawn(random, {name: share for name, (share, _) in COLOURS.items()})
+    kind = drawn_name(random, {name: kind.share for name, kind in TYPES.items()})
+    colour = drawn_name(random, {name: share for name, (share, _) in COLOURS.items()})
     if kind == "bus" and colour in ("black", "grey"):
         colour = "white"
     # The models are everybody's, whatever the seed: real vehicles share theirs too.
@@ -70,7 +70,8 @@ def build_vehicle(seed: int, number: int, stream: int = 0) -> Vehicle:
     return _assemble(kind, colour, shape, (red, green, blue), random)
 
 
-def _drawn(random: np.random.Generator, shares: dict[str, float]) -> str:
+def drawn_name(random: np.random.Generator, shares: dict[str, float]) -> str:
+    """One of the names, as often as its share says."""
     weights = np.array(list(shares.values()))
     return list(shares)[random.choice(len(shares), p=weights / weights.sum())]
 
@@ -91,17 +92,25 @@ def _assemble(kind: str, colour: str, shape: Shape, paint: Colour, random: np.ra
                 fitting.remove(detail)
                 num_fitted += 1
                 num_striking += detail.striking
+    return put_together(workshop, colour, (*details, dirt), random, tints=(34, 130))
+
+
+def put_together(
+    w: Workshop, colour: str, words: tuple[str, ...], random: np.random.Generator, tints: tuple[int, int]
+) -> Vehicle:
+    """The vehicle of what the workshop holds: shells, glass of a tint between two greys, wheels, mirrors and parts."""
+    shape, atlas = w.shape, w.atlas
     body, house = lower_body(shape), cabin(shape)
-    glass = _glass(house, atlas, shape, random)
-    mesh = join([atlas.projected(body), glass, *workshop.parts, *_fittings(workshop)])
-    hulls = [body.points, house.points, *(part.points for part in workshop.parts)]
-    words = tuple(word for word in (*details, dirt) if word)
-    return Vehicle(kind, colour, words, shape, mesh, atlas.image, tuple(hulls))
+    glass = _glass(house, atlas, shape, random, tints)
+    mesh = join([atlas.projected(body), glass, *w.parts, *_fittings(w)])
+    hulls = [body.points, house.points, *(part.points for part in w.parts)]
+    named = tuple(word for word in words if word)
+    return Vehicle(w.kind, colour, named, shape, mesh, atlas.image, tuple(hulls))
 
 
-def _glass(house: Mesh, atlas: Atlas, shape: Shape, random: np.random.Generator) -> Mesh:
+def _glass(house: Mesh, atlas: Atlas, shape: Shape, random: np.random.Generator, tints: tuple[int, int]) -> Mesh:
     """The cabin with its panes, tinted behind the front seats or not, and its dark posts."""
-    tint = int(random.integers(34, 130))
+    tint = int(random.integers(*tints))
     front: Colour = (tint, round(tint * 1.12) + 4, round(tint * 1.1) + 4)
     rear: Colour = front if random.random() < 0.5 else (24, 28, 29)
     material = house.material[house.triangles[:, 0]]
@@ -125,7 +134,7 @@ def _glass(house: Mesh, atlas: Atlas, shape: Shape, random: np.random.Generator)
 def _fittings(w: Workshop) -> list[Mesh]:
     """Wheels and mirrors."""
     rim = _RIMS[w.random.integers(len(_RIMS))]
-    radius = wheel_radius(w.kind)
+    radius = wheel_radius(w.kind) * w.shape.wheel_scale
     parts = []
     for x in wheel_places(w.shape, w.kind):
         for sign in (-1, 1):

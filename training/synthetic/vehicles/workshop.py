@@ -57,7 +57,12 @@ class Workshop:
         self.parts.append(self.atlas.flat(grid(np.stack([along, across, z], -1), material), colour))
 
     def add_pane_patch(
-        self, pane: Literal["windscreen", "rear window"], u: tuple[float, float], v: tuple[float, float], colour: Colour
+        self,
+        pane: Literal["windscreen", "rear window"],
+        u: tuple[float, float],
+        v: tuple[float, float],
+        colour: Colour,
+        material: Material = Material.MATT,
     ) -> None:
         """A piece upon a window; u from its right to its left in −1..1, v from its foot (0) to the roof (1)."""
         shape = self.shape
@@ -70,7 +75,7 @@ class Workshop:
         z = shape.belt + (shape.height - shape.crown - shape.belt) * up + 0.02
         points = np.stack([x, half_width * across, z], -1)
         points = points if pane == "windscreen" else points[:, ::-1]
-        self.parts.append(self.atlas.flat(grid(points, Material.MATT), colour))
+        self.parts.append(self.atlas.flat(grid(points, material), colour))
 
     def add_sticker(self, side: Side, centre: tuple[float, float], size_m: tuple[float, float]) -> str:
         """Lays a sticker upon a chart: a plain shape, stripes, or letters. Returns what it is."""
