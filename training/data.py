@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -24,6 +25,7 @@ class TrainingData:
 
     Attributes:
         entries, labels: the training images and their identities' class indices, in the order of the sorted identities.
+        num_labels: identities to learn.
         validation: the task that picks the best epoch; None if there is none.
         fingerprint: SHA-256 over the training lines and the validation's.
     """
@@ -31,13 +33,15 @@ class TrainingData:
     manifest: Manifest
     entries: tuple[Entry, ...]
     labels: tuple[int, ...]
+    num_labels: int
     validation: Task | None
     fingerprint: str
 
-    @property
-    def num_labels(self) -> int:
-        """Identities to learn."""
-        return max(self.labels) + 1
+    def without(self, positions: Collection[int]) -> "TrainingData":
+        """The same run without some of its images: the others keep their labels."""
+        kept = [position for position in range(len(self.entries)) if position not in positions]
+        entries, labels = (tuple(values[position] for position in kept) for values in (self.entries, self.labels))
+        return replace(self, entries=entries, labels=labels)  # type: ignore[arg-type]
 
 
 def training_data(manifest: Manifest, validation: Validation) -> TrainingData:
@@ -80,6 +84,7 @@ def training_data(manifest: Manifest, validation: Validation) -> TrainingData:
         manifest,
         tuple(entries),
         tuple(labels[entry.identity] for entry in entries),
+        len(labels),
         task,
         _fingerprint(entries, task),
     )

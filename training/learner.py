@@ -1,120 +1,103 @@
-"""What learns, and one step of it."""
+"""What a run changes: a network, what exists only to train it, their optimiser, and the mean of their weights."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from model.alignment import kept_columns
 from model.build import Network, build_network
+from model.config import SANetConfig
 from model.embedder import compute_in_float32
-from model.pretrained import load_pretrained
-from training import distributed
-from training.augmentation import augment, draw_augmentation
-from training.freezing import freeze, thaw
+from model.pretrained import load_heading, load_pretrained
+from training.augmentation import Augmenter
+from training.feature_augmentation import FeatureAugmentation
+from training.neck import Necks, fold_necks
 from training.objective import Objective
 from training.recipe import Recipe
-from training.schedule import build_optimizer, set_learning_rate
+from training.schedule import build_optimizer
+from training.trainee import Trainee
+from training.weight_average import WeightAverage
+
+_DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True)
 class Learner:
-    """A network, the classifiers of its objective, and their optimiser.
+    """All that a step reads and changes.
 
     Attributes:
+        feature_augmentation: hooked into the network's trunk.
         scaler: keeps fp16 gradients from vanishing; does nothing in other precisions.
+        average: of the weights of the last steps; None where the last ones are taken.
         loaded: the names of what was loaded from pre-trained weights.
         held: the names of what never trains here: an aligned input's heading, which was learned before.
     """
 
     recipe: Recipe
     device: torch.device
-    network: Network
-    objective: Objective
+    trainee: Trainee
+    augmenter: Augmenter
+    feature_augmentation: FeatureAugmentation
     optimizer: torch.optim.Adam
     scaler: torch.amp.GradScaler
+    average: WeightAverage | None
     loaded: frozenset[str]
     held: frozenset[str]
 
+    @property
+    def network(self) -> Network:
+        """The one that is trained, as it is."""
+        return self.trainee.network
+
+    def modules(self) -> Mapping[str, nn.Module]:
+        """What a saved run has to hold, by name."""
+        return {"trainee": self.trainee} | ({} if self.average is None else {"average": self.average})
+
+    def result(self) -> Network:
+        """What the training has come to: a network in evaluation mode, apart from the one that goes on training."""
+        trainee = self.trainee if self.average is None else self.average.average
+        return fold_necks(trainee.network, trainee.necks)
+
 
 def build_learner(recipe: Recipe, num_labels: int, seed: int, device: torch.device) -> Learner:
-    """Fresh weights from the seed, or pre-trained ones in the trunk, and an optimiser that has done nothing yet.
+    """Fresh weights from the seed, or pre-trained ones, and an optimiser that has done nothing yet.
 
     Raises:
-        PretrainedError: the recipe's trunk weights cannot be had, or do not fit.
+        PretrainedError: the recipe's weights cannot be had, or do not fit.
     """
     if recipe.precision == "float32":
         compute_in_float32()
+    torch.backends.cudnn.benchmark = device.type == "cuda"  # every step has the same shapes
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         network = build_network(recipe.network_config(), recipe.preprocessing())
-        objective = Objective(
-            network.config,
-            num_labels,
-            margin=recipe.margin,
-            id_weight=recipe.id_weight,
-            triplet_weight=recipe.triplet_weight,
-            label_smoothing=recipe.label_smoothing,
-            id_scale=recipe.id_scale,
-        )
+        objective = Objective(network.config, num_labels, recipe)
     loaded = frozenset[str]() if recipe.trunk_weights == "none" else load_pretrained(network, recipe.trunk_weights)
-    network = network.to(device).to(memory_format=torch.channels_last)
-    objective = objective.to(device)
-    scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision == "fp16")
-    optimizer = build_optimizer(network, objective, recipe)
+    if recipe.heading_weights != "none":
+        loaded |= load_heading(network, recipe.heading_weights)
     held = frozenset(name for name in network.state_dict() if name.startswith("input_alignment."))
-    return Learner(recipe, device, network, objective, optimizer, scaler, loaded, held)
+    network = network.to(device).to(memory_format=torch.channels_last)
+    necks = Necks(network.config) if recipe.neck == "batchnorm" else None
+    trainee = Trainee(network, necks, objective, _DTYPES[recipe.precision]).to(device)
+    average = WeightAverage(trainee, recipe.average_steps) if recipe.average_steps else None
+    return Learner(
+        recipe,
+        device,
+        trainee,
+        Augmenter(recipe, network.normalization, _width_px(network, recipe)).to(device),
+        FeatureAugmentation(network),
+        build_optimizer(trainee, recipe, loaded),
+        torch.amp.GradScaler(device.type, enabled=recipe.precision == "fp16"),
+        average,
+        loaded,
+        held,
+    )
 
 
-class Phase:
-    """The epochs between two changes of what trains: those in which what was loaded is frozen, and the rest."""
-
-    def __init__(self, learner: Learner, *, frozen: bool) -> None:
-        self._learner = learner
-        self.frozen = frozen
-        self.begin_epoch()
-        # After freezing: what is frozen has no gradients to share.
-        self._network = distributed.parallel(learner.network)
-        self._objective = distributed.parallel(learner.objective)
-
-    def begin_epoch(self) -> None:
-        """Puts the network into the phase's mode, whatever a validation left."""
-        thaw(self._learner.network)
-        freeze(self._learner.network, self._learner.held | (self._learner.loaded if self.frozen else frozenset()))
-
-    def step(
-        self, images: Tensor, labels: Tensor, learning_rate: float, rng: np.random.Generator
-    ) -> tuple[dict[str, Tensor], Tensor]:
-        """One step of the optimiser; all that takes time on the device.
-
-        Args:
-            images: (N, 3, S, S) uint8, this process's part of the batch.
-            labels: (N,) this process's.
-            learning_rate: of the step.
-            rng: draws the whole batch's augmentation, the same in each process.
-
-        Returns:
-            The loss terms of the whole batch, and theta (N, 2, 3) of this process's part.
-        """
-        learner, recipe, device = self._learner, self._learner.recipe, self._learner.device
-        mine = distributed.share(distributed.world_size() * len(images))
-        drawn = draw_augmentation(recipe, distributed.world_size() * len(images), rng).part(mine)
-        images = augment(images.to(device, non_blocking=True), drawn, learner.network.normalization.mean.view(3))
-        dtype = _DTYPES[recipe.precision]
-        with torch.autocast(device.type, dtype, enabled=dtype is not torch.float32):
-            output = self._network(images)
-        embedding = distributed.gather(output.embedding.float())
-        terms = self._objective(embedding, distributed.gather(labels.to(device, non_blocking=True)))
-        set_learning_rate(learner.optimizer, learning_rate)
-        learner.optimizer.zero_grad(set_to_none=True)
-        learner.scaler.scale(terms["total"]).backward()
-        if recipe.clip_norm:
-            learner.scaler.unscale_(learner.optimizer)
-            parameters = [*learner.network.parameters(), *learner.objective.parameters()]
-            nn.utils.clip_grad_norm_(parameters, recipe.clip_norm)
-        learner.scaler.step(learner.optimizer)
-        learner.scaler.update()
-        return terms, output.theta
-
-
-_DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+def _width_px(network: Network, recipe: Recipe) -> int:
+    """How many columns of its square input the network's trunk sees."""
+    config = network.config
+    aligned = isinstance(config, SANetConfig) and config.aligned == "input"
+    return kept_columns(config, recipe.size_px) if aligned else recipe.size_px  # type: ignore[arg-type]

@@ -1,83 +1,90 @@
-"""What a network is trained for: the ID and triplet losses of the paper (eq. 2 to 4), term by term."""
+"""What a network is trained for: the ID and triplet losses of the paper (eq. 2 to 4) and a contrastive one (ours)."""
 
-from typing import cast
+import math
+from collections.abc import Sequence
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.config import PART_DIM, NetworkConfig, SANetConfig
+from training.contrastive_loss import contrastive_loss
+from training.recipe import Recipe
 from training.triplet_loss import batch_hard_triplet_loss
 
 
 class Objective(nn.Module):
-    """The loss terms of an embedding, and the classifiers that only exist for them.
+    """The loss terms of a network's branches, and the classifiers that only exist for them.
 
     SANet: cross-entropy on g, on all parts of the top/down branch and on all of the left/right branch; a triplet loss
     on g, on each part, and on all spatial parts together (``ss``: the paper's "s+s", which it never defines). The
-    baseline has one of each, on its embedding.
+    baseline has one of each, on its embedding. The contrastive loss is computed on all branches together, each of unit
+    length.
     """
 
-    def __init__(
-        self,
-        config: NetworkConfig,
-        num_labels: int,
-        *,
-        margin: float = 0.3,
-        id_weight: float = 1.0,
-        triplet_weight: float = 1.0,
-        label_smoothing: float = 0.0,
-        id_scale: float = 0.0,
-    ) -> None:
+    def __init__(self, config: NetworkConfig, num_labels: int, recipe: Recipe) -> None:
         super().__init__()
-        self._num_parts = config.num_parts if isinstance(config, SANetConfig) else None
-        self._margin, self._label_smoothing = margin, label_smoothing
-        self._id_weight, self._triplet_weight, self._id_scale = id_weight, triplet_weight, id_scale
+        self._num_parts = config.num_parts if isinstance(config, SANetConfig) else 0
+        self._recipe = recipe
         if not self._num_parts:
             widths = {"g": config.embedding_dim}
         else:
             spatial = self._num_parts * PART_DIM
             widths = {"g": PART_DIM, "td": spatial, "lr": spatial}
-        # A cosine has no bias, and parallel processes would wait for its gradient for ever.
-        self.classifiers = nn.ModuleDict(
-            {name: nn.Linear(width, num_labels, bias=not id_scale) for name, width in widths.items()}
-        )
+        # No parameter that no term teaches: parallel processes would wait for its gradient for ever.
+        self.classifiers = nn.ModuleDict()
+        if recipe.id_weight:
+            for name, width in widths.items():
+                self.classifiers[name] = nn.Linear(width, num_labels, bias=not recipe.id_scale)
 
-    def forward(self, embedding: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Embedding (N, D) and labels (N,) -> ``total``, and the unweighted terms it is the weighted sum of.
+    def forward(self, branches: Sequence[Tensor], labels: Tensor) -> dict[str, Tensor]:
+        """The network's branches, (N, D) each, and labels (N,) -> ``total``, and the terms it is the weighted sum of.
 
-        The terms are called ``id_<feature>`` and ``triplet_<feature>``; those of no weight are not computed.
+        The terms, not weighted, are called ``id_<feature>``, ``triplet_<feature>`` and ``contrastive``; those of no
+        weight are not computed.
         """
-        ids, triplets = self._features(embedding)
+        recipe = self._recipe
+        weights = {"id": recipe.id_weight, "triplet": recipe.triplet_weight, "contrastive": recipe.contrastive_weight}
         terms: dict[str, Tensor] = {}
-        if self._id_weight:
+        if weights["id"]:
             terms |= {
-                f"id_{name}": F.cross_entropy(self._logits(name, x), labels, label_smoothing=self._label_smoothing)
-                for name, x in ids.items()
+                f"id_{name}": F.cross_entropy(
+                    self._logits(name, x, labels), labels, label_smoothing=recipe.label_smoothing
+                )
+                for name, x in zip(self.classifiers, branches, strict=True)
             }
-        if self._triplet_weight:
+        if weights["triplet"]:
             terms |= {
-                f"triplet_{name}": batch_hard_triplet_loss(x, labels, self._margin) for name, x in triplets.items()
+                f"triplet_{name}": batch_hard_triplet_loss(x, labels, recipe.margin)
+                for name, x in self._triplet_features(branches).items()
             }
-        weights = {"id": self._id_weight, "triplet": self._triplet_weight}
-        total = sum((weights[name.split("_")[0]] * term for name, term in terms.items()), start=embedding.new_zeros(()))
+        if weights["contrastive"]:
+            together = torch.cat([F.normalize(x) for x in branches], dim=1) / math.sqrt(len(branches))
+            terms["contrastive"] = contrastive_loss(together, labels, recipe.temperature)
+        total = sum((weights[name.split("_")[0]] * term for name, term in terms.items()), branches[0].new_zeros(()))
         return {"total": total, **terms}
 
-    def _logits(self, name: str, x: Tensor) -> Tensor:
-        """Of the identities: a linear layer's (paper), or scaled cosines (NormFace, Wang et al. 2017)."""
-        classifier = cast(nn.Linear, self.classifiers[name])
-        if self._id_scale:
-            return self._id_scale * F.normalize(x) @ F.normalize(classifier.weight).T
-        logits: Tensor = classifier(x)
-        return logits
+    def _logits(self, name: str, x: Tensor, labels: Tensor) -> Tensor:
+        """Of the identities: a linear layer's (paper), or scaled cosines (NormFace, Wang et al. 2017).
 
-    def _features(self, embedding: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """What the ID losses and what the triplet losses are computed on, by name."""
+        The true identity's cosine is lowered by a margin (CosFace, Wang et al. 2018).
+        """
+        classifier = cast(nn.Linear, self.classifiers[name])
+        if not self._recipe.id_scale:
+            logits: Tensor = classifier(x)
+            return logits
+        cosines = F.normalize(x) @ F.normalize(classifier.weight).T
+        is_true = torch.arange(cosines.shape[1], device=labels.device) == labels[:, None]
+        return self._recipe.id_scale * (cosines - self._recipe.id_margin * is_true.to(cosines.dtype))
+
+    def _triplet_features(self, branches: Sequence[Tensor]) -> dict[str, Tensor]:
+        """What the triplet losses are computed on, by name."""
         if not self._num_parts:
-            return {"g": embedding}, {"g": embedding}
+            return {"g": branches[0]}
         m = self._num_parts
-        g, spatial = embedding[:, :PART_DIM], embedding[:, PART_DIM:]
-        top_down, left_right = torch.split(spatial, m * PART_DIM, dim=1)
+        g, top_down, left_right = branches
         names = ["t", "d", "l", "r"] if m == 2 else [f"{branch}{i + 1}" for branch in ("td", "lr") for i in range(m)]
-        parts = dict(zip(names, torch.split(spatial, PART_DIM, dim=1), strict=True))
-        return {"g": g, "td": top_down, "lr": left_right}, {"g": g, **parts, "ss": spatial}
+        spatial = torch.cat([top_down, left_right], dim=1)
+        parts: dict[str, Any] = dict(zip(names, torch.split(spatial, PART_DIM, dim=1), strict=True))
+        return {"g": g, **parts, "ss": spatial}

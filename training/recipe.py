@@ -4,6 +4,8 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Final, Literal, get_args
 
+from model import lite0_weights
+from model.alignment import kept_columns
 from model.config import (
     Aligned,
     Backbone,
@@ -20,6 +22,8 @@ from model.preprocessing import Preprocessing, PreprocessingError, Resize
 Architecture = Literal["sanet", "baseline"]
 TrainingPrecision = Literal["float32", "bf16", "fp16"]
 Validation = Literal["auto", "val", "held_out", "train", "none"]
+Heading = Literal["learned", "labels"]
+Neck = Literal["none", "batchnorm"]
 
 
 class RecipeError(ValueError):
@@ -38,17 +42,24 @@ class Recipe:
     """
 
     architecture: Architecture = _field("sanet", "the network: SANet or the paper's baseline")
-    backbone: Backbone = _field("resnet50", "the ResNet it is made of")
+    backbone: Backbone = _field("resnet50", "what it is made of")
     stride: Stride = _field("3x3", 'where a bottleneck halves the map; "1x1" for ResNet-v1 weights')
-    bn_eps: float = _field(1e-5, "BatchNorm epsilon of the weights (Keras 1.001e-5)")
+    bn_eps: float = _field(0.0, "BatchNorm epsilon of the weights (Keras 1.001e-5); 0 is the backbone's own")
     num_parts: int = _field(2, "M, parts per spatial branch (paper: 2, 4, 6)")
     transform: Transform = _field("affine", "the family of theta")
     padding: Padding = _field("zeros", "what the alignment reads outside the map")
     aligned: Aligned = _field("map", "what is aligned: the trunk's map (paper), or the input (ours)")
+    num_columns: int = _field(0, "columns kept of an aligned input, of 16 pixels each; 0 keeps two thirds (ours)")
     size_px: int = _field(256, "side of the network's square input")
     resize: Resize = _field("stretch", "how a crop fills the square; pad keeps its aspect (ours)")
-    trunk_weights: str = _field("IMAGENET1K_V2", "torchvision's name of weights, a .pth/.safetensors file, or none")
+    trunk_weights: str = _field(
+        "IMAGENET1K_V2", "torchvision's name of weights, efficientnet_lite0, a .pth/.safetensors file, or none"
+    )
 
+    heading: Heading = _field(
+        "learned", "where an aligned input's heading comes from: identities alone, or the data's column heading_deg"
+    )
+    heading_weights: str = _field("none", "a checkpoint whose heading is taken over instead, or none (ours)")
     heading_steps: int = _field(
         1600, "steps that teach an aligned input its heading before the first epoch, unless it was loaded (ours)"
     )
@@ -60,17 +71,26 @@ class Recipe:
     warmup_epochs: int = _field(0, "epochs over which the learning rate rises from 0 (ours)")
     learning_rate: float = _field(5e-4, "of Adam, at its highest; it falls to 0 as a cosine")
     alignment_factor: float = _field(0.05, "the self-alignment module's share of the learning rate")
+    loaded_factor: float = _field(1.0, "share of the learning rate of what was loaded from pre-trained weights (ours)")
     weight_decay: float = _field(5e-4, "of Adam, on weights but not on biases and BatchNorm (ours)")
     clip_norm: float = _field(0.0, "largest norm of all gradients together; 0 does not clip (ours)")
+    average_steps: int = _field(
+        0, "the checkpoint is the mean of the weights of about so many last steps; 0 takes the last ones (ours)"
+    )
 
+    neck: Neck = _field("none", "normalises the reduced features while training; folded into the reductions (ours)")
     margin: float = _field(0.3, "of the triplet losses")
     id_weight: float = _field(1.0, "of the ID losses in the total")
     id_scale: float = _field(0.0, "ID logits are cosines times this; 0 is a plain linear layer (paper)")
+    id_margin: float = _field(0.0, "taken from the true identity's cosine (CosFace; ours)")
     triplet_weight: float = _field(1.0, "of the triplet losses in the total")
+    contrastive_weight: float = _field(0.0, "of the supervised contrastive loss in the total (ours)")
+    temperature: float = _field(0.07, "of the supervised contrastive loss")
     label_smoothing: float = _field(0.0, "of the ID losses (ours)")
 
     flip_p: float = _field(0.0, "probability of a left-right flip; it swaps what left and right parts see (ours)")
-    turn_deg: float = _field(0.0, "random turn within ± this (ours)")
+    turn_deg: float = _field(0.0, "random turn within ± this, of an aligned input after its alignment (ours)")
+    half_turn_p: float = _field(0.0, "probability of a half turn, front for rear (ours)")
     scale: float = _field(0.0, "random scale within 1 ± this (ours)")
     shift: float = _field(0.0, "random shift within ± this share of the side (ours)")
     jitter_p: float = _field(0.5, "probability of colour jitter")
@@ -78,7 +98,14 @@ class Recipe:
     contrast: float = _field(0.15, "colour jitter: factor within 1 ± this (ours)")
     saturation: float = _field(0.1, "colour jitter: factor within 1 ± this (ours)")
     hue: float = _field(0.1, "colour jitter: turn of the hue within ± this, in turns (ours)")
+    cast: float = _field(0.0, "standard deviation of a colour cast, per channel of 0..1 (ours)")
+    grey_p: float = _field(0.0, "probability of no colour at all (ours)")
+    blur_p: float = _field(0.0, "probability of half or, a third of the times, a quarter of the resolution (ours)")
+    noise: float = _field(0.0, "highest standard deviation of sensor noise, of 0..1 (ours)")
+    background_p: float = _field(0.0, "probability of another image's background, where the data has masks (ours)")
     erasing_p: float = _field(0.5, "probability of random erasing")
+    mixstyle_p: float = _field(0.0, "probability that an image takes over half of another's style (MixStyle; ours)")
+    channel_drop: float = _field(0.0, "share of the trunk's output channels that are dropped (ours)")
 
     precision: TrainingPrecision = _field("float32", "of the matrix products; weights stay float32")
     validation: Validation = _field(
@@ -105,8 +132,14 @@ class Recipe:
             raise RecipeError("num_identities must be 2 or more: a triplet needs a negative")
         for name in (
             "flip_p",
+            "half_turn_p",
             "jitter_p",
+            "grey_p",
+            "blur_p",
+            "background_p",
             "erasing_p",
+            "mixstyle_p",
+            "loaded_factor",
             "label_smoothing",
             "brightness",
             "contrast",
@@ -115,11 +148,22 @@ class Recipe:
         ):
             if getattr(self, name) > 1:
                 raise RecipeError(f"{name} must lie between 0 and 1, got {getattr(self, name)}")
-        if self.scale >= 1:
-            raise RecipeError(f"scale must lie below 1, got {self.scale}")
+        for name in ("scale", "channel_drop"):
+            if getattr(self, name) >= 1:
+                raise RecipeError(f"{name} must lie below 1, got {getattr(self, name)}")
+        if not (self.id_weight or self.triplet_weight or self.contrastive_weight):
+            raise RecipeError("id_weight, triplet_weight and contrastive_weight are all 0: nothing would be learned")
+        if self.temperature == 0:
+            raise RecipeError("temperature must be above 0")
+        if self.id_margin and not self.id_scale:
+            raise RecipeError("id_margin is taken from cosines: give id_scale too")
+        if self.neck != "none" and self.architecture == "baseline":
+            raise RecipeError("the baseline has no reduction that a neck could be folded into: its neck is none")
         try:
-            self.network_config()
             self.preprocessing()
+            config = self.network_config()
+            if isinstance(config, SANetConfig) and config.aligned == "input":
+                kept_columns(config, self.size_px)
         except (ConfigError, PreprocessingError) as error:
             raise RecipeError(str(error)) from None
 
@@ -139,10 +183,13 @@ class Recipe:
             transform=self.transform,
             padding=self.padding,
             aligned=self.aligned,
+            num_columns=self.num_columns,
         )
 
     def preprocessing(self) -> Preprocessing:
         """Of the network that it trains."""
+        if self.backbone == "efficientnet_lite0":
+            return Preprocessing(self.size_px, lite0_weights.MEAN, lite0_weights.STD, self.resize)
         return Preprocessing(self.size_px, resize=self.resize)
 
 
@@ -170,14 +217,23 @@ def sanet() -> Recipe:
         frozen_epochs=0,
         warmup_epochs=1,
         learning_rate=1e-3,
+        average_steps=500,
+        neck="batchnorm",
         id_scale=20.0,
+        id_margin=0.1,
         triplet_weight=0.0,
-        turn_deg=180.0,
+        contrastive_weight=1.0,
+        turn_deg=8.0,
+        half_turn_p=0.08,
         scale=0.15,
         shift=0.03,
         jitter_p=0.8,
         brightness=0.25,
         hue=0.02,
+        cast=0.03,
+        grey_p=0.1,
+        blur_p=0.37,
+        noise=0.05,
         erasing_p=0.4,
         precision="bf16",
         validate_every=4,
@@ -185,14 +241,46 @@ def sanet() -> Recipe:
 
 
 def baseline() -> Recipe:
-    """The baseline under our recipe: the same data, augmentation, losses and budget, and nothing aligned."""
-    return dataclasses.replace(sanet(), architecture="baseline", transform="affine", aligned="map")
+    """The baseline under our recipe: the same data, losses and budget; nothing is aligned, so that it sees any turn."""
+    return dataclasses.replace(
+        sanet(),
+        architecture="baseline",
+        transform="affine",
+        aligned="map",
+        neck="none",
+        turn_deg=180.0,
+        half_turn_p=0.0,
+    )
+
+
+def sanet_cpu() -> Recipe:
+    """Ours for two cores: ImageNet weights of EfficientNet-Lite0, which a package brings along; an hour."""
+    return dataclasses.replace(
+        sanet(),
+        backbone="efficientnet_lite0",
+        trunk_weights="efficientnet_lite0",
+        num_columns=4,
+        loaded_factor=0.4,
+        precision="float32",
+    )
+
+
+def baseline_cpu() -> Recipe:
+    """The baseline under the recipe for two cores."""
+    lite = sanet_cpu()
+    return dataclasses.replace(
+        baseline(),
+        backbone=lite.backbone,
+        trunk_weights=lite.trunk_weights,
+        loaded_factor=lite.loaded_factor,
+        precision=lite.precision,
+    )
 
 
 def debug() -> Recipe:
     """Not the paper's: every part of the trainer in a minute or two on two cores, from scratch."""
     return Recipe(
-        backbone="resnet18",
+        backbone="efficientnet_lite0",
         size_px=64,
         trunk_weights="none",
         epochs=20,
@@ -203,5 +291,7 @@ def debug() -> Recipe:
     )
 
 
-RECIPES: Final = {recipe.__name__: recipe for recipe in (sanet_paper, baseline_paper, sanet, baseline, debug)}
+RECIPES: Final = {
+    recipe.__name__: recipe for recipe in (sanet_paper, baseline_paper, sanet, baseline, sanet_cpu, baseline_cpu, debug)
+}
 """By the name that ``--recipe`` takes."""

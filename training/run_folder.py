@@ -35,14 +35,22 @@ class RunFolder:
         self._log = path / "log.jsonl"
         self._tensorboard: SummaryWriter | None = None
 
+    def require_empty(self) -> None:
+        """Refuses a folder that is in use.
+
+        Raises:
+            RunFolderError: it has something in it.
+        """
+        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            raise RunFolderError(f"{self.path} is not empty: go on with --resume, or choose another folder")
+
     def create(self, recipe: Recipe, facts: Mapping[str, Any]) -> None:
         """Starts a run: writes what it is made of.
 
         Raises:
             RunFolderError: the folder has something in it.
         """
-        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
-            raise RunFolderError(f"{self.path} is not empty: go on with --resume, or choose another folder")
+        self.require_empty()
         run = {
             "recipe": dataclasses.asdict(recipe),
             **facts,

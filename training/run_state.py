@@ -1,7 +1,8 @@
 """What a run needs to go on after it was stopped, in one safetensors file: nothing is ever unpickled."""
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from model.whole_file import whole_file
 
-_FORMAT: Final = "sanet-run-1"
+_FORMAT: Final = "sanet-run-2"
 
 
 class RunStateError(ValueError):
@@ -26,6 +27,7 @@ class Progress:
     Attributes:
         steps_per_epoch: the same in every epoch.
         epoch, step_in_epoch: of the next step.
+        sums: of each loss term over the epoch's steps so far.
         best: the best validation so far: ``epoch``, ``cmc1`` and ``map``; None before the first.
         loss_scale: state of the fp16 gradient scaler.
     """
@@ -33,6 +35,7 @@ class Progress:
     steps_per_epoch: int
     epoch: int = 0
     step_in_epoch: int = 0
+    sums: dict[str, float] = field(default_factory=dict)
     best: dict[str, float] | None = None
     loss_scale: dict[str, Any] | None = None
 
@@ -43,19 +46,27 @@ class Progress:
 
 
 def save_run_state(
-    path: Path, network: nn.Module, objective: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress
+    path: Path, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer | None, progress: Progress
 ) -> None:
-    """Writes weights, buffers, Adam's moments and the progress, whole or not at all."""
-    tensors = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
-    tensors |= {f"objective.{name}": tensor for name, tensor in objective.state_dict().items()}
-    for index, moments in optimizer.state_dict()["state"].items():
+    """Writes weights, buffers, Adam's moments and the progress, whole or not at all.
+
+    Args:
+        path: of the file.
+        modules: what holds the weights, by name.
+        optimizer: None where no step is left, so that nobody needs its moments, twice the size of the weights.
+        progress: how far the run is.
+    """
+    tensors = {
+        f"{prefix}.{name}": tensor for prefix, module in modules.items() for name, tensor in module.state_dict().items()
+    }
+    for index, moments in ({} if optimizer is None else optimizer.state_dict()["state"]).items():
         tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in moments.items()}
     on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with whole_file(path) as temporary:
         safetensors.torch.save_file(on_cpu, temporary, {"format": _FORMAT, "progress": json.dumps(asdict(progress))})
 
 
-def load_run_state(path: Path, network: nn.Module, objective: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
+def load_run_state(path: Path, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer) -> Progress:
     """Puts everything back, strictly, and says where to go on.
 
     Raises:
@@ -65,11 +76,14 @@ def load_run_state(path: Path, network: nn.Module, objective: nn.Module, optimiz
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
         if metadata.get("format") != _FORMAT:
-            raise RunStateError(f"{path} is no state of a run: expected the format {_FORMAT!r}")
+            raise RunStateError(
+                f"{path} is no state of a run of this version: expected the format {_FORMAT!r}, got "
+                f"{metadata.get('format')!r}; start another run, from its last.safetensors with --trunk-weights"
+            )
         progress = Progress(**json.loads(metadata["progress"]))
         tensors = safetensors.torch.load_file(path)
-        network.load_state_dict(_below(tensors, "network."))
-        objective.load_state_dict(_below(tensors, "objective."))
+        for prefix, module in modules.items():
+            module.load_state_dict(_below(tensors, f"{prefix}."))
         parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         state: dict[int, dict[str, Tensor]] = {}
         for name, tensor in _below(tensors, "optimizer.").items():

@@ -1,37 +1,47 @@
 """The optimiser and its learning rate: Adam, warm-up, cosine."""
 
 import math
+from collections.abc import Collection
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from training.recipe import Recipe
+from training.trainee import Trainee
 
 
-def build_optimizer(network: nn.Module, objective: nn.Module, recipe: Recipe) -> torch.optim.Adam:
-    """Adam over the network and the classifiers; the alignment module in groups of its own.
+def build_optimizer(trainee: Trainee, recipe: Recipe, loaded: Collection[str]) -> torch.optim.Adam:
+    """Adam over the network and the classifiers; the alignment module, and what was loaded, in groups of their own.
 
     Biases and BatchNorm, all of one dimension, are not decayed. A frozen parameter has no gradient: Adam passes it by.
     """
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    named = [*network.named_parameters(), *(("objective", parameter) for parameter in objective.parameters())]
-    for name, parameter in named:
+    for name, parameter in trainee.network.named_parameters():
         factor = recipe.alignment_factor if name.startswith("alignment.") else 1.0
-        decay = recipe.weight_decay if parameter.ndim > 1 else 0.0
-        groups.setdefault((factor, decay), []).append(parameter)
+        factor *= recipe.loaded_factor if name in loaded else 1.0
+        groups.setdefault((factor, _decay(recipe, parameter)), []).append(parameter)
+    for parameter in trainee.objective.parameters():
+        groups.setdefault((1.0, _decay(recipe, parameter)), []).append(parameter)
+    device = next(trainee.parameters()).device
     return torch.optim.Adam(
         [
-            {"params": parameters, "factor": factor, "weight_decay": decay}
+            # A tensor, and not a number: a captured step reads it anew each time.
+            {"params": parameters, "factor": factor, "weight_decay": decay, "lr": torch.zeros((), device=device)}
             for (factor, decay), parameters in groups.items()
         ],
         fused=True,
+        capturable=device.type == "cuda",
     )
+
+
+def _decay(recipe: Recipe, parameter: Tensor) -> float:
+    return recipe.weight_decay if parameter.ndim > 1 else 0.0
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
     """Sets the rate of every group, times the group's factor."""
     for group in optimizer.param_groups:
-        group["lr"] = learning_rate * group["factor"]
+        group["lr"].fill_(learning_rate * group["factor"])
 
 
 def learning_rate_at(step: int, num_steps: int, num_warmup_steps: int, highest: float) -> float:

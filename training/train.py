@@ -18,8 +18,10 @@ from typing import Any, get_args
 
 import torch
 
+from index.command_parser import CommandParser
 from index.manifest import ManifestError
 from index.protocol import ProtocolError
+from index.task import plan_task
 from model.box import BoxError
 from model.embedder import EmbeddingError, pick_device
 from model.given_path import given_path
@@ -29,9 +31,11 @@ from model.pretrained import PretrainedError
 from training import distributed
 from training.arguments import add_data_arguments, at_least_one, not_negative, read_data, seed
 from training.data import TrainingData, training_data
-from training.loop import Habits, Run, StoppedError, TrainingError, train
+from training.datasets.opening import open_data
+from training.loop import train
 from training.memory import reuse_memory
 from training.recipe import RECIPES, Recipe, RecipeError
+from training.run import BestBy, Habits, Run, StoppedError, TrainingError
 from training.run_folder import RunFolder, RunFolderError
 from training.run_state import Progress, RunStateError
 from training.sampler import SamplerError
@@ -53,15 +57,22 @@ def main() -> int:
     fields = [field.name for field in dataclasses.fields(Recipe)]
     given = {name: value for name in fields if (value := getattr(args, name)) is not None}
     folder = RunFolder(args.out)
-    facts: dict[str, Any] = {"seed": args.seed or 0, "recipe_name": args.recipe}
+    facts: dict[str, Any] = {
+        "seed": args.seed or 0,
+        "recipe_name": args.recipe,
+        "best_by": args.best_by or "validation",
+    }
     try:
         if args.resume:
             recipe, facts = folder.read()
+            facts.setdefault("best_by", "validation")  # runs of earlier versions do not say it
             _require_unchanged(parser, recipe, facts, given, args)
         elif args.recipe is None:
             parser.error("--recipe is required, unless a run is resumed")
         else:
             recipe = dataclasses.replace(RECIPES[args.recipe](), **given)
+        if facts["best_by"] == "second_validation" and args.second_validation is None:
+            parser.error("--best-by second_validation needs --second-validation DATA")
         device = _device(args.device)
         distributed.join(device)
         if recipe.num_identities % distributed.world_size():
@@ -71,7 +82,10 @@ def main() -> int:
         manifest = read_data(args)
         data = training_data(manifest, recipe.validation)
         if facts.get("data_fingerprint") not in (None, data.fingerprint):
-            raise RunFolderError(f"{args.data} is not the data of the run in {args.out}: its lines differ")
+            raise RunFolderError(
+                f"{args.data} is not the data of the run in {args.out}: its lines differ; put back what was deleted, "
+                "added or renamed, or start another run"
+            )
         origin = {
             "data": manifest.protocol.dataset,
             "data_fingerprint": data.fingerprint,
@@ -79,8 +93,22 @@ def main() -> int:
         }
         if distributed.rank() == 0:
             _announce(data)
-        habits = Habits(args.log_every, args.save_every, args.cache_gb, show_progress=not args.quiet)
-        progress = train(Run(recipe, data, folder, facts["seed"], device, origin, habits), resume=args.resume)
+        second = None if args.second_validation is None else plan_task(open_data(args.second_validation))
+        run = Run(
+            recipe,
+            data,
+            folder,
+            facts["seed"],
+            device,
+            origin,
+            Habits(args.log_every, args.save_every, args.memory_gb, show_progress=not args.quiet),
+            second,
+            facts["best_by"],
+            args.leave_out_damaged,
+        )
+        progress = train(run, resume=args.resume)
+    except KeyboardInterrupt:
+        return _fail("stopped before the first step; nothing is lost")
     except StoppedError:
         return _fail(f"stopped; the same command with --resume goes on from {folder.state}")
     except RecipeError as error:
@@ -96,9 +124,7 @@ def main() -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m training.train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = CommandParser(prog="python -m training.train", description=__doc__)
     parser.add_argument("--recipe", choices=sorted(RECIPES), help="what to train; every field of it is a flag below")
     add_data_arguments(parser)
     parser.add_argument("--out", type=given_path, required=True, help="the folder of the run")
@@ -112,7 +138,20 @@ def _parser() -> argparse.ArgumentParser:
         "--save-every", type=not_negative, default=Habits.save_every_s, metavar="SECONDS",
         help="between two saved states; 0 saves after every epoch instead",
     )  # fmt: skip
-    parser.add_argument("--cache-gb", type=not_negative, default=Habits.cache_gb, help="memory for prepared images")
+    parser.add_argument(
+        "--memory-gb", type=not_negative, default=Habits.memory_gb,
+        help="for prepared images; if all fit, they are kept on the device",
+    )  # fmt: skip
+    parser.add_argument(
+        "--second-validation", type=given_path, metavar="DIR_OR_MANIFEST",
+        help="further data that every validation scores, such as real vehicles where the training's are drawn",
+    )  # fmt: skip
+    parser.add_argument(
+        "--best-by", choices=get_args(BestBy), help="which validation picks the best epoch (default validation)"
+    )
+    parser.add_argument(
+        "--leave-out-damaged", action="store_true", help="train without the images that cannot be used, and name them"
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object, as the last line")
     group = parser.add_argument_group("recipe", "fields that differ from the recipe's; in brackets sanet_paper's")
@@ -138,7 +177,7 @@ def _require_unchanged(
     """A resumed run keeps what it was started with."""
     changed = [name for name, value in given.items() if getattr(recipe, name) != value]
     changed += ["recipe"] if args.recipe not in (None, facts["recipe_name"]) else []
-    changed += ["seed"] if args.seed not in (None, facts["seed"]) else []
+    changed += [name for name in ("seed", "best_by") if getattr(args, name) not in (None, facts[name])]
     if changed:
         parser.error(f"a resumed run keeps its {', '.join(changed)}: leave the flag out, or start another run")
 

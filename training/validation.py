@@ -1,13 +1,23 @@
-"""Which epoch is the best: the network scored on the validation's task, and kept if it beats all before."""
+"""Which epoch is the best: a network scored on a task again and again, whose images are read once."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from typing import Final
 
-from index.evaluation import evaluate
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from index.bulk_embedding import EmbeddedEntries, prepare_entries
+from index.evaluation import evaluate_embedded
 from index.task import Task
+from model.build import Network
 from model.embedder import Precision, embed_prepared
-from training.learner import Learner
+from model.preprocessing import Preprocessing
+from training.recipe import Recipe
+
+_BATCH_SIZE: Final = 512  # what fills a GPU
+_BATCH_SIZE_ON_CPU: Final = 64  # more would only take memory
 
 
 @dataclass(frozen=True)
@@ -20,14 +30,40 @@ class Figures:
     minp: float
 
 
-def validate(learner: Learner, task: Task, progress: Callable[[int], object] = lambda _: None) -> Figures:
-    """Scores the network as it is; afterwards it is in evaluation mode.
+class Validation:
+    """A task, with its images as the network takes them.
+
+    Args:
+        task: what is asked.
+        preprocessing: of the network.
+        progress: told how many more images have been read.
 
     Raises:
-        ImageError, BoxError, OSError, EmbeddingError: as `evaluate`.
+        ImageError, BoxError, OSError: an image cannot be used: figures without it would be others.
     """
-    network = learner.network.eval()
-    precision: Precision = "bf16" if learner.recipe.precision == "bf16" else "float32"
-    embed_batch = partial(embed_prepared, network, device=learner.device, precision=precision)
-    result = evaluate(task, learner.recipe.preprocessing(), embed_batch, progress)
-    return Figures(result.cmc(1), result.cmc(5), result.map, result.minp)
+
+    def __init__(
+        self, task: Task, preprocessing: Preprocessing, progress: Callable[[int], object] = lambda _: None
+    ) -> None:
+        side = preprocessing.size_px
+        self._task = task
+        self._images: NDArray[np.uint8] = np.empty((len(task.entries), side, side, 3), np.uint8)
+        self._content = [""] * len(task.entries)
+        for prepared in prepare_entries(task.manifest, task.entries, preprocessing):
+            self._images[prepared.position] = prepared.image
+            self._content[prepared.position] = prepared.content
+            progress(1)
+
+    def __call__(self, network: Network, recipe: Recipe, device: torch.device) -> Figures:
+        """Scores a network in evaluation mode.
+
+        Raises:
+            EmbeddingError: its numbers are not finite.
+        """
+        precision: Precision = "bf16" if recipe.precision == "bf16" else "float32"
+        size = _BATCH_SIZE_ON_CPU if device.type == "cpu" else _BATCH_SIZE
+        starts = range(0, len(self._images), size)
+        parts = [embed_prepared(network, self._images[i : i + size], device, precision) for i in starts]
+        embedding, theta = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        result = evaluate_embedded(self._task, EmbeddedEntries(embedding, theta, self._content))
+        return Figures(result.cmc(1), result.cmc(5), result.map, result.minp)

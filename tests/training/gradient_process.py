@@ -7,6 +7,7 @@ RANK=0 WORLD_SIZE=2 MASTER_ADDR=127.0.0.1 MASTER_PORT=... python -m tests.traini
 import dataclasses
 import sys
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import numpy as np
@@ -16,14 +17,15 @@ from torch import Tensor, nn
 
 from model.build import build_network
 from model.checkpoint import compute_fingerprint
-from model.config import SANetConfig
-from model.preprocessing import Preprocessing
 from model.sanet import SANet
 from tests.conftest import picture
 from training import distributed
-from training.learner import Learner, Phase, build_learner
+from training.learner import Learner, build_learner
+from training.neck import Necks
 from training.objective import Objective
 from training.recipe import Recipe, debug
+from training.step import Batch, Stepper
+from training.trainee import Trainee
 
 # The alignment computes in float32 at least, whatever comes in; here that is float64, too.
 in_float64 = patch.object(Tensor, "float", Tensor.double)
@@ -47,70 +49,99 @@ def batch() -> tuple[Tensor, Tensor]:
     return torch.from_numpy(np.stack(images).astype(np.uint8)).permute(0, 3, 1, 2), labels
 
 
-def build() -> tuple[SANet, Objective]:
+def build() -> Trainee:
     """Seeded, in float64, BatchNorm in evaluation mode; it turns what it sees, so that all of it has gradients."""
     torch.default_generator.manual_seed(7)
-    config = SANetConfig("resnet18")
-    network = build_network(config, Preprocessing(SIZE))
+    recipe = Recipe(
+        backbone="resnet18", size_px=SIZE, margin=2.0, label_smoothing=0.1, contrastive_weight=1.0, temperature=0.5
+    )
+    network = build_network(recipe.network_config(), recipe.preprocessing())
     assert isinstance(network, SANet)
     assert network.alignment is not None
     last = network.alignment.localization[-1]
     assert isinstance(last, nn.Linear)
     nn.init.normal_(last.weight, std=0.05)
-    return network.double().eval(), Objective(config, NUM_LABELS, margin=2.0, label_smoothing=0.1).double()
+    objective = Objective(network.config, NUM_LABELS, recipe)
+    return Trainee(network, Necks(network.config), objective, torch.float32).double().eval()
 
 
-def gradients(network: nn.Module, objective: nn.Module) -> dict[str, Tensor]:
-    """By the names of `build`'s two modules."""
-    named = [*network.named_parameters(prefix="network"), *objective.named_parameters(prefix="objective")]
-    return {name: parameter.grad for name, parameter in named if parameter.grad is not None}
+def seen_by_the_trunk(trainee: Trainee, images: Tensor) -> Tensor:
+    """Images (N, 3, S, S) uint8, normalised; it aligns no input."""
+    normalized: Tensor = trainee.network.normalization(images)
+    return normalized
+
+
+def gradients(trainee: nn.Module) -> dict[str, Tensor]:
+    """Of what has some, by its name."""
+    return {name: parameter.grad for name, parameter in trainee.named_parameters() if parameter.grad is not None}
 
 
 @in_float64
 def shared_gradients() -> dict[str, Tensor]:
     """Gradients and loss terms of the whole batch, of which this process has seen its share alone."""
-    network, objective = build()
+    trainee = build()
     images, labels = batch()
     mine = distributed.share(len(images))
-    # They have to live until the gradients are there.
-    parallel_network, parallel_objective = distributed.parallel(network), distributed.parallel(objective)
-    embedding = distributed.gather(parallel_network(images[mine]).embedding)
-    terms = parallel_objective(embedding, distributed.gather(labels[mine]))
+    parallel = distributed.parallel(trainee)  # it has to live until the gradients are there
+    terms, _ = parallel(seen_by_the_trunk(trainee, images[mine]), labels[mine])
     terms["total"].backward()
-    return gradients(network, objective) | {f"terms.{name}": term.detach() for name, term in terms.items()}
+    return gradients(trainee) | {f"terms.{name}": term.detach() for name, term in terms.items()}
 
 
-def small_recipe() -> Recipe:
-    """With all augmentation."""
-    return dataclasses.replace(
-        debug(), architecture="baseline", size_px=SIZE, num_identities=NUM_IDENTITIES, num_images=NUM_IMAGES, flip_p=0.5
-    )
+# What has statistics of its own in each process, necks and mixed styles, is for all processes alike, but not as in one.
+ALIGNED: dict[str, Any] = {
+    "architecture": "sanet", "transform": "rotation", "aligned": "input", "num_parts": 1, "id_scale": 16.0,
+    "id_margin": 0.1, "triplet_weight": 0.0, "contrastive_weight": 1.0, "average_steps": 3, "turn_deg": 8.0,
+    "half_turn_p": 0.2,
+}  # fmt: skip
+RUNS: dict[str, dict[str, Any]] = {
+    "network": {},
+    "cosines": {"id_scale": 16.0},
+    "contrastive": {"id_weight": 0.0, "triplet_weight": 0.0, "contrastive_weight": 1.0},
+    "ours": {**ALIGNED, "neck": "batchnorm", "mixstyle_p": 0.5},
+    "no parts": {"architecture": "sanet", "num_parts": 0, "neck": "batchnorm"},
+}
 
 
-def classifier_steps() -> dict[str, Tensor]:
+def small_recipe(**changes: Any) -> Recipe:
+    """With all augmentation that an image has by itself."""
+    small: dict[str, Any] = {
+        "architecture": "baseline", "size_px": SIZE, "num_identities": NUM_IDENTITIES, "num_images": NUM_IMAGES,
+        "flip_p": 0.5, "scale": 0.1, "shift": 0.05, "cast": 0.05, "grey_p": 0.2, "blur_p": 0.5, "noise": 0.05,
+        "channel_drop": 0.2,
+    }  # fmt: skip
+    return dataclasses.replace(debug(), **{**small, **changes})
+
+
+def frozen_steps(**changes: Any) -> dict[str, Tensor]:
     """Steps of the trainer in which the whole network is frozen, BatchNorm too: the classifiers and the loss terms."""
-    learner = build_learner(small_recipe(), NUM_LABELS, 0, torch.device("cpu"))
+    learner = build_learner(small_recipe(**changes), NUM_LABELS, 0, torch.device("cpu"))
     learner = dataclasses.replace(learner, loaded=frozenset(learner.network.state_dict()))
-    return steps(learner, frozen=True) | dict(learner.objective.named_parameters())
+    found = steps(learner, frozen=True) | dict(learner.trainee.objective.named_parameters())
+    averaged = {} if learner.average is None else dict(learner.average.average.objective.named_parameters())
+    return found | {f"average.{name}": parameter for name, parameter in averaged.items()}
 
 
-def network_steps(id_scale: float = 0.0) -> dict[str, Tensor]:
-    """Steps of the trainer: every weight."""
-    recipe = dataclasses.replace(small_recipe(), id_scale=id_scale)
-    learner = build_learner(recipe, NUM_LABELS, 0, torch.device("cpu"))
-    found = steps(learner, frozen=False)
-    return found | dict(learner.network.named_parameters()) | dict(learner.objective.named_parameters())
+def network_steps(**changes: Any) -> dict[str, Tensor]:
+    """Steps of the trainer: every weight, and the mean of them."""
+    learner = build_learner(small_recipe(**changes), NUM_LABELS, 0, torch.device("cpu"))
+    found = steps(learner, frozen=False) | dict(learner.trainee.named_parameters())
+    return found | ({} if learner.average is None else dict(learner.average.named_parameters()))
 
 
 def steps(learner: Learner, *, frozen: bool) -> dict[str, Tensor]:
     """The loss terms of some steps."""
-    phase = Phase(learner, frozen=frozen)
+    stepper = Stepper(learner, frozen=frozen)
     images, labels = batch()
+    headings = torch.linspace(-3, 3, len(labels))
     mine = distributed.share(len(images))
+    aligned = learner.recipe.aligned == "input"
     found: dict[str, Tensor] = {}
     for step in range(NUM_STEPS):
-        terms, _ = phase.step(images[mine], labels[mine], 1e-3, np.random.default_rng(step))
-        found |= {f"{step}.{name}": term for name, term in terms.items()}
+        given = Batch(images[mine], labels[mine], headings[mine] if aligned else None)
+        share = 0.0 if learner.average is None else learner.average.share_of(step)
+        outcome = stepper.step(given, 1e-3, share, np.random.default_rng(step))
+        found |= {f"{step}.{name}": term for name, term in outcome.terms.items()}
     return found
 
 
@@ -140,9 +171,9 @@ def main(folder: Path) -> None:
     distributed.join(torch.device("cpu"))
     results = {
         "gradients": shared_gradients(),
-        "classifiers": classifier_steps(),
-        "network": network_steps(),
-        "cosines": network_steps(id_scale=16.0),
+        "frozen": frozen_steps(),
+        "frozen, aligned": frozen_steps(**ALIGNED),
+        **{name: network_steps(**changes) for name, changes in RUNS.items()},
         "agreement": agreement(),
     }
     for name, tensors in results.items():

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-untyped]
+from torch import Tensor
 
 from model.image import encode_image
 from tests.conftest import picture
@@ -17,8 +18,8 @@ from training import evaluate as evaluate_command
 from training import train as train_command
 from training.data import training_data
 from training.datasets.opening import open_data
-from training.loop import Habits, Run
 from training.recipe import Recipe, debug
+from training.run import Habits, Run
 from training.run_folder import RunFolder
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -65,6 +66,14 @@ def small_run(data: Path, out: Path, recipe: Recipe, seed: int = 0, **habits: An
         {"data": "vehicles"},
         Habits(**{"log_every": 1, "show_progress": False, **habits}),
     )
+
+
+def images_of(labels: Tensor, side: int = 32, channels: int = 3, seed: int = 0) -> Tensor:
+    """A batch as a step takes it (N, C, S, S) uint8, channels last: vehicles of one colour each, with noise."""
+    rng = np.random.default_rng(seed)
+    colours = rng.integers(0, 200, (int(labels.max()) + 1, 1, 1, channels))[labels.numpy()]
+    pixels = (colours + rng.integers(0, 56, (len(labels), side, side, channels))).astype(np.uint8)
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2)
 
 
 def train_main(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:

@@ -261,3 +261,13 @@ def test_a_training_image_of_two_identities_is_refused(role: Role | None) -> Non
     entries = images(4, 2, role, "train")
     with pytest.raises(ManifestError, match="are one vehicle, the same image, but its identity is"):
         training_data(manifest(*entries, replace(entries[0], identity="v000")), "none")
+
+
+def test_without_some_images_the_others_keep_their_labels() -> None:
+    data = training_data(manifest(*images(3, 2)), "train")
+    fewer = data.without({0, 1, 3})
+    assert fewer.entries == (data.entries[2], data.entries[4], data.entries[5])
+    assert fewer.labels == (1, 0, 0)
+    # A vehicle that is gone keeps its number, and a resumed run its classifiers and its data's fingerprint.
+    assert (fewer.num_labels, fewer.fingerprint, fewer.validation) == (3, data.fingerprint, data.validation)
+    assert data.without(set()) == data

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from training.freezing import freeze, thaw
-from training.learner import Learner, Phase, build_learner
+from training.learner import Learner, build_learner
 from training.recipe import Recipe
+from training.step import Batch, Stepper
 
 NUM_LABELS = 4
 LABELS = torch.tensor([0, 0, 1, 1, 2, 2, 3, 3])
@@ -58,16 +59,16 @@ def learner_from(trunk_weights: Path | str) -> Learner:
 
 def state_of(learner: Learner) -> dict[str, Tensor]:
     network = {name: tensor.clone() for name, tensor in learner.network.state_dict().items()}
-    return network | {f"objective.{name}": t.clone() for name, t in learner.objective.state_dict().items()}
+    return network | {f"objective.{name}": t.clone() for name, t in learner.trainee.objective.state_dict().items()}
 
 
-def changed_by_steps(learner: Learner, phase: Phase, num_steps: int = 3) -> set[str]:
+def changed_by_steps(learner: Learner, stepper: Stepper, num_steps: int = 3) -> set[str]:
     """The names of parameters and buffers of which any number changes; the alignment needs two steps to move whole."""
     before = state_of(learner)
     rng = np.random.default_rng(0)
     for _ in range(num_steps):
         images = torch.from_numpy(rng.integers(0, 256, (8, 3, 32, 32), np.uint8))
-        phase.step(images, LABELS, 1e-3, rng)
+        stepper.step(Batch(images, LABELS, None), 1e-3, 0.0, rng)
     return {name for name, tensor in state_of(learner).items() if not torch.equal(tensor, before[name])}
 
 
@@ -75,9 +76,9 @@ def test_while_frozen_what_was_loaded_stays_and_the_rest_learns(weights: Path) -
     learner = learner_from(weights)
     state = state_of(learner)
     assert learner.loaded == {name for name in state if name.startswith((TRUNK, *LAYER4))}
-    phase = Phase(learner, frozen=True)
-    assert phase.frozen
-    assert changed_by_steps(learner, phase) == state.keys() - learner.loaded
+    stepper = Stepper(learner, frozen=True)
+    assert stepper.frozen
+    assert changed_by_steps(learner, stepper) == state.keys() - learner.loaded
     source = safetensors.torch.load_file(weights)
     assert torch.equal(learner.network.state_dict()["trunk.bn1.running_mean"], source["bn1.running_mean"])
 
@@ -85,33 +86,33 @@ def test_while_frozen_what_was_loaded_stays_and_the_rest_learns(weights: Path) -
 def test_a_layer4_that_was_not_loaded_learns_at_once(trunk_only: Path) -> None:
     learner = learner_from(trunk_only)
     assert learner.loaded == {name for name in state_of(learner) if name.startswith(TRUNK)}
-    changed = changed_by_steps(learner, Phase(learner, frozen=True))
+    changed = changed_by_steps(learner, Stepper(learner, frozen=True))
     assert changed == state_of(learner).keys() - learner.loaded
     assert any(name.startswith(LAYER4) and name.endswith("running_var") for name in changed)
 
 
 def test_after_the_thaw_everything_learns(weights: Path) -> None:
     learner = learner_from(weights)
-    changed_by_steps(learner, Phase(learner, frozen=True), num_steps=1)
-    assert changed_by_steps(learner, Phase(learner, frozen=False)) == state_of(learner).keys()
+    changed_by_steps(learner, Stepper(learner, frozen=True), num_steps=1)
+    assert changed_by_steps(learner, Stepper(learner, frozen=False)) == state_of(learner).keys()
 
 
 def test_from_scratch_nothing_is_frozen() -> None:
     learner = learner_from("none")
     assert learner.loaded == frozenset()
-    assert changed_by_steps(learner, Phase(learner, frozen=True)) == state_of(learner).keys()
+    assert changed_by_steps(learner, Stepper(learner, frozen=True)) == state_of(learner).keys()
 
 
-def test_an_epoch_begins_in_the_phases_mode_whatever_a_validation_left(weights: Path) -> None:
+def test_an_epoch_begins_in_its_mode_whatever_a_validation_left(weights: Path) -> None:
     learner = learner_from(weights)
     for frozen in (True, False):
-        phase = Phase(learner, frozen=frozen)
+        stepper = Stepper(learner, frozen=frozen)
         learner.network.eval()
-        phase.begin_epoch()
+        stepper.begin_epoch()
         for name, module in learner.network.named_modules():
             held = frozen and isinstance(module, _BatchNorm) and f"{name}.running_mean" in learner.loaded
             assert module.training != held, name
-        changed = changed_by_steps(learner, phase, num_steps=2)
+        changed = changed_by_steps(learner, stepper, num_steps=2)
         assert changed == state_of(learner).keys() - (learner.loaded if frozen else frozenset())
 
 

@@ -5,6 +5,7 @@ import dataclasses
 import math
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -23,8 +24,11 @@ import torchvision
 from torch import Tensor
 
 from index.evaluation import evaluate
+from index.manifest import ManifestError
+from model.build import Network
 from model.checkpoint import load_checkpoint, read_card
 from model.embedder import Embedder
+from model.image import ImageError
 from model.polar import PolarHeading
 from tests.conftest import picture
 from tests.training.runs import (
@@ -37,14 +41,18 @@ from tests.training.runs import (
     train_main,
     write_vehicles,
 )
-from training import loop
-from training.heading.learning import Task, learn_heading
-from training.learner import Learner, Phase, build_learner
-from training.loop import StoppedError, TrainingError, train
+from training import loop, saving
+from training.heading import teaching
+from training.heading.examples import Examples
+from training.heading.identities import learn_heading_from_identities
+from training.learner import build_learner
+from training.loop import train
 from training.recipe import Recipe
+from training.run import Run, StoppedError, TrainingError
 from training.run_folder import RunFolder
 from training.run_state import Progress
-from training.validation import Figures, validate
+from training.step import Batch, Outcome, Stepper
+from training.validation import Figures, Validation
 
 LOSS_TERMS = ("id_g", "id_td", "id_lr", "triplet_g", "triplet_t", "triplet_d", "triplet_l", "triplet_r", "triplet_ss")
 ALIGNMENT = ("theta_det_mean", "theta_det_min", "rotation_spread_deg", "outside_share")
@@ -69,14 +77,15 @@ def outcome(out: Path) -> tuple[str, str, str]:
 def learnt(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a SANet that learns its eight vehicles by heart, from scratch, in 12 steps."""
     recipe = small_recipe(
-        architecture="sanet", num_identities=8, epochs=6, max_steps_per_epoch=0, validate_every=3, jitter_p=0.0,
-        erasing_p=0.0,
+        architecture="sanet", backbone="resnet18", num_identities=8, epochs=6, max_steps_per_epoch=0, validate_every=3,
+        jitter_p=0.0, erasing_p=0.0,
     )  # fmt: skip
     out = tmp_path_factory.mktemp("learnt") / "run"
     run = small_run(data, out, recipe)
     learner = build_learner(recipe, 8, 0, torch.device("cpu"))
     assert run.data.validation is not None
-    assert validate(learner, run.data.validation).cmc1 < 0.8
+    untrained = Validation(run.data.validation, recipe.preprocessing())(learner.result(), recipe, run.device)
+    assert untrained.cmc1 < 0.8
     progress = train(run)
     assert progress.steps_done == 6 * 2
     assert progress.best is not None
@@ -91,6 +100,7 @@ def test_eight_vehicles_are_learnt_by_heart(learnt: Path) -> None:
     assert found[-1]["cmc1"] >= 0.9
     steps = log_of(learnt, "step")
     assert [line["step"] for line in steps] == list(range(1, 13))
+    assert log_of(learnt)[-1]["event"] == "validation"
     assert [line["epoch"] for line in steps] == [step // 2 for step in range(12)]
     assert steps[-1]["total"] < 0.2 * steps[0]["total"]
 
@@ -107,6 +117,17 @@ def test_the_log_holds_every_term_and_how_the_alignment_does(learnt: Path) -> No
     assert last["rotation_spread_deg"] > 0
     for line in log_of(learnt, "validation"):
         assert set(line) == {"event", "step", "epoch", "cmc1", "cmc5", "map", "minp"}
+
+
+def test_every_epoch_has_a_line_with_the_means_of_its_steps(learnt: Path) -> None:
+    epochs, steps = log_of(learnt, "epoch"), log_of(learnt, "step")
+    assert [(line["epoch"], line["step"]) for line in epochs] == [(epoch, 2 * epoch + 2) for epoch in range(6)]
+    for line in epochs:
+        assert set(line) == {"event", "step", "epoch", "total", *LOSS_TERMS}
+        of_epoch = [step for step in steps if step["epoch"] == line["epoch"]]
+        assert len(of_epoch) == 2
+        for name in ("total", *LOSS_TERMS):
+            assert line[name] == pytest.approx(sum(step[name] for step in of_epoch) / 2, rel=1e-5)
 
 
 def test_tensorboard_shows_what_the_log_holds(learnt: Path) -> None:
@@ -131,7 +152,7 @@ def test_best_has_the_figures_of_the_best_validation(learnt: Path, data: Path) -
     best = max(log_of(learnt, "validation"), key=lambda line: (line["cmc1"], line["map"]))
     checkpoint = load_checkpoint(learnt / "best.safetensors")
     assert checkpoint.card.training["num_steps"] == best["step"]
-    task = small_run(data, learnt, small_recipe()).data.validation
+    task = small_run(data, learnt, small_recipe(backbone="resnet18")).data.validation
     assert task is not None
     again = evaluate(task, checkpoint.card.preprocessing, Embedder(checkpoint).embed_prepared)
     figures = (again.cmc(1), again.cmc(5), again.map, again.minp)
@@ -143,7 +164,7 @@ def test_last_is_the_last_step(learnt: Path) -> None:
     last = load_checkpoint(learnt / "last.safetensors")
     assert last.card.training["num_steps"] == 12
     for name, tensor in last.network.state_dict().items():
-        assert torch.equal(tensor, state[f"network.{name}"])
+        assert torch.equal(tensor, state[f"trainee.network.{name}"])
 
 
 def test_the_checkpoints_say_what_they_were_trained_on(learnt: Path) -> None:
@@ -153,7 +174,8 @@ def test_the_checkpoints_say_what_they_were_trained_on(learnt: Path) -> None:
         assert card.training["data"] == "vehicles"
         assert card.training["seed"] == 0
         assert card.training["recipe"] == dataclasses.asdict(RunFolder(learnt).read()[0])
-        assert (card.config, card.preprocessing.size_px) == (small_recipe(architecture="sanet").network_config(), 32)
+        recipe = small_recipe(architecture="sanet", backbone="resnet18")
+        assert (card.config, card.preprocessing) == (recipe.network_config(), recipe.preprocessing())
 
 
 def test_a_trained_checkpoint_embeds(learnt: Path) -> None:
@@ -178,7 +200,7 @@ def uninterrupted(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_same_seed_gives_the_same_run_whatever_its_habits(data: Path, uninterrupted: Path, tmp_path: Path) -> None:
     torch.rand(5)
-    train(small_run(data, tmp_path, small_recipe(), cache_gb=0.0, save_every_s=0.0))
+    train(small_run(data, tmp_path, small_recipe(), memory_gb=0.0, save_every_s=0.0))
     assert outcome(tmp_path) == outcome(uninterrupted)
     assert len(log_of(tmp_path, "step")) == 2 * STEPS_PER_EPOCH
     assert len(log_of(tmp_path, "validation")) == 2
@@ -193,13 +215,13 @@ def test_another_seed_is_another_run(data: Path, uninterrupted: Path, tmp_path: 
 
 def test_every_step_draws_its_augmentation_anew(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[float] = []
-    step = Phase.step
+    step = Stepper.step
 
-    def drawing(phase: Phase, images: Tensor, labels: Tensor, rate: float, rng: np.random.Generator) -> Any:
+    def drawing(stepper: Stepper, batch: Batch, rate: float, share: float, rng: np.random.Generator) -> Outcome:
         drawn.append(copy.deepcopy(rng).random())
-        return step(phase, images, labels, rate, rng)
+        return step(stepper, batch, rate, share, rng)
 
-    monkeypatch.setattr(Phase, "step", drawing)
+    monkeypatch.setattr(Stepper, "step", drawing)
     for seed in (0, 1):
         train(small_run(data, tmp_path / str(seed), small_recipe(validation="none"), seed))
     assert len(set(drawn)) == len(drawn) == 2 * 2 * STEPS_PER_EPOCH
@@ -213,7 +235,8 @@ def test_torchs_own_random_numbers_go_on_as_if_nothing_was(data: Path, tmp_path:
 
 def test_only_every_nth_step_is_logged_if_asked(data: Path, tmp_path: Path) -> None:
     train(small_run(data, tmp_path, small_recipe(epochs=2, validation="none"), log_every=2))
-    assert [(line["step"], line["epoch"]) for line in log_of(tmp_path)] == [(2, 0), (4, 1), (6, 1)]
+    assert [(line["step"], line["epoch"]) for line in log_of(tmp_path, "step")] == [(2, 0), (4, 1), (6, 1)]
+    assert [(line["step"], line["epoch"]) for line in log_of(tmp_path, "epoch")] == [(3, 0), (6, 1)]
 
 
 def test_a_validation_comes_every_nth_epoch_and_at_the_end(data: Path, tmp_path: Path) -> None:
@@ -233,14 +256,14 @@ def test_without_a_validation_the_last_step_is_the_best(data: Path, tmp_path: Pa
 # --- stopping and going on
 
 
-def at_step(step: int, act: Callable[[], object]) -> Callable[[Phase, Any, Any, float, Any], Any]:
-    """`Phase.step`, in whose middle something happens the `step`th time."""
-    original, numbers = Phase.step, count(1)
+def at_step(step: int, act: Callable[[], object]) -> Callable[[Stepper, Batch, float, float, Any], Outcome]:
+    """`Stepper.step`, in whose middle something happens the `step`th time."""
+    original, numbers = Stepper.step, count(1)
 
-    def stepped(phase: Phase, images: Tensor, labels: Tensor, rate: float, rng: np.random.Generator) -> Any:
+    def stepped(stepper: Stepper, batch: Batch, rate: float, share: float, rng: np.random.Generator) -> Outcome:
         if next(numbers) == step:
             act()
-        return original(phase, images, labels, rate, rng)
+        return original(stepper, batch, rate, share, rng)
 
     return stepped
 
@@ -263,7 +286,7 @@ def test_a_signal_finishes_the_step_and_saves_and_the_run_goes_on_from_there(
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     out = tmp_path / "run"
     with monkeypatch.context() as patched:
-        patched.setattr(Phase, "step", at_step(step, lambda: os.kill(os.getpid(), sent)))
+        patched.setattr(Stepper, "step", at_step(step, lambda: os.kill(os.getpid(), sent)))
         assert train_main(patched, "--data", data, "--out", out, *SMALL) == 1
     said = capsys.readouterr()
     assert said.out == ""
@@ -287,7 +310,7 @@ def test_a_second_signal_does_not_wait_for_the_step(
         time.sleep(0.01)
         signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(Phase, "step", at_step(1, twice))
+    monkeypatch.setattr(Stepper, "step", at_step(1, twice))
     # A shell's background jobs inherit that SIGINT is ignored; then the second would be ignored too.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
@@ -315,7 +338,19 @@ def kill_now(*_: object) -> None:
     raise Killed
 
 
-def killed(run: loop.Run) -> None:
+def at_call(number: int, act: Callable[[], object]) -> Callable[..., Figures]:
+    """A validation, at whose beginning something happens the `number`th time."""
+    original, numbers = Validation.__call__, count(1)
+
+    def called(*arguments: Any) -> Figures:
+        if next(numbers) == number:
+            act()
+        return original(*arguments)
+
+    return called
+
+
+def killed(run: Run) -> None:
     with pytest.raises(Killed):
         train(run)
     run.folder.close()
@@ -325,10 +360,10 @@ def test_a_kill_between_a_validation_and_the_next_state_repeats_it_without_a_tra
     data: Path, uninterrupted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr(Phase, "step", at_step(4, kill_now))
+        patched.setattr(Stepper, "step", at_step(4, kill_now))
         # The state is saved after each step: the last one before the kill is that of the first epoch's last step.
         killed(small_run(data, tmp_path, small_recipe(), save_every_s=1e-9))
-    assert [line["event"] for line in log_of(tmp_path)] == ["step", "step", "step", "validation"]
+    assert [line["event"] for line in log_of(tmp_path)] == ["step", "step", "step", "epoch", "validation"]
     train(small_run(data, tmp_path, small_recipe()), resume=True)
     assert outcome(tmp_path) == outcome(uninterrupted)
 
@@ -346,16 +381,16 @@ class Clock:
 @pytest.fixture
 def saved_at(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """After how many steps a state was saved, where each step takes a second."""
-    clock, found, step = Clock(), list[int](), Phase.step
-    monkeypatch.setattr(loop, "time", clock)
+    clock, found, step = Clock(), list[int](), Stepper.step
+    monkeypatch.setattr(saving, "time", clock)
 
     def stepped(*arguments: Any) -> Any:
         clock.now += 1
         return step(*arguments)
 
-    monkeypatch.setattr(Phase, "step", stepped)
-    monkeypatch.setattr(loop, "save_run_state", lambda *arguments: found.append(arguments[-1].steps_done))
-    monkeypatch.setattr(loop, "save_checkpoint", lambda *_: None)
+    monkeypatch.setattr(Stepper, "step", stepped)
+    monkeypatch.setattr(saving, "save_run_state", lambda *arguments: found.append(arguments[-1].steps_done))
+    monkeypatch.setattr(saving, "save_checkpoint", lambda *_: None)
     return found
 
 
@@ -385,7 +420,7 @@ def test_a_state_is_saved_every_so_many_seconds_however_short_the_epochs_are(
 def found_in_turn(monkeypatch: pytest.MonkeyPatch, *found: tuple[float, float]) -> None:
     """Each validation finds the next CMC-1 and mAP."""
     figures = iter([Figures(cmc1, 1.0, map_, 0.0) for cmc1, map_ in found])
-    monkeypatch.setattr(loop, "validate", lambda *_: next(figures))
+    monkeypatch.setattr(Validation, "__call__", lambda *_: next(figures))
 
 
 def test_the_best_has_the_highest_cmc1_then_map_and_came_first(
@@ -399,11 +434,41 @@ def test_the_best_has_the_highest_cmc1_then_map_and_came_first(
     assert read_card(tmp_path / "last.safetensors").training["num_steps"] == 5
 
 
+def second_of(run: Run, best_by: Any) -> Run:
+    """The run with its own images as a second validation."""
+    return dataclasses.replace(run, second_validation=run.data.validation, best_by=best_by)
+
+
+@pytest.mark.parametrize(("best_by", "best_epoch"), [("validation", 0), ("second_validation", 1)])
+def test_each_validation_scores_both_and_one_of_them_picks_the_best(
+    best_by: str, best_epoch: int, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found_in_turn(monkeypatch, (0.9, 0.9), (0.1, 0.1), (0.8, 0.8), (0.3, 0.3))
+    run = small_run(data, tmp_path, small_recipe(max_steps_per_epoch=1))
+    progress = train(second_of(run, best_by))
+    assert [(line["event"], line["step"], line["cmc1"]) for line in log_of(tmp_path) if "cmc1" in line] == [
+        ("validation", 1, 0.9), ("second_validation", 1, 0.1), ("validation", 2, 0.8), ("second_validation", 2, 0.3),
+    ]  # fmt: skip
+    assert progress.best is not None
+    assert progress.best["epoch"] == best_epoch
+    assert read_card(tmp_path / "best.safetensors").training["num_steps"] == best_epoch + 1
+    assert f'"best_by": "{best_by}"' in (tmp_path / "run.json").read_text()
+
+
+def test_a_second_validation_needs_no_first(data: Path, tmp_path: Path) -> None:
+    own = small_run(data, tmp_path, small_recipe()).data.validation
+    run = small_run(data, tmp_path, small_recipe(validation="none", epochs=1, max_steps_per_epoch=1))
+    progress = train(dataclasses.replace(run, second_validation=own, best_by="second_validation"))
+    (line,) = log_of(tmp_path, "second_validation")
+    assert progress.best == {name: line[name] for name in ("epoch", "cmc1", "cmc5", "map", "minp")}
+    assert log_of(tmp_path, "validation") == []
+
+
 def test_a_resumed_run_remembers_its_best(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found_in_turn(monkeypatch, (0.9, 0.9), (0.8, 0.8), (0.7, 0.7))
     recipe = small_recipe(epochs=3, max_steps_per_epoch=1)
     with monkeypatch.context() as patched:
-        patched.setattr(Phase, "step", at_step(2, lambda: os.kill(os.getpid(), signal.SIGINT)))
+        patched.setattr(Stepper, "step", at_step(2, lambda: os.kill(os.getpid(), signal.SIGINT)))
         with pytest.raises(StoppedError):
             train(small_run(data, tmp_path, recipe))
     progress = train(small_run(data, tmp_path, recipe), resume=True)
@@ -439,12 +504,12 @@ def test_a_killed_run_ends_as_if_it_had_never_been_killed(
     out = tmp_path / "run"
     with start(data, out) as process:
         # The first line of the second epoch: the state of the first is saved.
-        while lines_of(out) < STEPS_PER_EPOCH + 2 and process.poll() is None:
+        while lines_of(out) < STEPS_PER_EPOCH + 3 and process.poll() is None:
             time.sleep(0.001)
         process.kill()
         assert process.wait() == -signal.SIGKILL
     assert (out / "state.safetensors").exists()
-    assert lines_of(out) < 2 * (STEPS_PER_EPOCH + 1)
+    assert lines_of(out) < 2 * (STEPS_PER_EPOCH + 2)
     resume(monkeypatch, data, out)
     assert outcome(out) == outcome(uninterrupted)
 
@@ -479,7 +544,7 @@ def test_a_run_may_be_killed_at_any_moment(
 # --- frozen epochs
 
 
-FROZEN = (*SMALL, "--frozen-epochs", 1)
+FROZEN = (*SMALL, "--backbone", "resnet18", "--frozen-epochs", 1)
 
 
 @pytest.fixture(scope="module")
@@ -496,35 +561,47 @@ def trunk_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module", params=[0, 3], ids=["last weights", "their mean"])
+def frozen_flags(request: pytest.FixtureRequest, trunk_file: Path) -> tuple[object, ...]:
+    return (*FROZEN, "--trunk-weights", trunk_file, "--average-steps", request.param)
+
+
 @pytest.fixture(scope="module")
-def thawed(data: Path, trunk_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def thawed(data: Path, frozen_flags: tuple[object, ...], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run with a frozen epoch and one that is not."""
     out = tmp_path_factory.mktemp("thawed") / "run"
     with pytest.MonkeyPatch.context() as monkeypatch:
-        arguments = ("--data", data, "--out", out, *FROZEN, "--trunk-weights", trunk_file)
-        assert train_main(monkeypatch, *arguments) == 0
+        assert train_main(monkeypatch, "--data", data, "--out", out, *frozen_flags) == 0
     return out
 
 
 def moved(out: Path, recipe: Recipe) -> set[str]:
-    """What in the network is not as it was at the start."""
+    """What in the network is not as it was at the start; of a mean without the counters, which it has not got."""
     fresh = build_learner(recipe, 8, 0, torch.device("cpu")).network.state_dict()
     found = safetensors.torch.load_file(out / "last.safetensors")
-    return {name for name, tensor in fresh.items() if not torch.equal(tensor, found[name])}
+    return {name for name in counted(set(fresh), recipe) if not torch.equal(fresh[name], found[name])}
+
+
+def counted(names: set[str], recipe: Recipe) -> set[str]:
+    return {name for name in names if not (recipe.average_steps and name.endswith("num_batches_tracked"))}
 
 
 @pytest.mark.parametrize("step", [2, 3])
 def test_frozen_epochs_thaw_the_same_wherever_the_run_was_stopped(
-    step: int, data: Path, trunk_file: Path, thawed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    step: int,
+    data: Path,
+    frozen_flags: tuple[object, ...],
+    thawed: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     out = tmp_path / "run"
     with monkeypatch.context() as patched:
-        patched.setattr(Phase, "step", at_step(step, lambda: os.kill(os.getpid(), signal.SIGINT)))
-        arguments = ("--data", data, "--out", out, *FROZEN, "--trunk-weights", trunk_file)
-        assert train_main(patched, *arguments) == 1
+        patched.setattr(Stepper, "step", at_step(step, lambda: os.kill(os.getpid(), signal.SIGINT)))
+        assert train_main(patched, "--data", data, "--out", out, *frozen_flags) == 1
     # Until the first epoch is over nothing that was loaded moves, BatchNorm's statistics included; all else does.
     recipe, _ = RunFolder(out).read()
-    everything = set(safetensors.torch.load_file(out / "last.safetensors"))
+    everything = counted(set(safetensors.torch.load_file(out / "last.safetensors")), recipe)
     assert moved(out, recipe) == {name for name in everything if name.startswith("layer4.")}
     resume(monkeypatch, data, out)
     assert outcome(out) == outcome(thawed)
@@ -548,24 +625,25 @@ def test_the_checkpoint_knows_the_weights_name_and_not_their_folder(thawed: Path
 
 
 HEADING_STEPS = 3
+OnStep = Callable[[int, dict[str, Tensor]], None]
 
 
 def heading_recipe(**changes: Any) -> Recipe:
-    """Three steps for the heading, then an epoch of two, with all augmentation, and a validation."""
+    """Three steps for the heading, then two epochs of two, with all that is ours, and a validation after each."""
     ours: dict[str, Any] = {
         "architecture": "sanet", "transform": "rotation", "aligned": "input", "resize": "pad", "num_parts": 1,
-        "heading_steps": HEADING_STEPS, "epochs": 2, "max_steps_per_epoch": 1, "id_scale": 16.0, "turn_deg": 180.0,
+        "heading_steps": HEADING_STEPS, "epochs": 2, "max_steps_per_epoch": 2, "neck": "batchnorm", "average_steps": 3,
+        "id_scale": 16.0, "id_margin": 0.1, "triplet_weight": 0.0, "contrastive_weight": 1.0, "turn_deg": 8.0,
+        "half_turn_p": 0.1, "scale": 0.15, "shift": 0.03, "cast": 0.03, "grey_p": 0.1, "blur_p": 0.4, "noise": 0.05,
+        "background_p": 0.2, "mixstyle_p": 0.3, "channel_drop": 0.1,
     }  # fmt: skip
     return small_recipe(**{**ours, **changes})
 
 
-def heading_of(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def heading_of(tensors: dict[str, Tensor], prefix: str = "") -> dict[str, Tensor]:
     """What belongs to a network's heading, by its name there."""
-    return {
-        f"input_alignment.{name.partition('input_alignment.')[2]}": tensor
-        for name, tensor in tensors.items()
-        if "input_alignment." in name and not name.startswith("optimizer")
-    }
+    start = f"{prefix}input_alignment."
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(start)}
 
 
 def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
@@ -582,15 +660,14 @@ def heading_as_learned() -> dict[str, Tensor]:
 def headed(data: Path, heading_as_learned: dict[str, Tensor], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run that learned its heading and went on."""
     out = tmp_path_factory.mktemp("headed") / "run"
-    learn = loop._learn_heading
 
-    def learning(run: loop.Run, learner: Learner, *others: Any) -> None:
-        learn(run, learner, *others)
-        found = heading_of(learner.network.state_dict())
-        heading_as_learned.update({name: tensor.clone() for name, tensor in found.items()})
+    def learning(heading: PolarHeading, examples: Examples, on_step: OnStep) -> None:
+        learn_heading_from_identities(heading, examples, on_step)
+        found = {f"input_alignment.heading.{name}": tensor.clone() for name, tensor in heading.state_dict().items()}
+        heading_as_learned.update(found)
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(loop, "_learn_heading", learning)
+        patched.setattr(teaching, "learn_heading_from_identities", learning)
         train(small_run(data, out, heading_recipe()))
     return out
 
@@ -598,7 +675,8 @@ def headed(data: Path, heading_as_learned: dict[str, Tensor], tmp_path_factory: 
 def test_a_headings_steps_are_logged_before_step_0(headed: Path) -> None:
     assert [(line["event"], line["step"]) for line in log_of(headed)] == [
         *[("heading", step) for step in (-2, -1, 0)],
-        *[(event, step) for step in (1, 2) for event in ("step", "validation")],
+        *[("step", 1), ("step", 2), ("epoch", 2), ("validation", 2)],
+        *[("step", 3), ("step", 4), ("epoch", 4), ("validation", 4)],
     ]
     lines = log_of(headed, "heading")
     assert [line.keys() - {"event", "step"} for line in lines] == [{"matching"}, *[{"matching", "ends"}] * 2]
@@ -606,7 +684,72 @@ def test_a_headings_steps_are_logged_before_step_0(headed: Path) -> None:
     np.testing.assert_allclose(
         found["heading/matching"], [(line["step"], line["matching"]) for line in lines], rtol=1e-6
     )
-    assert [step for step, _ in found["step/total"]] == [1, 2]
+    assert [step for step, _ in found["step/total"]] == [1, 2, 3, 4]
+
+
+def test_of_an_aligned_input_no_theta_is_logged(headed: Path) -> None:
+    terms = {"total", "id_g", "id_td", "id_lr", "contrastive"}
+    for line in log_of(headed, "step"):
+        assert set(line) == {"event", "step", "epoch", "learning_rate", *terms}
+        others = line["id_g"] + line["id_td"] + line["id_lr"] + line["contrastive"]
+        assert line["total"] == pytest.approx(others, rel=1e-5)
+
+
+def test_what_is_saved_and_validated_is_the_folded_mean_of_the_steps(
+    data: Path, headed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[dict[str, Tensor]] = []
+    step = Stepper.step
+
+    def remembering(stepper: Stepper, *arguments: Any) -> Outcome:
+        outcome = step(stepper, *arguments)
+        seen.append({name: t.clone() for name, t in stepper._learner.trainee.state_dict().items()})
+        return outcome
+
+    validated: list[dict[str, Tensor]] = []
+    validate = Validation.__call__
+
+    def validating(validation: Validation, network: Network, *arguments: Any) -> Figures:
+        assert not any(module.training for module in network.modules())
+        validated.append(dict(network.state_dict()))
+        return validate(validation, network, *arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Stepper, "step", remembering)
+        patched.setattr(Validation, "__call__", validating)
+        train(small_run(data, tmp_path, heading_recipe()))
+    assert outcome(tmp_path) == outcome(headed)
+    state = {name: tensor.double() for name, tensor in seen[0].items()}
+    for step_, share in ((1, 1 / 2), (2, 1 / 3), (3, 1 / 3)):
+        state = {name: mean + share * (seen[step_][name].double() - mean) for name, mean in state.items()}
+    last = load_checkpoint(tmp_path / "last.safetensors").network.state_dict()
+    factor = (state["necks.norms.0.running_var"] + 1e-5).rsqrt()
+    weight = state["network.global_branch.reduction.weight"] * factor[:, None, None, None]
+    torch.testing.assert_close(last["global_branch.reduction.weight"].double(), weight, rtol=1e-4, atol=1e-5)
+    bias = (state["network.global_branch.reduction.bias"] - state["necks.norms.0.running_mean"]) * factor
+    torch.testing.assert_close(last["global_branch.reduction.bias"].double(), bias, rtol=1e-4, atol=1e-4)
+    for name in ("trunk.stem.conv.weight", "trunk.stem.norm.running_var"):
+        torch.testing.assert_close(last[name].double(), state[f"network.{name}"], rtol=1e-4, atol=1e-6)
+    assert len(validated) == 2
+    assert all(torch.equal(tensor, last[name]) for name, tensor in validated[1].items())
+
+
+# In the middle of each epoch, and at the end of each, before it is validated.
+@pytest.mark.parametrize("step", [1, 2, 3, 4])
+def test_all_that_is_ours_ends_the_same_wherever_the_run_was_killed(
+    step: int, data: Path, headed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(Stepper, "step", at_step(step + 1, kill_now))
+        run = small_run(data, tmp_path, heading_recipe(), save_every_s=1e-9)
+        if step < 4:
+            killed(run)
+        else:  # after the last step and before the run's end
+            patched.setattr(Validation, "__call__", at_call(2, kill_now))
+            killed(run)
+    assert read_card(tmp_path / "last.safetensors").training["num_steps"] == step
+    train(small_run(data, tmp_path, heading_recipe()), resume=True)
+    assert outcome(tmp_path) == outcome(headed)
 
 
 def test_the_network_trains_and_the_heading_stays_as_it_was_learned(
@@ -615,10 +758,18 @@ def test_the_network_trains_and_the_heading_stays_as_it_was_learned(
     fresh = build_learner(heading_recipe(), 8, 0, torch.device("cpu")).network.state_dict()
     last = load_checkpoint(headed / "last.safetensors").network.state_dict()
     assert len(heading_as_learned) > 30
-    assert same(heading_of(last), heading_as_learned)
-    assert same(heading_of(safetensors.torch.load_file(headed / "state.safetensors")), heading_as_learned)
+    learned = {name: t for name, t in heading_as_learned.items() if not name.endswith("num_batches_tracked")}
+    assert all(torch.equal(last[name], tensor) for name, tensor in learned.items())
+    state = safetensors.torch.load_file(headed / "state.safetensors")
+    # The mean of the weights begins with the heading that was learned; its counters do not count.
+    for prefix in ("trainee.network.", "average.average.network."):
+        found = heading_of(state, prefix)
+        assert found.keys() == heading_as_learned.keys()
+        for name, tensor in found.items():
+            is_counter = name.endswith("num_batches_tracked")
+            assert torch.equal(tensor, heading_as_learned[name]) or (is_counter and prefix.startswith("average")), name
     moved = {name for name, tensor in fresh.items() if not torch.equal(tensor, last[name])}
-    assert moved == {name for name in fresh if not name.startswith("normalization.")}
+    assert moved == {name for name in fresh if not name.endswith("num_batches_tracked")}
 
 
 def test_the_same_seed_learns_the_same_heading_and_network_and_another_does_not(
@@ -626,7 +777,7 @@ def test_the_same_seed_learns_the_same_heading_and_network_and_another_does_not(
 ) -> None:
     torch.rand(5)
     before = torch.random.get_rng_state()
-    train(small_run(data, tmp_path / "again", heading_recipe(), cache_gb=0.0))
+    train(small_run(data, tmp_path / "again", heading_recipe(), memory_gb=0.0))
     assert torch.equal(torch.random.get_rng_state(), before)
     assert outcome(tmp_path / "again") == outcome(headed)
     train(small_run(data, tmp_path / "other", heading_recipe(validation="none", epochs=1), seed=1))
@@ -639,16 +790,16 @@ def test_the_same_seed_learns_the_same_heading_and_network_and_another_does_not(
 def test_a_heading_that_was_stopped_is_learned_anew_without_a_trace(
     step: int, data: Path, headed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(heading: PolarHeading, task: Task, on_step: Callable[[int, dict[str, float]], None]) -> None:
-        def stopping(number: int, losses: dict[str, float]) -> None:
+    def interrupted(heading: PolarHeading, examples: Examples, on_step: OnStep) -> None:
+        def stopping(number: int, losses: dict[str, Tensor]) -> None:
             if number == step:
                 os.kill(os.getpid(), signal.SIGTERM)
             on_step(number, losses)
 
-        learn_heading(heading, task, stopping)
+        learn_heading_from_identities(heading, examples, stopping)
 
     with monkeypatch.context() as patched:
-        patched.setattr(loop, "learn_heading", interrupted)
+        patched.setattr(teaching, "learn_heading_from_identities", interrupted)
         with pytest.raises(StoppedError):
             train(small_run(data, tmp_path, heading_recipe()))
     assert [line["step"] for line in log_of(tmp_path)] == [number - HEADING_STEPS for number in range(1, step + 1)]
@@ -661,55 +812,209 @@ def refuse(*_: object) -> None:
     raise AssertionError("a heading was learned")
 
 
+def refuse_to_teach(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("learn_heading_from_identities", "learn_heading_from_labels"):
+        monkeypatch.setattr(teaching, name, refuse)
+
+
 def test_a_resumed_run_keeps_the_heading_that_it_has(
     data: Path, headed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr(Phase, "step", at_step(1, lambda: os.kill(os.getpid(), signal.SIGINT)))
+        patched.setattr(Stepper, "step", at_step(1, lambda: os.kill(os.getpid(), signal.SIGINT)))
         with pytest.raises(StoppedError):
             train(small_run(data, tmp_path, heading_recipe()))
-    monkeypatch.setattr(loop, "learn_heading", refuse)
+    refuse_to_teach(monkeypatch)
     train(small_run(data, tmp_path, heading_recipe()), resume=True)
     assert outcome(tmp_path) == outcome(headed)
 
 
+@pytest.mark.parametrize("field", ["trunk_weights", "heading_weights"])
 def test_a_loaded_heading_is_not_learned_again(
-    data: Path, headed: Path, heading_as_learned: dict[str, Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    field: str,
+    data: Path,
+    headed: Path,
+    heading_as_learned: dict[str, Tensor],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(loop, "learn_heading", refuse)
-    recipe = heading_recipe(trunk_weights=str(headed / "best.safetensors"), epochs=1)
+    refuse_to_teach(monkeypatch)
+    recipe = heading_recipe(**{field: str(headed / "best.safetensors"), "epochs": 1, "heading": "labels"})
     train(small_run(data, tmp_path, recipe, seed=1))
     assert log_of(tmp_path, "heading") == []
-    assert same(heading_of(load_checkpoint(tmp_path / "last.safetensors").network.state_dict()), heading_as_learned)
+    last = heading_of(load_checkpoint(tmp_path / "last.safetensors").network.state_dict())
+    assert last.keys() == heading_as_learned.keys()
+    assert all(torch.equal(t, heading_as_learned[n]) for n, t in last.items() if not n.endswith("num_batches_tracked"))
+    # A weight file is known by its name: its folder is nobody's business.
+    assert read_card(tmp_path / "last.safetensors").training["recipe"][field] == "best.safetensors"
+    assert str(headed).encode() not in (tmp_path / "last.safetensors").read_bytes()
+
+
+def test_headings_that_the_data_does_not_know_are_refused_before_images_are_read(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "read_images", refuse)
+    with pytest.raises(ManifestError, match="has no heading_deg"):
+        train(small_run(data, tmp_path / "run", heading_recipe(heading="labels")))
+    assert not (tmp_path / "run").exists()
 
 
 def test_weights_without_a_heading_leave_it_to_be_learned(data: Path, trunk_file: Path, tmp_path: Path) -> None:
-    recipe = heading_recipe(trunk_weights=str(trunk_file), epochs=1, validation="none", heading_steps=1)
+    recipe = heading_recipe(
+        backbone="resnet18", trunk_weights=str(trunk_file), epochs=1, validation="none", heading_steps=1
+    )
     train(small_run(data, tmp_path, recipe))
     assert [line["step"] for line in log_of(tmp_path, "heading")] == [0]
 
 
-@pytest.mark.parametrize("changes", [{"aligned": "map"}, {"architecture": "baseline"}])
+@pytest.mark.parametrize("changes", [{"aligned": "map"}, {"architecture": "baseline", "neck": "none"}])
 def test_who_aligns_no_input_learns_no_heading(
     changes: dict[str, Any], data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "learn_heading", refuse)
+    refuse_to_teach(monkeypatch)
     train(small_run(data, tmp_path, heading_recipe(**changes, epochs=1, validation="none")))
-    assert [line["event"] for line in log_of(tmp_path)] == ["step"]
+    assert [line["event"] for line in log_of(tmp_path)] == ["step", "step", "epoch"]
 
 
 def test_a_headings_loss_that_is_not_finite_stops_the_run(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(heading: PolarHeading, task: Task, on_step: Callable[[int, dict[str, float]], None]) -> None:
-        on_step(1, {"matching": 0.5})
-        on_step(2, {"matching": 0.5, "ends": math.nan})
+    def broken(heading: PolarHeading, examples: Examples, on_step: OnStep) -> None:
+        on_step(1, {"matching": torch.tensor(0.5)})
+        on_step(2, {"matching": torch.tensor(0.5), "ends": torch.tensor(math.nan)})
 
-    monkeypatch.setattr(loop, "learn_heading", broken)
+    monkeypatch.setattr(teaching, "learn_heading_from_identities", broken)
     with pytest.raises(TrainingError, match=r"the loss of the heading's step 2 is not finite: .*nan"):
         train(small_run(data, tmp_path, heading_recipe()))
     assert len(log_of(tmp_path)) == 1
     assert not list(tmp_path.glob("*.safetensors"))
+
+
+# --- images that cannot be used
+
+
+@pytest.fixture
+def own_data(data: Path, tmp_path: Path) -> Path:
+    """A copy that may be damaged."""
+    return Path(shutil.copytree(data, tmp_path / "own"))
+
+
+def damage(own_data: Path, *names: str) -> list[Path]:
+    paths = [own_data / name for name in names]
+    for path in paths:
+        path.write_bytes(path.read_bytes()[:600])
+    return paths
+
+
+DAMAGED = ("vehicle1/0.png", "vehicle5/3.png")
+
+
+def test_all_images_that_cannot_be_used_are_named_before_the_first_step(own_data: Path, tmp_path: Path) -> None:
+    paths = damage(own_data, *DAMAGED)
+    with pytest.raises(TrainingError) as raised:
+        train(small_run(own_data, tmp_path / "run", small_recipe()))
+    first, *named, advice = str(raised.value).splitlines()
+    assert first == "2 of 32 images cannot be used:"
+    assert sorted(line.split(": ")[0] for line in named) == sorted(map(str, paths))
+    assert "--leave-out-damaged" in advice
+    assert not (tmp_path / "run").exists()
+
+
+def test_of_many_images_that_cannot_be_used_ten_are_named(own_data: Path, tmp_path: Path) -> None:
+    damage(own_data, *(f"vehicle{identity}/{view}.png" for identity in range(3) for view in range(4)))
+    with pytest.raises(TrainingError) as raised:
+        train(small_run(own_data, tmp_path / "run", small_recipe()))
+    lines = str(raised.value).splitlines()
+    assert lines[0] == "12 of 32 images cannot be used:"
+    assert lines[11] == "and 2 more"
+    assert len(lines) == 13
+
+
+def test_a_run_may_leave_out_what_cannot_be_used(
+    own_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = damage(own_data, *DAMAGED)
+    run = small_run(own_data, tmp_path / "run", small_recipe(validation="none"))
+    train(dataclasses.replace(run, leaves_out_damaged=True))
+    said = capsys.readouterr().err
+    assert "left out, 2 of 32 images:" in said
+    assert all(str(path) in said for path in paths)
+    # As if the others were all there is.
+    for path in paths:
+        path.unlink()
+    train(small_run(own_data, tmp_path / "fewer", small_recipe(validation="none")))
+    assert outcome(tmp_path / "run") == outcome(tmp_path / "fewer")
+
+
+@pytest.mark.parametrize("mends", [True, False])
+def test_a_run_whose_images_are_damaged_while_it_is_stopped_can_go_on(
+    mends: bool, own_data: Path, data: Path, uninterrupted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "run"
+    with monkeypatch.context() as patched:
+        patched.setattr(Stepper, "step", at_step(2, lambda: os.kill(os.getpid(), signal.SIGINT)))
+        with pytest.raises(StoppedError):
+            train(small_run(own_data, out, small_recipe(validation="none")))
+    before = (out / "state.safetensors").read_bytes()
+    damage(own_data, *DAMAGED)
+    run = small_run(own_data, out, small_recipe(validation="none"))
+    with pytest.raises(TrainingError, match="2 of 32 images cannot be used"):
+        train(run, resume=True)
+    assert (out / "state.safetensors").read_bytes() == before
+    if mends:
+        for name in DAMAGED:
+            shutil.copy(data / name, own_data / name)
+        train(run, resume=True)
+        assert log_of(out, "step") == log_of(uninterrupted, "step")
+    else:
+        train(dataclasses.replace(run, leaves_out_damaged=True), resume=True)
+    assert read_card(out / "last.safetensors").training["num_steps"] == 2 * STEPS_PER_EPOCH
+
+
+def test_an_epoch_that_became_shorter_has_the_means_of_its_steps(own_data: Path, tmp_path: Path) -> None:
+    recipe = small_recipe(validation="none", max_steps_per_epoch=0, epochs=2)
+    run = small_run(own_data, tmp_path / "run", recipe, save_every_s=0.0)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Stepper, "step", at_step(5, kill_now))
+        killed(run)
+    # Of two vehicles all but one image: a step less.
+    damage(own_data, *(f"vehicle{identity}/{view}.png" for identity in range(2) for view in range(3)))
+    again = dataclasses.replace(small_run(own_data, tmp_path / "run", recipe), leaves_out_damaged=True)
+    train(again, resume=True)
+    first, second = log_of(tmp_path / "run", "epoch")
+    steps = [line for line in log_of(tmp_path / "run", "step") if line["epoch"] == 1]
+    assert 0 < len(steps) < 4
+    assert second["total"] == pytest.approx(sum(line["total"] for line in steps) / len(steps), rel=1e-5)
+    assert first["epoch"] == 0
+
+
+def test_a_validation_image_that_cannot_be_used_is_named_before_the_first_step(own_data: Path, tmp_path: Path) -> None:
+    run = small_run(own_data, tmp_path / "run", small_recipe())
+    (path,) = damage(own_data, "vehicle1/0.png")
+    with pytest.raises(ImageError, match=re.escape(str(path))):
+        train(dataclasses.replace(run, leaves_out_damaged=True))
+    assert not (tmp_path / "run").exists()
+
+
+# --- room on the disk
+
+
+def sizes_of(out: Path) -> int:
+    return sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
+
+
+def test_a_run_that_would_fill_the_disk_ends_before_it_starts(
+    data: Path, uninterrupted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    enough = 3 * sizes_of(uninterrupted) // 4  # for Adam's moments, which a finished run has no more
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(0, 0, enough))
+    with pytest.raises(TrainingError, match=r"the run needs \d+ MB, and .* has \d+ MB left"):
+        train(small_run(data, tmp_path / "new" / "run", small_recipe()))
+    assert not (tmp_path / "new").exists()
+    # A resumed run has most of it already.
+    shutil.copytree(uninterrupted, tmp_path / "run")
+    train(small_run(data, tmp_path / "run", small_recipe()), resume=True)
+    assert outcome(tmp_path / "run") == outcome(uninterrupted)
 
 
 # --- what cannot go on
@@ -746,14 +1051,17 @@ def test_a_loss_that_is_not_finite_is_found_before_the_validation_stumbles_over_
         train(small_run(data, tmp_path, exploding(), log_every=100))
 
 
-def test_a_folder_with_a_run_in_it_is_left_alone(data: Path, uninterrupted: Path, tmp_path: Path) -> None:
+def test_a_folder_with_a_run_in_it_is_left_alone(
+    data: Path, uninterrupted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shutil.copytree(uninterrupted, tmp_path / "run")
+    monkeypatch.setattr(loop, "read_images", refuse)
     with pytest.raises(ValueError, match="is not empty: go on with --resume"):
         train(small_run(data, tmp_path / "run", small_recipe()))
     assert outcome(tmp_path / "run") == outcome(uninterrupted)
 
 
 def test_a_stopped_run_says_so_by_its_own_error(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Phase, "step", at_step(1, lambda: os.kill(os.getpid(), signal.SIGINT)))
+    monkeypatch.setattr(Stepper, "step", at_step(1, lambda: os.kill(os.getpid(), signal.SIGINT)))
     with pytest.raises(StoppedError):
         train(small_run(data, tmp_path, small_recipe()))

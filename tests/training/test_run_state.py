@@ -7,23 +7,26 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from training.recipe import debug
+from training.recipe import Recipe
 from training.run_state import Progress, RunStateError, load_run_state, save_run_state
 from training.schedule import build_optimizer, set_learning_rate
+from training.trainee import Trainee
+from training.weight_average import WeightAverage
 
 PROGRESS = Progress(
     steps_per_epoch=7,
     epoch=3,
     step_in_epoch=2,
+    sums={"total": 0.1 + 0.7, "id_g": 1 / 3},
     best={"epoch": 1, "cmc1": 0.1 + 0.2, "map": 1 / 3},
     loss_scale={"scale": 65536.0, "growth_factor": 2.0, "backoff_factor": 0.5, "growth_interval": 2000},
 )
 
 
 class Learner:
-    """The smallest that has what a real one has: BatchNorm, an alignment module, and channels last."""
+    """The smallest that has what a real one has: BatchNorm, an alignment module, channels last, necks, an average."""
 
-    def __init__(self, seed: int, width: int = 6, num_labels: int = 4) -> None:
+    def __init__(self, seed: int, width: int = 6, num_labels: int = 4, *, averages: bool = True) -> None:
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
             self.network = nn.Sequential()
@@ -32,30 +35,42 @@ class Learner:
             self.network.add_module("alignment", nn.Conv2d(width, 5, 3))
             self.network.to(memory_format=torch.channels_last)
             self.objective = nn.Linear(5, num_labels)
-        self.optimizer = build_optimizer(self.network, self.objective, debug())
+        self.necks = nn.BatchNorm1d(5, affine=False)
+        self.trainee = Trainee(self.network, self.necks, self.objective, torch.float32)  # type: ignore[arg-type]
+        self.average = WeightAverage(self.trainee, 3)
+        self.averages = averages
+        self.optimizer = build_optimizer(self.trainee, Recipe(), ())
+
+    @property
+    def modules(self) -> dict[str, nn.Module]:
+        return {"trainee": self.trainee} | ({"average": self.average} if self.averages else {})
 
     def step(self, seed: int) -> float:
         generator = torch.Generator().manual_seed(seed)
         images = torch.rand(8, 3, 9, 9, generator=generator).to(memory_format=torch.channels_last)
-        features = self.network(images).mean(dim=(2, 3))
+        features = self.necks(self.network(images).mean(dim=(2, 3)))
         loss = nn.functional.cross_entropy(self.objective(features), torch.arange(8) % 4)
         set_learning_rate(self.optimizer, 0.01)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
+        self.average.update(torch.tensor(0.3))
         return loss.item()
 
     def save(self, path: Path, progress: Progress = PROGRESS) -> Path:
-        save_run_state(path, self.network, self.objective, self.optimizer, progress)
+        save_run_state(path, self.modules, self.optimizer, progress)
         return path
 
     def load(self, path: Path) -> Progress:
-        return load_run_state(path, self.network, self.objective, self.optimizer)
+        return load_run_state(path, self.modules, self.optimizer)
 
     def tensors(self) -> dict[str, Tensor]:
         """Every number that it has."""
-        found = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
-        found |= {f"objective.{name}": tensor for name, tensor in self.objective.state_dict().items()}
+        found = {
+            f"{prefix}.{name}": tensor
+            for prefix, module in self.modules.items()
+            for name, tensor in module.state_dict().items()
+        }
         for number, group in enumerate(self.optimizer.param_groups):
             for position, parameter in enumerate(group["params"]):
                 for name, moment in self.optimizer.state[parameter].items():
@@ -99,6 +114,11 @@ def test_everything_comes_back_bit_by_bit(state: Path) -> None:
     assert len(moments) == 2 * len(list(other.optimizer.state))
     assert all(moment.any() for moment in moments)
     assert {int(tensor) for name, tensor in expected.items() if name.endswith(".step")} == {3}
+    averaged = {name: t for name, t in expected.items() if name.startswith("average.") and t.is_floating_point()}
+    assert {"average.average.network.trunk.weight", "average.average.necks.running_var"} <= averaged.keys()
+    assert not any(
+        torch.equal(t, expected[f"trainee.{n.removeprefix('average.average.')}"]) for n, t in averaged.items()
+    )
 
 
 def test_it_goes_on_as_if_it_had_never_stopped(state: Path) -> None:
@@ -112,7 +132,7 @@ def test_it_goes_on_as_if_it_had_never_stopped(state: Path) -> None:
 def test_before_the_first_step_there_are_no_moments(tmp_path: Path) -> None:
     fresh, other = Learner(1), Learner(2)
     fresh.save(tmp_path / "state", Progress(5))
-    assert other.load(tmp_path / "state") == Progress(5, 0, 0, None, None)
+    assert other.load(tmp_path / "state") == Progress(5, 0, 0, {}, None, None)
     assert_same(other.tensors(), fresh.tensors())
     assert not any(name.startswith("moment") for name in other.tensors())
     assert other.step(1) == fresh.step(1)
@@ -146,7 +166,7 @@ def test_learning_rate_and_decay_come_from_the_recipe_not_from_the_file(state: P
     ("other", "reason"),
     [({"width": 5}, "trunk.weight"), ({"num_labels": 3}, "weight"), ({"width": 5, "num_labels": 3}, "trunk.weight")],
 )
-def test_the_state_of_another_network_is_an_error(other: dict[str, int], reason: str, state: Path) -> None:
+def test_the_state_of_another_network_is_an_error(other: dict[str, Any], reason: str, state: Path) -> None:
     with pytest.raises(RunStateError, match=reason) as raised:
         Learner(1, **other).load(state)
     assert str(raised.value).startswith(f"the state {state} cannot be used: ")
@@ -158,6 +178,25 @@ def test_a_network_with_one_more_layer_is_another(state: Path) -> None:
     learner.network.add_module("more", nn.Linear(1, 1))
     with pytest.raises(RunStateError, match=r"more\.weight"):
         learner.load(state)
+
+
+def test_an_average_where_there_was_none_is_another_run(tmp_path: Path) -> None:
+    path = Learner(1, averages=False).save(tmp_path / "state")
+    assert Learner(2, averages=False).load(path) == PROGRESS
+    with pytest.raises(RunStateError, match=r"average\.network\.trunk\.weight"):
+        Learner(1).load(path)
+
+
+def test_where_no_step_is_left_the_moments_are_left_out(tmp_path: Path) -> None:
+    learner = trained()
+    save_run_state(tmp_path / "state", learner.modules, None, PROGRESS)
+    other = Learner(2)
+    assert other.load(tmp_path / "state") == PROGRESS
+    expected = {name: tensor for name, tensor in learner.tensors().items() if not name.startswith("moment.")}
+    assert_same(other.tensors(), expected)
+    whole = learner.save(tmp_path / "whole").stat().st_size
+    assert (tmp_path / "state").stat().st_size < whole
+    assert not any(name.startswith("optimizer.") for name in safetensors.torch.load_file(tmp_path / "state"))
 
 
 def test_a_missing_state_is_an_error(tmp_path: Path) -> None:
@@ -188,10 +227,11 @@ def test_the_header_alone_makes_no_difference_if_it_is_the_same(state: Path) -> 
     assert_same(learner.tensors(), trained().tensors())
 
 
-@pytest.mark.parametrize("name", [None, "sanet-run-0", "sanet-checkpoint-1"])
+@pytest.mark.parametrize("name", [None, "sanet-run-0", "sanet-run-1", "sanet-checkpoint-1"])
 def test_another_format_is_an_error_that_says_which_was_expected(name: str | None, state: Path) -> None:
-    with pytest.raises(RunStateError, match="is no state of a run: expected the format 'sanet-run-1'"):
+    with pytest.raises(RunStateError, match="is no state of a run of this version: expected the format") as raised:
         Learner(1).load(rewritten(state, format=name))
+    assert f"expected the format 'sanet-run-2', got {name!r}; start another run" in str(raised.value)
 
 
 @pytest.mark.parametrize("progress", [None, "{", "[]", "{}", json.dumps({"steps_per_epoch": 1, "pace": 2})])

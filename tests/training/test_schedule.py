@@ -1,5 +1,6 @@
 import math
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -9,10 +10,11 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from model.build import build_network
-from model.config import BaselineConfig, NetworkConfig, SANetConfig
+from training.neck import Necks
 from training.objective import Objective
 from training.recipe import Recipe
 from training.schedule import build_optimizer, learning_rate_at, set_learning_rate
+from training.trainee import Trainee
 
 
 @pytest.mark.parametrize(
@@ -48,9 +50,11 @@ def test_the_rate_is_never_negative_nor_above_the_highest(num_steps: int, num_wa
     assert rates[peak:] == sorted(rates[peak:], reverse=True)
 
 
-def parts_of(config: NetworkConfig) -> tuple[nn.Module, Objective]:
+def trainee_of(recipe: Recipe) -> Trainee:
     with torch.device("meta"):
-        return build_network(config), Objective(config, 3)
+        network = build_network(recipe.network_config())
+        necks = Necks(network.config) if recipe.neck == "batchnorm" else None
+        return Trainee(network, necks, Objective(network.config, 3, recipe), torch.float32)
 
 
 def without_decay(network: nn.Module) -> set[nn.Parameter]:
@@ -59,31 +63,44 @@ def without_decay(network: nn.Module) -> set[nn.Parameter]:
     return normalising | {parameter for name, parameter in network.named_parameters() if name.endswith("bias")}
 
 
+SMALL = Recipe(backbone="resnet18", alignment_factor=0.05, weight_decay=2e-4, loaded_factor=0.4)
+
+
 @pytest.mark.parametrize(
-    "config", [SANetConfig("resnet18"), SANetConfig("resnet18", transform="none"), BaselineConfig()]
+    "recipe",
+    [
+        SMALL,
+        replace(SMALL, transform="none"),
+        replace(SMALL, architecture="baseline"),
+        replace(SMALL, neck="batchnorm", id_scale=20.0, backbone="efficientnet_lite0"),
+    ],
 )
-def test_every_parameter_is_in_one_group_with_its_factor_and_decay(config: NetworkConfig) -> None:
-    network, objective = parts_of(config)
-    optimizer = build_optimizer(network, objective, Recipe(alignment_factor=0.05, weight_decay=2e-4))
+@pytest.mark.parametrize("prefixes", [(), ("trunk.",), ("trunk.", "alignment.", "layer4.", "global_branch.layer4.")])
+def test_every_parameter_is_in_one_group_with_its_factor_and_decay(recipe: Recipe, prefixes: tuple[str, ...]) -> None:
+    trainee = trainee_of(recipe)
+    loaded = {name for name in trainee.network.state_dict() if name.startswith(prefixes or ("nothing",))}
+    optimizer = build_optimizer(trainee, recipe, loaded)
     found = {p: (group["factor"], group["weight_decay"]) for group in optimizer.param_groups for p in group["params"]}
     assert Counter(p for group in optimizer.param_groups for p in group["params"]).most_common(1)[0][1] == 1
-    undecayed = without_decay(network) | without_decay(objective)
-    named = {**dict(network.named_parameters()), **{f"objective.{n}": p for n, p in objective.named_parameters()}}
-    expected = {
-        parameter: (0.05 if name.startswith("alignment.") else 1.0, 0.0 if parameter in undecayed else 2e-4)
-        for name, parameter in named.items()
-    }
+    undecayed = without_decay(trainee)
+    expected = {}
+    for name, parameter in trainee.named_parameters():
+        of_network = name.removeprefix("network.")
+        factor = (0.05 if of_network.startswith("alignment.") else 1.0) * (0.4 if of_network in loaded else 1.0)
+        expected[parameter] = (factor, 0.0 if parameter in undecayed else 2e-4)
     assert found == expected
-    kinds = {(1.0, 0.0), (1.0, 2e-4)}
-    aligns = isinstance(config, SANetConfig) and config.transform != "none"
-    assert set(found.values()) == (kinds | {(0.05, 0.0), (0.05, 2e-4)} if aligns else kinds)
+    aligns = recipe.architecture == "sanet" and recipe.transform != "none"
+    factors = {1.0} | ({0.4} if prefixes else set()) | ({0.05 * (0.4 if len(prefixes) > 1 else 1)} if aligns else set())
+    assert set(found.values()) == {(factor, decay) for factor in factors for decay in (0.0, 2e-4)}
 
 
 def test_the_rate_of_a_step_reaches_every_group_times_its_factor() -> None:
-    optimizer = build_optimizer(*parts_of(SANetConfig("resnet18")), Recipe(alignment_factor=0.1))
+    trainee = Trainee(*toy(0), torch.float32)  # type: ignore[arg-type]
+    optimizer = build_optimizer(trainee, Recipe(alignment_factor=0.1), ())
     for rate in (0.5, 0.25, 0.0):
         set_learning_rate(optimizer, rate)
-        assert {group["factor"]: group["lr"] for group in optimizer.param_groups} == {1.0: rate, 0.1: 0.1 * rate}
+        found = {group["factor"]: float(group["lr"]) for group in optimizer.param_groups}
+        assert found == pytest.approx({1.0: rate, 0.1: 0.1 * rate})
 
 
 class Toy(nn.Module):
@@ -95,22 +112,24 @@ class Toy(nn.Module):
         self.unused = nn.Linear(2, 2)
 
 
-def toy(seed: int) -> tuple[Toy, nn.Linear]:
+def toy(seed: int) -> tuple[Toy, None, nn.Linear]:
+    """What a trainee is made of: a network, no necks, an objective."""
     network, objective = Toy().double(), nn.Linear(4, 2).double()
     rng = np.random.default_rng(seed)
     for parameter in (*network.parameters(), *objective.parameters()):
         parameter.data = torch.from_numpy(rng.normal(size=parameter.shape))
-    return network, objective
-
-
-def named_parameters(network: nn.Module, objective: nn.Module) -> dict[str, nn.Parameter]:
-    return {**dict(network.named_parameters()), **{f"objective.{n}": p for n, p in objective.named_parameters()}}
+    return network, None, objective
 
 
 def test_fused_steps_are_those_of_adam_as_published() -> None:
-    recipe = Recipe(alignment_factor=0.05, weight_decay=0.01)
-    network, objective = toy(1)
-    parameters = named_parameters(network, objective)
+    recipe = Recipe(alignment_factor=0.05, weight_decay=0.01, loaded_factor=0.3)
+    trainee = Trainee(*toy(1), torch.float32)  # type: ignore[arg-type]
+    parameters = dict(trainee.named_parameters())
+    loaded = {"trunk.weight", "trunk.bias"}
+    factors = {
+        name: 0.05 if name.startswith("network.alignment.") else 0.3 if name.startswith("network.trunk.") else 1.0
+        for name in parameters
+    }
     twins = {name: nn.Parameter(parameter.detach().clone()) for name, parameter in parameters.items()}
     plain = torch.optim.Adam(
         [
@@ -124,11 +143,11 @@ def test_fused_steps_are_those_of_adam_as_published() -> None:
     first = {name: np.zeros_like(values) for name, values in by_hand.items()}
     second = {name: np.zeros_like(values) for name, values in by_hand.items()}
 
-    optimizer = build_optimizer(network, objective, recipe)
+    optimizer = build_optimizer(trainee, recipe, loaded)
     rng = np.random.default_rng(2)
     for step, rate in enumerate((0.1, 0.05, 0.02), start=1):
         for name, parameter in parameters.items():
-            if name.startswith("unused."):
+            if name.startswith("network.unused."):
                 continue  # as if it were frozen
             gradient = rng.normal(size=parameter.shape)
             parameter.grad, twins[name].grad = torch.from_numpy(gradient), torch.from_numpy(gradient.copy())
@@ -137,12 +156,13 @@ def test_fused_steps_are_those_of_adam_as_published() -> None:
             first[name] = 0.9 * first[name] + 0.1 * gradient
             second[name] = 0.999 * second[name] + 0.001 * gradient**2
             change = first[name] / (1 - 0.9**step) / (np.sqrt(second[name] / (1 - 0.999**step)) + 1e-8)
-            by_hand[name] -= (0.05 if name.startswith("alignment.") else 1.0) * rate * change
+            by_hand[name] -= factors[name] * rate * change
         set_learning_rate(optimizer, rate)
         for group in plain.param_groups:
-            group["lr"] = rate * (0.05 if group["name"].startswith("alignment.") else 1.0)
+            group["lr"] = rate * factors[group["name"]]
         optimizer.step()
         plain.step()
     for name, parameter in parameters.items():
-        torch.testing.assert_close(parameter, twins[name], rtol=1e-12, atol=1e-12)
-        np.testing.assert_allclose(parameter.detach().numpy(), by_hand[name], rtol=1e-10, atol=1e-12)
+        # The rate is a float32 number.
+        torch.testing.assert_close(parameter, twins[name], rtol=1e-6, atol=1e-8)
+        np.testing.assert_allclose(parameter.detach().numpy(), by_hand[name], rtol=1e-6, atol=1e-8)

@@ -15,8 +15,8 @@ from tests.conftest import png
 from tests.training.runs import SMALL, log_of, train_main, write_vehicles
 from training import train as train_module
 from training.crops import Crops
-from training.loop import Run
 from training.recipe import RECIPES, Recipe
+from training.run import Run
 from training.run_state import Progress
 
 # One step, nothing more.
@@ -57,7 +57,10 @@ def flag(name: str) -> str:
 
 def another(field: "dataclasses.Field[Any]") -> Any:
     """A value that is not the default and fits the other defaults."""
-    particular = {"size_px": 64, "num_identities": 4, "stride": "1x1", "trunk_weights": "some.pth", "num_parts": 4}
+    particular = {
+        "size_px": 64, "num_identities": 4, "stride": "1x1", "trunk_weights": "some.pth", "num_parts": 4,
+        "heading_weights": "some.safetensors",
+    }  # fmt: skip
     default: Any = field.default
     choices = [value for value in get_args(field.type) if value != default]
     if field.name in particular:
@@ -66,16 +69,16 @@ def another(field: "dataclasses.Field[Any]") -> Any:
 
 
 def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
-    """The reason, in one line below the usage, of wrong arguments."""
+    """The reason, in one line, of wrong arguments."""
     capsys.readouterr()
     with pytest.raises(SystemExit) as exit_:
         train_main(monkeypatch, *arguments)
     assert exit_.value.code == 2
     printed = capsys.readouterr()
     assert printed.out == ""
-    usage, _, reason = printed.err.rstrip("\n").rpartition("\n")
-    assert usage.startswith("usage: python -m training.train")
+    *_, reason = printed.err.splitlines()
     assert reason.startswith("python -m training.train: error: ")
+    assert reason.endswith("; see --help")
     return reason
 
 
@@ -109,9 +112,15 @@ def test_every_field_of_a_recipe_is_a_flag(
     validation = () if field.name == "validation" else ("--validation", "none")
     if field.name == "validation":
         value, arguments = "train", (*arguments[:-1], "train")
-    # An input is turned, nothing else.
-    needed = {"transform": "rotation"} if field.name == "aligned" else {}
-    flags = [text for name, needs in needed.items() for text in (flag(name), needs)]
+    # An input is turned, nothing else; its columns are an aligned one's; a margin is one of cosines.
+    rotation = {"transform": "rotation"}
+    needs: dict[str, dict[str, Any]] = {
+        "aligned": rotation,
+        "num_columns": {**rotation, "aligned": "input"},
+        "id_margin": {"id_scale": 20.0},
+    }
+    needed = needs.get(field.name, {})
+    flags = [text for name, given in needed.items() for text in (flag(name), given)]
     assert train_main(monkeypatch, *arguments, *validation, *flags) == 0
     ((run, resumed),) = runs
     expected = {field.name: value, **needed, **({} if field.name == "validation" else {"validation": "none"})}
@@ -134,7 +143,10 @@ def test_help_tells_every_field_and_its_default(
         choices = ",".join(get_args(field.type))
         value = f"{{{choices}}}" if choices else field.name.upper()
         assert f"{flag(field.name)} {value} {text} [{field.default}]" in printed
-    for other in ("recipe", "data", "out", "resume", "seed", "device", "log-every", "save-every", "cache-gb", "json"):
+    for other in (
+        "recipe", "data", "out", "resume", "seed", "device", "log-every", "save-every", "memory-gb", "json",
+        "second-validation", "best-by", "leave-out-damaged",
+    ):  # fmt: skip
         assert f"--{other}" in printed
     for recipe in RECIPES:
         assert recipe in printed
@@ -149,18 +161,47 @@ def test_without_flags_a_recipe_is_what_its_name_says(
     assert run.recipe == RECIPES[name]()
     assert run.origin["recipe_name"] == name
     assert run.folder.path == tmp_path / "run"
-    assert (run.seed, run.habits.log_every, run.habits.save_every_s, run.habits.cache_gb) == (0, 10, 300.0, 4.0)
+    assert (run.seed, run.habits.log_every, run.habits.save_every_s, run.habits.memory_gb) == (0, 10, 300.0, 4.0)
     assert run.habits.show_progress
+    assert (run.second_validation, run.best_by, run.leaves_out_damaged) == (None, "validation", False)
 
 
 def test_the_other_flags_arrive_too(
     data: Path, runs: list[tuple[Run, bool]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    habits = ("--seed", 7, "--device", "cpu", "--log-every", 3, "--save-every", 0.5, "--cache-gb", 0.25, "--quiet")
+    habits = ("--seed", 7, "--device", "cpu", "--log-every", 3, "--save-every", 0.5, "--memory-gb", 0.25, "--quiet")
     assert train_main(monkeypatch, "--recipe", "debug", "--data", data, "--out", tmp_path / "run", *habits) == 0
     ((run, _),) = runs
     assert (run.seed, run.device) == (7, torch.device("cpu"))
     assert dataclasses.astuple(run.habits) == (3, 0.5, 0.25, False)
+
+
+def test_a_second_validation_may_pick_the_best(
+    data: Path,
+    runs: list[tuple[Run, bool]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    other = tmp_path / "real.csv"
+    lines = ["path,identity,role", *(f"{name}/{v}.png,{name},{r}" for name in "ab" for v, r in enumerate(ROLES))]
+    other.write_text("\n".join(lines) + "\n")
+    arguments = ("--recipe", "debug", "--data", data, "--out", tmp_path / "run", "--leave-out-damaged")
+    best_by = ("--best-by", "second_validation")
+    assert train_main(monkeypatch, *arguments, "--second-validation", other, *best_by) == 0
+    ((run, _),) = runs
+    assert run.second_validation is not None
+    assert {entry.path for entry in run.second_validation.queries} == {"a/0.png", "b/0.png"}
+    assert (run.best_by, run.leaves_out_damaged) == ("second_validation", True)
+    reason = refused(monkeypatch, capsys, *arguments, *best_by)
+    assert "--best-by second_validation needs --second-validation DATA" in reason
+    other.write_text("path,identity,role\na/0.png,a,query\n")
+    reason = failed(monkeypatch, capsys, *arguments, "--second-validation", other)
+    assert "gallery" in reason
+    assert len(runs) == 1
+
+
+ROLES = ("query", "gallery")
 
 
 # --- a run
@@ -168,7 +209,7 @@ def test_the_other_flags_arrive_too(
 
 def test_a_run_leaves_a_checkpoint_and_says_where_it_comes_from(trained: Path, data: Path) -> None:
     card = load_checkpoint(trained / "best.safetensors").card
-    assert card.config == BaselineConfig("resnet18")
+    assert card.config == BaselineConfig("efficientnet_lite0")
     assert card.trained
     run = json.loads((trained / "run.json").read_text("utf-8"))
     for facts in (card.training, run):
@@ -253,6 +294,12 @@ def test_a_manifest_is_data_too(data: Path, trained: Path, tmp_path: Path, monke
         (("--recipe", "debug", "--margin", "0_1"), "argument --margin: a number such as 50.25 was expected"),
         (("--recipe", "debug", "--save-every", "inf"), "argument --save-every: a number such as 50.25 was expected"),
         (("--recipe", "debug", "--pace", "3"), "unrecognized arguments: --pace 3"),
+        (("--recipe", "debug", "--cache-gb", "3"), "unrecognized arguments: --cache-gb 3"),
+        (("--recipe", "debug", "--best-by", "luck"), "argument --best-by: invalid choice: 'luck'"),
+        (("--recipe", "debug", "--id-margin", "0.1"), "id_margin is taken from cosines: give id_scale too"),
+        (("--recipe", "sanet", "--architecture", "baseline"), "the baseline has no reduction"),
+        (("--recipe", "sanet", "--num-columns", "9"), "num_columns must be at most 8 for an input of 128 pixels"),
+        (("--recipe", "debug", "--id-weight", "0", "--triplet-weight", "0"), "nothing would be learned"),
         (
             ("--recipe", "debug", "--seed", "one"),
             "argument --seed: a whole number in the digits 0-9 was expected, not 'one'",
@@ -280,8 +327,9 @@ def test_wrong_arguments_are_exit_code_2(
         ("--log-every", "-1"),
         ("--save-every", "-1"),
         ("--save-every", "nan"),
-        ("--cache-gb", "inf"),
-        ("--cache-gb", "nan"),
+        ("--memory-gb", "inf"),
+        ("--memory-gb", "nan"),
+        ("--memory-gb", "-1"),
     ],
 )
 def test_numbers_that_nothing_can_be_done_with_are_wrong_arguments(
@@ -368,8 +416,30 @@ def test_an_image_that_is_none_is_exit_code_1_and_named(
 ) -> None:
     folder = with_files(tmp_path / "data", a_1=png(1), b_1=png(2)[:200])
     arguments = ("--data", folder, "--out", tmp_path / "run", *SHORT, "--num-identities", 2)
-    reason = failed(monkeypatch, capsys, *arguments)
-    assert reason.startswith(f"training.train: {folder / 'b' / 'b_1.png'}: the image is damaged")
+    assert train_main(monkeypatch, *arguments) == 1
+    first, named, advice = capsys.readouterr().err.splitlines()[-3:]
+    assert first == "training.train: 1 of 2 images cannot be used:"
+    assert named.startswith(f"{folder / 'b' / 'b_1.png'}: the image is damaged")
+    assert "leave them out with --leave-out-damaged" in advice
+    assert not (tmp_path / "run").exists()
+
+
+def test_images_that_cannot_be_used_may_be_left_out_on_resume_too(
+    data: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = Path(shutil.copytree(data, tmp_path / "vehicles"))
+    shutil.copytree(trained, tmp_path / "run")
+    (tmp_path / "run" / "state.safetensors").unlink()
+    for name in ("best", "last"):
+        (tmp_path / "run" / f"{name}.safetensors").unlink()
+    torn = own / "vehicle2" / "1.png"
+    torn.write_bytes(torn.read_bytes()[:600])
+    arguments = ("--data", own, "--out", tmp_path / "run", "--resume", "--quiet")
+    assert train_main(monkeypatch, *arguments) == 1
+    assert str(torn) in capsys.readouterr().err
+    assert train_main(monkeypatch, *arguments, "--leave-out-damaged") == 0
+    assert "left out, 1 of 8 images:\n" in capsys.readouterr().err
+    assert read_card(tmp_path / "run" / "best.safetensors").training["num_steps"] == 1
 
 
 def test_a_folder_with_something_in_it_is_exit_code_1(
@@ -414,7 +484,8 @@ def test_the_flags_of_the_run_may_be_given_again(
 ) -> None:
     again = (*SHORT, "--seed", 5, "--resume")
     assert train_main(monkeypatch, "--data", data, "--out", trained, *again) == 0
-    assert train_main(monkeypatch, "--data", data, "--out", trained, "--resume", "--log-every", 2, "--cache-gb", 1) == 0
+    habits = ("--resume", "--log-every", 2, "--memory-gb", 1)
+    assert train_main(monkeypatch, "--data", data, "--out", trained, *habits) == 0
     for run, resumed in runs:
         assert resumed
         assert run.seed == 5
@@ -429,6 +500,8 @@ def test_the_flags_of_the_run_may_be_given_again(
         (("--learning-rate", 0.1, "--margin", 0.5), "learning_rate, margin"),
         (("--seed", 6), "seed"),
         (("--seed", 0), "seed"),
+        (("--best-by", "second_validation"), "best_by"),
+        (("--best-by", "second_validation", "--seed", 9), "seed, best_by"),
         (("--recipe", "sanet_paper"), "recipe"),
         (("--recipe", "sanet_paper", "--seed", 1, "--architecture", "sanet"), "architecture, recipe, seed"),
     ],
@@ -457,7 +530,10 @@ def test_a_resumed_run_keeps_its_data(
 ) -> None:
     other = write_vehicles(tmp_path / "vehicles", 4, 3)
     reason = failed(monkeypatch, capsys, "--data", other, "--out", trained, "--resume")
-    assert reason == f"training.train: {other} is not the data of the run in {trained}: its lines differ"
+    assert reason == (
+        f"training.train: {other} is not the data of the run in {trained}: its lines differ; put back what was "
+        "deleted, added or renamed, or start another run"
+    )
     assert runs == []
     # Elsewhere, it is the same.
     moved = write_vehicles(tmp_path / "moved", 4, 2)
@@ -465,16 +541,43 @@ def test_a_resumed_run_keeps_its_data(
     assert len(runs) == 1
 
 
-def test_the_cache_is_as_large_as_asked(
+def test_what_picks_the_best_is_kept_whatever_is_said_again(
+    data: Path, trained: Path, runs: list[tuple[Run, bool]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    shutil.copytree(trained, tmp_path / "run")
+    facts = json.loads((tmp_path / "run" / "run.json").read_text("utf-8"))
+    arguments = ("--data", data, "--out", tmp_path / "run", "--resume")
+    (tmp_path / "run" / "run.json").write_text(json.dumps({**facts, "best_by": "second_validation"}))
+    assert "needs --second-validation DATA" in refused(monkeypatch, capsys, *arguments)
+    second = tmp_path / "second.csv"
+    second.write_text("path,identity,role\na.png,a,query\nb.png,a,gallery\n")
+    assert train_main(monkeypatch, *arguments, "--second-validation", second) == 0
+    # A run of an earlier version does not say it.
+    (tmp_path / "run" / "run.json").write_text(json.dumps({n: v for n, v in facts.items() if n != "best_by"}))
+    assert train_main(monkeypatch, *arguments) == 0
+    assert [run.best_by for run, _ in runs] == ["second_validation", "validation"]
+
+
+def test_the_memory_is_as_large_as_asked(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rooms: list[float] = []
     original = Crops.__init__
 
-    def remembering(self: Crops, *arguments: Any) -> None:
+    def remembering(self: Crops, *arguments: Any, **options: Any) -> None:
         rooms.append(arguments[-1])
-        original(self, *arguments)
+        original(self, *arguments, **options)
 
     monkeypatch.setattr(Crops, "__init__", remembering)
-    train_main(monkeypatch, "--data", data, "--out", tmp_path / "run", *SHORT, "--cache-gb", 0.125)
+    train_main(monkeypatch, "--data", data, "--out", tmp_path / "run", *SHORT, "--memory-gb", 0.125)
     assert rooms == [0.125]
+
+
+def test_the_debug_recipe_leaves_at_most_200_mb(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is what a newcomer tries first, on any machine."""
+    flags = ("--epochs", 1, "--max-steps-per-epoch", 1, "--num-identities", 4, "--device", "cpu", "--quiet")
+    assert train_main(monkeypatch, "--recipe", "debug", "--data", data, "--out", tmp_path / "run", *flags) == 0
+    sizes = {path.name: path.stat().st_size for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    assert {"best.safetensors", "last.safetensors", "state.safetensors"} <= sizes.keys()
+    assert sum(sizes.values()) <= 200e6

@@ -53,8 +53,8 @@ def _judged_together(odd: Tensor, side: Tensor, identities: Tensor) -> Tensor:
     judged = torch.empty_like(side)
     order = identities.argsort(stable=True)
     for views in torch.split(order, list(Counter(identities[order].tolist()).values())):
-        own, sides = odd[views], side[views]
-        alike = (own @ own.T).fill_diagonal_(0) + torch.outer(sides, sides)
+        features, sides = odd[views], side[views]
+        alike = (features @ features.T).fill_diagonal_(0) + torch.outer(sides, sides)
         # The signs under which all views are most alike, relaxed: the first eigenvector's.
         relative = torch.linalg.eigh(alike.cpu())[1][:, -1].sign().to(side.device)
         judged[views] = relative * torch.copysign(torch.ones_like(sides[0]), (relative * sides).sum())

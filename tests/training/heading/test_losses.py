@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from model.polar import NUM_HEADINGS
-from training.heading.losses import bump_loss, located_matching_loss, matching_loss
+from training.heading.losses import heading_loss, located_matching_loss, matching_loss
 
 K = NUM_HEADINGS
 
@@ -37,29 +37,29 @@ def test_matching_needs_one_heading_only() -> None:
 @pytest.mark.parametrize("at", [5.0, 5.0 + K / 2, 5.0 + K, -27.0])
 def test_an_axis_takes_front_and_rear_alike(at: float) -> None:
     log_heading = random_log_p(1, K)
-    assert float(bump_loss(log_heading, torch.tensor([at]), K // 2)) == pytest.approx(
-        float(bump_loss(log_heading, torch.tensor([5.0]), K // 2)), rel=1e-4
+    assert float(heading_loss(log_heading, torch.tensor([at]), K // 2)) == pytest.approx(
+        float(heading_loss(log_heading, torch.tensor([5.0]), K // 2)), rel=1e-4
     )
 
 
 def test_an_axis_is_best_where_it_is() -> None:
     log_heading = torch.log((peaked(9).exp() + peaked(9 + K // 2).exp()) / 2)
-    losses = [float(bump_loss(log_heading, torch.tensor([float(step)]), K // 2)) for step in range(K // 2)]
+    losses = [float(heading_loss(log_heading, torch.tensor([float(step)]), K // 2)) for step in range(K // 2)]
     assert losses.index(min(losses)) == 9
 
 
 @pytest.mark.parametrize("at", [0.0, 17.0, 63.0, 64.0 + 17.0])
 def test_a_heading_is_best_where_it_is_and_nowhere_else(at: float) -> None:
-    losses = [float(bump_loss(peaked(step), torch.tensor([at]))) for step in range(K)]
+    losses = [float(heading_loss(peaked(step), torch.tensor([at]))) for step in range(K)]
     assert losses.index(min(losses)) == at % K
     assert losses[int(at + K / 2) % K] > min(losses) + 3
 
 
-def test_the_bump_is_the_naive_cross_entropy() -> None:
+def test_it_is_the_naive_cross_entropy() -> None:
     log_heading = random_log_p(1, K)
     near = [math.exp(-(min((k - 20.3) % K, (20.3 - k) % K) ** 2) / 2) for k in range(K)]
     naive = -sum(n / sum(near) * value for n, value in zip(near, log_heading[0].tolist(), strict=True))
-    assert float(bump_loss(log_heading, torch.tensor([20.3]))) == pytest.approx(naive, rel=1e-4)
+    assert float(heading_loss(log_heading, torch.tensor([20.3]))) == pytest.approx(naive, rel=1e-4)
 
 
 def test_located_matching_looks_at_both_ends_of_the_axis_and_nowhere_else() -> None:

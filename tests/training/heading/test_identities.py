@@ -12,13 +12,14 @@ from torch import Tensor
 from model.normalization import Normalization
 from model.polar import PolarHeading
 from tests.training.heading.vehicles import vehicles
-from training.heading import learning
-from training.heading.learning import Task, learn_heading
+from training.heading import examples, identities
+from training.heading.examples import Examples
+from training.heading.identities import learn_heading_from_identities
 
 NUM_STEPS = 40
 
 
-def ignore(step: int, losses: dict[str, float]) -> None:
+def ignore(step: int, losses: dict[str, Tensor]) -> None:
     """For who does not want to know how it goes."""
 
 
@@ -40,15 +41,15 @@ def learnt(
     labels: list[int],
     num_steps: int,
     seed: int = 0,
-    on_step: Callable[[int, dict[str, float]], None] = ignore,
+    on_step: Callable[[int, dict[str, Tensor]], None] = ignore,
 ) -> tuple[PolarHeading, list[NDArray[np.int64]]]:
     """A heading that was learned, and the batches it was learned from."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         heading = PolarHeading()
     source = Source(images)
-    task = Task(source.batches, labels, Normalization(), num_steps, seed, torch.device("cpu"))
-    learn_heading(heading, task, on_step)
+    given = Examples(source.batches, labels, Normalization(), num_steps, seed, torch.device("cpu"))
+    learn_heading_from_identities(heading, given, on_step)
     return heading, source.asked
 
 
@@ -75,9 +76,14 @@ def learned(losses: list[dict[str, float]]) -> PolarHeading:
     """Learned from 16 vehicles, at rates that need fewer steps than those that many vehicles need."""
     images, _, labels = vehicles(16, 4, seed=0)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(learning, "BATCH_SIZE", 32)
-        patched.setattr(learning, "_WARMUP_STEPS", 5)
-        heading, _ = learnt(images, labels, NUM_STEPS, on_step=lambda _, found: losses.append(found))
+        patched.setattr(examples, "BATCH_SIZE", 32)
+        patched.setattr(identities, "_WARMUP_STEPS", 5)
+        heading, _ = learnt(
+            images,
+            labels,
+            NUM_STEPS,
+            on_step=lambda _, found: losses.append({name: float(loss) for name, loss in found.items()}),
+        )
     return heading
 
 
@@ -141,9 +147,9 @@ def test_the_same_seed_learns_the_same_weights_and_another_does_not(few: tuple[T
 def test_the_steps_are_told_in_turn_and_may_end_it(few: tuple[Tensor, list[int]]) -> None:
     told: list[int] = []
 
-    def stop(step: int, losses: dict[str, float]) -> None:
+    def stop(step: int, losses: dict[str, Tensor]) -> None:
         told.append(step)
-        assert all(math.isfinite(loss) for loss in losses.values())
+        assert all(loss.isfinite() and not loss.requires_grad for loss in losses.values())
         if step == 3:
             raise KeyboardInterrupt
 
@@ -154,7 +160,7 @@ def test_the_steps_are_told_in_turn_and_may_end_it(few: tuple[Tensor, list[int]]
 
 def test_images_are_taken_in_turn(few: tuple[Tensor, list[int]], monkeypatch: pytest.MonkeyPatch) -> None:
     images, labels = few
-    monkeypatch.setattr(learning, "BATCH_SIZE", 6)
+    monkeypatch.setattr(examples, "BATCH_SIZE", 6)
     _, asked = learnt(images, labels, FEW)
     batches = [batch for batch in asked if len(batch) == 6]
     assert len(batches) == FEW
@@ -167,6 +173,13 @@ def test_a_vehicle_that_was_seen_once_teaches_nothing() -> None:
     labels = [10 * label for label in labels]  # the numbers need not follow each other
     _, asked = learnt(images[:5], labels[:5], 1)
     assert {position for batch in asked for position in batch.tolist()} == {0, 1, 2, 3}
+
+
+def test_masks_teach_nothing(few: tuple[Tensor, list[int]]) -> None:
+    images, labels = few
+    masked = torch.cat([images, torch.randint(0, 256, (len(images), 1, 64, 64), dtype=torch.uint8)], dim=1)
+    (first, _), (second, _) = learnt(images, labels, FEW), learnt(masked, labels, FEW)
+    assert all(torch.equal(tensor, weights(second)[name]) for name, tensor in weights(first).items())
 
 
 def test_without_any_step_there_is_a_heading_all_the_same(few: tuple[Tensor, list[int]]) -> None:
