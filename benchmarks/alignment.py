@@ -13,7 +13,6 @@
   they stand upright in the aligned view, or lie as the sun does?
 """
 
-import argparse
 import json
 import platform
 import sys
@@ -27,6 +26,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from index.bulk_embedding import EmbedBatch, embed_entries
+from index.command_parser import CommandParser
 from index.manifest import Entry, Manifest, read_manifest
 from model.box import Box
 from model.checkpoint import load_checkpoint
@@ -187,9 +187,7 @@ def read_oriented_boxes(labels: Path) -> tuple[list[Box], NDArray[np.floating]]:
 
 def main() -> int:
     """The command."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.alignment", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = CommandParser(prog="python -m benchmarks.alignment", description=__doc__)
     parser.add_argument("--checkpoint", type=given_path, required=True)
     parser.add_argument("--data", type=given_path, help="UAV-Synth")
     parser.add_argument("--surroundings", type=given_path, help="UAV-Synth drawn with --surroundings")

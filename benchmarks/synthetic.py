@@ -9,7 +9,6 @@ that have a twin of the same type and colour; the spread of headings and sizes. 
 real ones of --frames and writes which is which into the .json beside it.
 """
 
-import argparse
 import json
 import platform
 import sys
@@ -26,6 +25,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from index.bulk_embedding import cut_entry
+from index.command_parser import CommandParser
 from index.evaluation import evaluate
 from index.manifest import Manifest, read_manifest
 from index.task import Task, plan_task
@@ -88,6 +88,7 @@ def difficulty(task: Task, embedders: dict[str, Any]) -> list[dict[str, Any]]:
                 "cmc1": result.cmc(1),
                 "cmc10": result.cmc(10),
                 "cmc1_interval": result.intervals["cmc1"],
+                "intervals_over": "identities",
             }
         )
     return rows
@@ -153,9 +154,7 @@ def contact_sheet(manifest: Manifest, frames: Path, path: Path, seed: int, numbe
 
 def main() -> int:
     """The command."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.synthetic", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = CommandParser(prog="python -m benchmarks.synthetic", description=__doc__)
     parser.add_argument("--data", type=given_path, help="a data set drawn before")
     parser.add_argument("--trunk-weights", help="weights of a ResNet-50's trunk")
     parser.add_argument("--stride", choices=get_args(Stride), default="3x3", help='"1x1" for ResNet-v1 weights')

@@ -1,6 +1,7 @@
 """How fast a training step is beside the machine's fastest matrix product, and whether the loader keeps up.
 
-    python -m benchmarks.training [--data DIR_OR_MANIFEST] [--precision bf16] [--quick] [--json]
+    python -m benchmarks.training [--recipe sanet_paper --recipe sanet ..] [--data DIR_OR_MANIFEST] [--precision bf16]
+        [--batch 512] [--quick] [--json]
 
 The arithmetic's floor is a step's floating point operations (counted by torch, forward and backward) at the rate of a
 large matrix product of the same precision, measured in the same process, between the steps; `peak_share` is that floor
@@ -30,6 +31,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
 from benchmarks.memory_traffic import MemoryTraffic, copy
+from index.command_parser import CommandParser
 from model.cores import usable_cores
 from model.embedder import pick_device
 from model.given_path import given_path
@@ -38,9 +40,10 @@ from model.number import whole_number
 from training.crops import Crops
 from training.data import training_data
 from training.datasets.opening import open_data
-from training.learner import Phase, build_learner
+from training.learner import build_learner
 from training.memory import reuse_memory
 from training.recipe import RECIPES, Recipe, TrainingPrecision
+from training.step import Batch, Stepper
 
 _NUM_LABELS = 1797  # UAV-VeID's training identities
 _DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -49,16 +52,19 @@ _DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float
 def measure_step(recipe: Recipe, device: torch.device, num_rounds: int, bar: "tqdm[Any]") -> dict[str, Any]:
     """One recipe's step against the matrix product; medians over the rounds."""
     learner = build_learner(recipe, _NUM_LABELS, 0, device)
-    phase = Phase(learner, frozen=False)
+    stepper = Stepper(learner, frozen=False)
     num_images = recipe.num_identities * recipe.num_images
     rng = np.random.default_rng(0)
     shape = (num_images, recipe.size_px, recipe.size_px, 3)
     images = torch.from_numpy(rng.integers(0, 256, shape, np.uint8)).permute(0, 3, 1, 2)
     labels = torch.arange(recipe.num_identities).repeat_interleave(recipe.num_images)
+    headings_rad = torch.zeros(num_images, device=device) if recipe.aligned == "input" else None
+    batch = Batch(images.to(device), labels.to(device), headings_rad)
 
     def step() -> None:
-        phase.step(images, labels, recipe.learning_rate, rng)
+        stepper.step(batch, recipe.learning_rate, 0.0, rng)
 
+    # The first steps are taken kernel by kernel, on a GPU too: their kernels can be counted.
     with FlopCounterMode(display=False) as counter:
         step()
     with MemoryTraffic() as traffic:
@@ -111,18 +117,17 @@ def seconds(work: Callable[[], object], device: torch.device) -> float:
 
 
 def measure_loader(data: Path, recipe: Recipe, num_batches: int) -> dict[str, Any]:
-    """Images per second of the loader alone, without its cache and from it."""
+    """Images per second of the loader alone: each read anew, and kept in memory."""
     manifest = open_data(data)
     entries = training_data(manifest, "none").entries
     size = recipe.num_identities * recipe.num_images
     order = np.random.default_rng(0).permutation(np.resize(np.arange(len(entries)), size * num_batches))
     batches = order.reshape(num_batches, size)
     row: dict[str, Any] = {"loader": manifest.protocol.dataset, "num_images": len(entries), "size_px": recipe.size_px}
-    for name, cache_gb in (("cold", 0.0), ("cached", 64.0)):
-        crops = Crops(manifest, entries, recipe.preprocessing(), cache_gb)
-        if cache_gb:
-            for _ in crops.batches(batches):
-                pass
+    for name, memory_gb in (("cold", 0.0), ("cached", 64.0)):
+        crops = Crops(manifest, entries, recipe.preprocessing(), torch.device("cpu"), memory_gb)
+        if memory_gb:
+            crops.load()
         start = time.perf_counter()
         for _ in crops.batches(batches):
             pass
@@ -147,10 +152,11 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     device = torch.device(pick_device(args.device))
     precision = args.precision
     num_rounds, num_batches = (2, 4) if args.quick else (args.rounds, 32)
-    changes: dict[str, Any] = {"trunk_weights": "none", "precision": precision}
-    if args.batch:
-        changes["num_identities"] = args.batch // RECIPES["sanet_paper"]().num_images
-    recipes = [dataclasses.replace(RECIPES[name](), **changes) for name in ("sanet_paper", "baseline_paper")]
+    recipes = []
+    for name in args.recipe or ("sanet_paper", "baseline_paper"):
+        recipe = dataclasses.replace(RECIPES[name](), trunk_weights="none", precision=precision)
+        num_identities = args.batch // recipe.num_images if args.batch else recipe.num_identities
+        recipes.append(dataclasses.replace(recipe, num_identities=num_identities))
     with tqdm(total=len(recipes) * (num_rounds + 1), unit="round", disable=None) as bar:
         rows = [measure_step(recipe, device, num_rounds, bar) for recipe in recipes]
     with tempfile.TemporaryDirectory() as folder:
@@ -158,11 +164,11 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         if args.data is None:
             write_crops(data)
         loader = measure_loader(data, recipes[0], num_batches)
-    sanet = rows[0]
+    first = rows[0]
     headline = {
-        "images_per_s": sanet["images_per_s"],
-        "peak_share": sanet["peak_share"],
-        "loader_ratio": loader["cold_images_per_s"] / sanet["images_per_s"],
+        "images_per_s": first["images_per_s"],
+        "peak_share": first["peak_share"],
+        "loader_ratio": loader["cold_images_per_s"] / first["images_per_s"],
     }
     machine = {
         "processor": platform.machine(),
@@ -176,14 +182,15 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
 
 def main() -> int:
     """The command."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.training", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = CommandParser(prog="python -m benchmarks.training", description=__doc__)
     parser.add_argument(
         "--data", type=given_path, help="whose images the loader reads; a manifest or a folder per identity"
     )
+    parser.add_argument(
+        "--recipe", action="append", choices=sorted(RECIPES), help="what to time; repeatable (default the paper's two)"
+    )
     parser.add_argument("--precision", choices=get_args(TrainingPrecision), default="bf16")
-    parser.add_argument("--batch", type=whole_number, help="images in a batch (default the paper's 32)")
+    parser.add_argument("--batch", type=whole_number, help="images in a batch (default the recipe's)")
     parser.add_argument("--rounds", type=whole_number, default=10, help="steps that are timed")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--quick", action="store_true", help="under a minute")

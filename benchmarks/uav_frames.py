@@ -8,7 +8,6 @@ service is killed and started again. Then every crop is queried: it has to be it
 nothing beside rank 2's. From the same answers CMC-1 between views: queries against the gallery views only.
 """
 
-import argparse
 import base64
 import json
 import platform
@@ -29,6 +28,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from benchmarks.live_service import LiveService
+from index.command_parser import CommandParser
 from index.manifest import Entry, read_manifest
 from model.box import Box
 from model.config import Backbone, SANetConfig, Stride
@@ -187,12 +187,12 @@ def measure(checkpoint: Path, vehicles: Sequence[Vehicle], folder: Path, precisi
 
 def main() -> int:
     """The command."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.uav_frames", description=__doc__.splitlines()[0])
+    parser = CommandParser(prog="python -m benchmarks.uav_frames", description=__doc__.splitlines()[0])
     parser.add_argument("--frames", type=given_path, required=True, help="the folder with manifest.csv")
     parser.add_argument("--backbone", choices=get_args(Backbone), default="resnet50")
     parser.add_argument("--trunk-weights", help="a .pth/.safetensors file, or torchvision's name; default: none")
     parser.add_argument("--stride", choices=get_args(Stride), default="3x3", help='"1x1" for ResNet-v1 weights')
-    parser.add_argument("--bn-eps", type=decimal_number, default=1e-5, help="BatchNorm epsilon of the weights")
+    parser.add_argument("--bn-eps", type=decimal_number, default=0.0, help="of the weights; 0 is the backbone's own")
     parser.add_argument("--precision", choices=get_args(Precision), default="float32")
     parser.add_argument("--limit", type=whole_number, help="only the first labelled boxes")
     parser.add_argument("--json", action="store_true", help="print one JSON object")

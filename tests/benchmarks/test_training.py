@@ -27,7 +27,7 @@ STEP = (
 
 
 def tiny(architecture: str = "baseline", precision: TrainingPrecision = "float32") -> Recipe:
-    return small_recipe(architecture=architecture, precision=precision)
+    return small_recipe(architecture=architecture, backbone="resnet18", precision=precision)
 
 
 @pytest.fixture(autouse=True)
