@@ -10,6 +10,7 @@ and report the final half once. Vehicles without a known identity play no part.
 Rows: moving vehicles (stationary=0) and all; their boxes, the circles around them, and circles whose queries are
 turned, because most real vehicles come back with the heading they had. What is turned is turned three times by chance,
 and the figures are the mean. Differences of CMC-1 are from the first --checkpoint, over the same draws of identities.
+Of boxes it is also said how often query and match come out turned the same way, and how many are found where not.
 """
 
 import argparse
@@ -26,6 +27,7 @@ from typing import Any, Final, Literal, NamedTuple, get_args
 import numpy as np
 from tqdm import tqdm
 
+from benchmarks.heading_agreement import heading_agreement
 from benchmarks.synthetic import TrunkFeatures
 from benchmarks.vehicle_circles import cut_circles
 from index.bootstrap import interval, resampled_means
@@ -109,8 +111,15 @@ def plan_cases(vehicles: Manifest, out: Path, *, quick: bool = False) -> tuple[l
     return cases, notes
 
 
-def score(cases: Sequence[Case], method: Method) -> list[Evaluation]:
-    """Each case's evaluation; every view of every vehicle is embedded once."""
+class Scored(NamedTuple):
+    """What one method came to in one case; how its headings agree is asked of boxes alone, as they are."""
+
+    evaluation: Evaluation
+    agreement: dict[str, dict[str, float | None]] | None
+
+
+def score(cases: Sequence[Case], method: Method) -> list[Scored]:
+    """Each case scored; every view of every vehicle is embedded once."""
     # Boxes lie in the frames' folder and circles in theirs, where the same path is another image.
     images: dict[Path, dict[object, Entry]] = defaultdict(dict)
     for case in cases:
@@ -122,7 +131,7 @@ def score(cases: Sequence[Case], method: Method) -> list[Evaluation]:
             embedded[folder] = embed_entries(
                 manifest, list(entries.values()), method.preprocessing, method.embed_batch, bar.update
             )
-    evaluations = []
+    scored = []
     for case in cases:
         folder = case.task.manifest.folder
         row_of = {key: row for row, key in enumerate(images[folder])}
@@ -131,8 +140,11 @@ def score(cases: Sequence[Case], method: Method) -> list[Evaluation]:
         of_case = EmbeddedEntries(
             of_folder.embedding[rows], of_folder.theta[rows], [of_folder.content[row] for row in rows]
         )
-        evaluations.append(evaluate_embedded(case.task, of_case))
-    return evaluations
+        evaluation = evaluate_embedded(case.task, of_case)
+        asked = case.view == _BOXES
+        agreement = heading_agreement(case.task, of_case.theta, evaluation.scores.first_rank) if asked else None
+        scored.append(Scored(evaluation, agreement))
+    return scored
 
 
 def figures(case: Case, method: str, evaluation: Evaluation) -> dict[str, Any]:
@@ -183,9 +195,14 @@ def measure(vehicles: Manifest, methods: Sequence[Method], *, quick: bool = Fals
     with tempfile.TemporaryDirectory() as temporary:
         cases, notes = plan_cases(vehicles, Path(temporary) / "circles", quick=quick)
         scored = {method.name: score(cases, method) for method in methods}
-    rows, above_first = [], []
+    rows: list[dict[str, Any]] = []
+    above_first: list[dict[str, Any]] = []
+    agreements: list[dict[str, Any]] = []
     for number, case in enumerate(cases):
-        evaluations = {name: of_cases[number] for name, of_cases in scored.items()}
+        evaluations = {name: of_cases[number].evaluation for name, of_cases in scored.items()}
+        for name, of_cases in scored.items():
+            if (agreement := of_cases[number].agreement) is not None:
+                agreements.append({"vehicles": case.vehicles, "method": name, **agreement})
         rows += [figures(case, name, evaluation) for name, evaluation in evaluations.items()]
         above_first += differences(case, evaluations)
     kind = rows[0]["vehicles"]
@@ -193,7 +210,13 @@ def measure(vehicles: Manifest, methods: Sequence[Method], *, quick: bool = Fals
     headline: dict[str, Any] = {"vehicles": kind}
     for key, view in (("boxes_cmc1", _BOXES), ("turned_cmc1", _TURNED)):
         headline[key] = {method.name: cmc1[view, method.name] for method in methods if (view, method.name) in cmc1}
-    return {"headline": headline, "rows": rows, "differences": above_first, "notes": notes}
+    return {
+        "headline": headline,
+        "rows": rows,
+        "differences": above_first,
+        "agreements": agreements,
+        "notes": notes,
+    }
 
 
 def main() -> int:
@@ -248,6 +271,13 @@ def _table(result: dict[str, Any]) -> str:
     for row in result["differences"]:
         points = _percent(row["cmc1_difference"], row["interval"], sign="+")
         lines.append(f"{row['vehicles']:7}{row['view']:25}{row['method']} above {row['above']}: CMC1 {points}")
+    for row in result["agreements"]:
+        parts = (
+            f"{name} {100 * row[name]['share']:.1f}"
+            + ("" if row[name]["cmc1"] is None else f" (CMC1 {100 * row[name]['cmc1']:.1f})")
+            for name in ("same", "opposite", "other")
+        )
+        lines.append(f"{row['vehicles']:7}{row['method']:{width}}  turned as its match: {', '.join(parts)}")
     return "\n".join([*lines, *(f"note: {note}" for note in result["notes"])]) + "\n"
 
 

@@ -245,7 +245,16 @@ def test_the_command_measures_the_development_half_unless_another_is_named(
     for flags in ((), ("--half", "development"), ("--half", "final"), ("--half", "all")):
         assert command(monkeypatch, "--frames", frames, "--checkpoint", "a=x", *flags, "--json") == 0
         result = json.loads(capsys.readouterr().out.splitlines()[-1])
-        assert result.keys() == {"headline", "rows", "differences", "notes", "half", "intervals_over", "machine"}
+        assert result.keys() == {
+            "headline",
+            "rows",
+            "differences",
+            "agreements",
+            "notes",
+            "half",
+            "intervals_over",
+            "machine",
+        }
         assert (result["half"], result["intervals_over"]) == (flags[-1] if flags else "development", "identities")
         num_identities[flags] = rows_of(result)["all", "boxes", "a"]["num_identities"]
     development = sum(half_of(f"car {number}") == "development" for number in range(NUM_VEHICLES))

@@ -7,6 +7,7 @@ from typing import Final
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -14,6 +15,8 @@ from model.normalization import Normalization
 from model.polar import polar_views, thumbnails
 
 BATCH_SIZE: Final = 64
+_HALF_FROM, _QUARTER_FROM = 0.4, 0.75
+_MOST_NOISE: Final = 0.2  # of normalised images
 
 Batches = Callable[[Iterable[NDArray[np.int64]]], Iterator[Tensor]]
 """Positions (N,), batch by batch -> images (N, 3 or 4, S, S) uint8; such as `Crops.batches`."""
@@ -58,6 +61,21 @@ class Examples:
         """A batch (N, 3 or 4, S, S) uint8 as a network sees it (N, 3, S, S)."""
         normalized: Tensor = self.normalization(images[:, :3].to(self.device))
         return normalized
+
+
+def with_less_detail(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Normalised images (N, 3, S, S) as thumbnails, some of half or a quarter of their resolution, with noise.
+
+    Crops of a drone are as small as 20 pixels a side: what a heading is read from must be there in those too.
+    """
+    images = thumbnails(images)
+    num = len(images)
+    share = torch.rand(num, 1, 1, 1, generator=generator).to(images.device)
+    for side, lowest in ((2, _HALF_FROM), (4, _QUARTER_FROM)):
+        coarse = F.interpolate(F.avg_pool2d(images, side), scale_factor=side, mode="bilinear", align_corners=False)
+        images = torch.where(share >= lowest, coarse, images)
+    deviation = _MOST_NOISE * torch.rand(num, 1, 1, 1, generator=generator)
+    return images + (deviation * torch.randn(images.shape, generator=generator)).to(images.device)
 
 
 def augmented_views(images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:

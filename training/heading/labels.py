@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.polar import NUM_HEADINGS, PolarHeading
-from training.heading.examples import Examples, augmented_views
+from training.heading.examples import Examples, augmented_views, with_less_detail
 from training.heading.losses import HEADING_SHARPNESS, heading_loss
 
 _LEARNING_RATE: Final = 2e-3
@@ -44,7 +44,7 @@ def learn_heading_from_labels(
     for step, (chosen, images) in enumerate(zip(order, examples.batches(order), strict=True)):
         for group in optimizer.param_groups:
             group["lr"] = _learning_rate(step, examples.num_steps)
-        views, turn_rad = augmented_views(examples.normalized(images), generator)
+        views, turn_rad = augmented_views(with_less_detail(examples.normalized(images), generator), generator)
         truth_rad = torch.from_numpy(headings_rad[chosen]).float().to(examples.device) + turn_rad
         likeness = heading.likeness(heading.circle(views))
         log_heading = torch.log_softmax(HEADING_SHARPNESS * likeness, -1)

@@ -124,3 +124,34 @@ def test_some_views_have_no_colour_and_every_view_another_cast() -> None:
     assert counts.min() > 70
     again, _ = augmented_views(images, torch.Generator().manual_seed(0))
     assert torch.equal(views, again)
+
+
+def test_some_views_lose_detail_and_all_get_their_own_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(examples_module, "_MOST_NOISE", 0.0)
+    images = torch.randn(400, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    coarse = examples_module.with_less_detail(images, torch.Generator().manual_seed(0))
+    assert coarse.shape == images.shape
+    # How much of white noise is left: all of it, or what averages over 2 x 2 or 4 x 4 pixels leave, spread out again.
+    left = coarse.var(dim=(1, 2, 3)) / images.var(dim=(1, 2, 3))
+    shares = [
+        ((low < left) & (left < high)).float().mean().item() for low, high in ((0.9, 1.1), (0.05, 0.3), (0, 0.05))
+    ]
+    assert sum(shares) == pytest.approx(1)
+    assert shares == pytest.approx([0.4, 0.35, 0.25], abs=0.08)
+    untouched = left > 0.9
+    assert torch.equal(coarse[untouched], images[untouched])
+
+
+def test_noise_is_between_none_and_the_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(examples_module, "_HALF_FROM", 2.0)
+    monkeypatch.setattr(examples_module, "_QUARTER_FROM", 2.0)
+    noisy = examples_module.with_less_detail(torch.zeros(200, 3, 64, 64), torch.Generator().manual_seed(0))
+    deviations = noisy.std(dim=(1, 2, 3)) / examples_module._MOST_NOISE
+    assert 0 <= deviations.min() < 0.05
+    assert 0.95 < deviations.max() < 1.05
+    assert deviations.mean() == pytest.approx(0.5, abs=0.07)
+
+
+def test_larger_images_are_averaged_down_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(examples_module, "_MOST_NOISE", 0.0)
+    assert examples_module.with_less_detail(torch.randn(2, 3, 128, 128), torch.Generator()).shape == (2, 3, 64, 64)
