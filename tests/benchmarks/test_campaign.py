@@ -118,8 +118,6 @@ def test_the_campaign_runs_where_it_is_and_goes_on_where_it_was(
             "4",
             "--precision",
             "float32",
-            "--heading",
-            "labels",
         ),
         keeps=True,
     )
