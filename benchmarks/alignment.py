@@ -13,6 +13,7 @@
   they stand upright in the aligned view, or lie as the sun does?
 """
 
+import argparse
 import json
 import platform
 import sys
@@ -27,13 +28,13 @@ from tqdm import tqdm
 
 from index.bulk_embedding import EmbedBatch, embed_entries
 from index.command_parser import CommandParser
-from index.manifest import Entry, Manifest, read_manifest
-from model.box import Box
-from model.checkpoint import load_checkpoint
+from index.manifest import Entry, Manifest, ManifestError, read_manifest
+from model.box import Box, BoxError
+from model.checkpoint import CheckpointError, load_checkpoint
 from model.cores import usable_cores
-from model.embedder import Embedder, pick_device
+from model.embedder import Embedder, EmbeddingError, pick_device
 from model.given_path import given_path
-from model.image import read_image
+from model.image import ImageError, read_image
 from model.preprocessing import Preprocessing
 from model.theta import turn_of
 from training.alignment.circular import circular_mean_deg, residuals_deg
@@ -186,7 +187,7 @@ def read_oriented_boxes(labels: Path) -> tuple[list[Box], NDArray[np.floating]]:
 
 
 def main() -> int:
-    """The command."""
+    """The command: 0 with figures, 1 if there can be none, 2 for wrong arguments."""
     parser = CommandParser(prog="python -m benchmarks.alignment", description=__doc__)
     parser.add_argument("--checkpoint", type=given_path, required=True)
     parser.add_argument("--data", type=given_path, help="UAV-Synth")
@@ -198,7 +199,22 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="every tenth vehicle, under a minute")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
-    embedder = Embedder(load_checkpoint(args.checkpoint), pick_device("auto"))
+    try:
+        embedder = Embedder(load_checkpoint(args.checkpoint), pick_device("auto"))
+        rows = measure(args, embedder)
+    except (ManifestError, CheckpointError, EmbeddingError, ImageError, BoxError, OSError) as error:
+        sys.stderr.write(f"benchmarks.alignment: {error}\n")
+        return 1
+    machine = {"machine": platform.machine(), "cores": usable_cores(), "python": platform.python_version()}
+    headline = {"model": embedder.card.fingerprint}
+    sys.stdout.write(
+        json.dumps({"headline": headline, "rows": rows, "machine": machine}, indent=None if args.json else 2) + "\n"
+    )
+    return 0
+
+
+def measure(args: argparse.Namespace, embedder: Embedder) -> list[dict[str, Any]]:
+    """A row for each measure that there is data for."""
     preprocessing, embed = embedder.card.preprocessing, embedder.embed_prepared
     step = 10 if args.quick else 1
     rows: list[dict[str, Any]] = []
@@ -219,12 +235,7 @@ def main() -> int:
                 )
     if args.oriented:
         rows.append({"measure": "axis", "vehicles": "real"} | axis(args.oriented[0], args.oriented[1], embedder))
-    machine = {"machine": platform.machine(), "cores": usable_cores(), "python": platform.python_version()}
-    headline = {"model": embedder.card.fingerprint}
-    sys.stdout.write(
-        json.dumps({"headline": headline, "rows": rows, "machine": machine}, indent=None if args.json else 2) + "\n"
-    )
-    return 0
+    return rows
 
 
 if __name__ == "__main__":

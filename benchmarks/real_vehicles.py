@@ -39,17 +39,23 @@ from index.protocol import ProtocolError
 from index.task import Task, plan_task
 from model.box import BoxError
 from model.checkpoint import CheckpointError, load_checkpoint
-from model.config import Stride
+from model.config import ConfigError, Stride
 from model.cores import usable_cores
 from model.embedder import Embedder, EmbeddingError, pick_device
 from model.given_path import given_path
 from model.image import ImageError
 from model.number import decimal_number
 from model.preprocessing import Preprocessing
+from model.pretrained import PretrainedError
 from training.datasets.halves import Half, half_of
 
 _BOXES: Final = "boxes"
 _TURNED: Final = "circles, queries turned"
+_TRUNK: Final = "ImageNet trunk"
+
+_FAILURES: Final = (
+    ManifestError, ProtocolError, CheckpointError, PretrainedError, ImageError, BoxError, EmbeddingError, OSError
+)  # fmt: skip
 
 
 class Method(NamedTuple):
@@ -71,6 +77,8 @@ class Case(NamedTuple):
 def known_vehicles(manifest: Manifest, half: Half | Literal["all"]) -> Manifest:
     """The queries and gallery images of the half's identities; roles are given here where the manifest has none.
 
+    Its warnings are what a reader of any figure has to know.
+
     Raises:
         ManifestError, ProtocolError: there is no query that could be answered.
     """
@@ -80,34 +88,49 @@ def known_vehicles(manifest: Manifest, half: Half | Literal["all"]) -> Manifest:
     task = plan_task(kept)
     # What the task left out does not come back, so that all cases have the same vehicles.
     protocol = replace(manifest.protocol, num_draws=0)
-    return Manifest(manifest.folder, task.queries + task.gallery, protocol)
+    return Manifest(manifest.folder, task.queries + task.gallery, protocol, task.warnings)
 
 
 def plan_cases(vehicles: Manifest, out: Path, *, quick: bool = False) -> tuple[list[Case], list[str]]:
-    """The blocks of the table, and why some are missing or what a reader of their figures has to know.
+    """The blocks of the table, and what a reader has to know of them, such as why some are missing.
 
     Args:
         vehicles: queries and gallery, each with an identity.
         out: a new folder for circles.
         quick: only the moving vehicles, where it is known which do.
+
+    Raises:
+        ProtocolError: no block can be measured.
     """
+    notes = list(vehicles.warnings)
+    vehicles = replace(vehicles, warnings=())
     circles = cut_circles(vehicles, out)
+    if missing := len(vehicles.entries) - len(circles.as_they_are.entries):
+        notes.append(
+            f"circles: {missing} of {len(vehicles.entries)} images have none, without a box or with a circle that "
+            "leaves the frame"
+        )
     views = {_BOXES: (vehicles,), "circles": (circles.as_they_are,), _TURNED: circles.queries_turned}
     kinds: dict[str, Callable[[Entry], bool]] = {"moving": _is_moving, "all": lambda _: True}
     if not any(map(_is_moving, vehicles.entries)):
         del kinds["moving"]
     elif quick:
         del kinds["all"]
-    cases, notes = [], []
+    cases = []
     for kind, condition in kinds.items():
         for view, draws in views.items():
+            shown = [draw.keep(condition) for draw in draws]
+            if not shown[0].entries:
+                notes.append(f"{kind}, {view}: left out, no image of these vehicles has a circle")
+                continue
             try:
-                first, *further = (plan_task(draw.keep(condition)) for draw in draws)
+                first, *further = map(plan_task, shown)
             except ProtocolError as error:
                 notes.append(f"{kind}, {view}: left out, {error}")
                 continue
-            notes += [f"{kind}, {view}: {warning}" for warning in first.warnings]
             cases.append(Case(kind, view, replace(first, further_draws=tuple(further))))
+    if not cases:
+        raise ProtocolError(f"nothing can be measured: {'; '.join(notes)}")
     return cases, notes
 
 
@@ -205,6 +228,9 @@ def measure(vehicles: Manifest, methods: Sequence[Method], *, quick: bool = Fals
                 agreements.append({"vehicles": case.vehicles, "method": name, **agreement})
         rows += [figures(case, name, evaluation) for name, evaluation in evaluations.items()]
         above_first += differences(case, evaluations)
+        # They are of the data, the same for every method.
+        warnings = evaluations[methods[0].name].warnings
+        notes += [f"{case.vehicles}, {case.view}: {text}" for text in warnings if text not in vehicles.warnings]
     kind = rows[0]["vehicles"]
     cmc1 = {(row["view"], row["method"]): row["cmc1"] for row in rows if row["vehicles"] == kind}
     headline: dict[str, Any] = {"vehicles": kind}
@@ -223,19 +249,21 @@ def main() -> int:
     """The command: 0 with figures, 1 if there can be none, 2 for wrong arguments."""
     parser = _parser()
     args = parser.parse_args()
-    names = [name for name, _ in args.checkpoint]
+    names = [name for name, _ in args.checkpoint] + ([_TRUNK] if args.trunk_weights else [])
     if len(set(names)) < len(names):
         parser.error(f"argument --checkpoint: each method needs a name of its own, got {', '.join(names)}")
-    if not names and not args.trunk_weights:
+    if not names:
         parser.error("name a method: --checkpoint NAME=FILE or --trunk-weights FILE")
     try:
         vehicles = known_vehicles(read_manifest(args.frames), args.half)
         methods = [_method(name, file) for name, file in args.checkpoint]
         if args.trunk_weights:
             trunk = TrunkFeatures(args.trunk_weights, args.stride, args.bn_eps)
-            methods.append(Method("ImageNet trunk", Preprocessing(), trunk))
+            methods.append(Method(_TRUNK, Preprocessing(), trunk))
         measured = measure(vehicles, methods, quick=args.quick)
-    except (ManifestError, ProtocolError, CheckpointError, ImageError, BoxError, EmbeddingError, OSError) as error:
+    except ConfigError as error:
+        parser.error(str(error))
+    except _FAILURES as error:
         sys.stderr.write(f"benchmarks.real_vehicles: {error}\n")
         return 1
     machine = {"machine": platform.machine(), "cores": usable_cores(), "python": platform.python_version()}
@@ -257,7 +285,7 @@ def _named_file(text: str) -> tuple[str, Path]:
     name, _, file = text.partition("=")
     if not name or not file:
         raise argparse.ArgumentTypeError(f"expected NAME=FILE, got {text!r}")
-    return name, Path(file)
+    return name, given_path(file)
 
 
 def _table(result: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ that have a twin of the same type and colour; the spread of headings and sizes. 
 real ones of --frames and writes which is which into the .json beside it.
 """
 
+import argparse
 import json
 import platform
 import sys
@@ -27,24 +28,27 @@ from tqdm import tqdm
 from index.bulk_embedding import cut_entry
 from index.command_parser import CommandParser
 from index.evaluation import evaluate
-from index.manifest import Manifest, read_manifest
+from index.manifest import Manifest, ManifestError, read_manifest
+from index.protocol import ProtocolError
 from index.task import Task, plan_task
+from model.box import BoxError
 from model.build import build_network
-from model.config import BaselineConfig, Stride
+from model.config import BaselineConfig, ConfigError, Stride
 from model.cores import usable_cores
 from model.embedder import Embeddings, pick_device
 from model.given_path import given_path
-from model.image import read_image
+from model.image import ImageError, read_image
 from model.number import decimal_number, whole_number
 from model.preprocessing import Preprocessing
-from model.pretrained import load_pretrained
+from model.pretrained import PretrainedError, load_pretrained
 from training.alignment.headings import crop_size
-from training.synthetic.generate import DataSet, generate
+from training.synthetic.generate import DataSet, SyntheticError, generate
 from training.synthetic.settings import Settings
 
 _BINS = (8, 4, 4)  # of hue, saturation and value
 _SHEET_COLUMNS, _SHEET_CELL_PX = 12, 125
 _STEEP_DEG = 70.0
+_DRAWN_COLUMNS = {"type", "colour", "heading_deg"}
 
 
 def colour_histograms(images: NDArray[np.uint8]) -> Embeddings:
@@ -126,7 +130,7 @@ def contact_sheet(manifest: Manifest, frames: Path, path: Path, seed: int, numbe
     free = {index: max(crop_size(manifest, steep[index])) for index in random.permutation(len(steep)).tolist()}
     number = 2 * min(number // 2, len(boxed), len(steep))
     if not number:
-        raise ValueError(f"a sheet needs boxes in {frames} and rendered crops from {_STEEP_DEG:.0f}° or more above")
+        raise ManifestError(f"a sheet needs boxes in {frames} and rendered crops from {_STEEP_DEG:.0f}° or more above")
     for index in random.choice(len(boxed), number // 2, replace=False):
         pixels = read_image(real.path_of(boxed[index]))
         box = boxed[index].box
@@ -153,7 +157,7 @@ def contact_sheet(manifest: Manifest, frames: Path, path: Path, seed: int, numbe
 
 
 def main() -> int:
-    """The command."""
+    """The command: 0 with figures, 1 if there can be none, 2 for wrong arguments."""
     parser = CommandParser(prog="python -m benchmarks.synthetic", description=__doc__)
     parser.add_argument("--data", type=given_path, help="a data set drawn before")
     parser.add_argument("--trunk-weights", help="weights of a ResNet-50's trunk")
@@ -169,12 +173,29 @@ def main() -> int:
     args = parser.parse_args()
     if (args.sheet is None) != (args.frames is None):
         parser.error("--sheet and --frames belong together")
+    try:
+        headline, rows = measure(args)
+    except ConfigError as error:
+        parser.error(str(error))
+    except (ManifestError, ProtocolError, PretrainedError, ImageError, BoxError, SyntheticError, OSError) as error:
+        sys.stderr.write(f"benchmarks.synthetic: {error}\n")
+        return 1
+    machine = {"machine": platform.machine(), "cores": usable_cores(), "python": platform.python_version()}
+    result = {"headline": headline, "rows": rows, "machine": machine}
+    sys.stdout.write(json.dumps(result, indent=None if args.json else 2) + "\n")
+    return 0
+
+
+def measure(args: argparse.Namespace) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The headline and the rows; a sheet is written on the way, if there is to be one."""
     with tempfile.TemporaryDirectory() as temporary:
         speed: dict[str, Any] = {}
         if args.data is None:
             args.data = Path(temporary) / "uav-synth"
             speed = measure_speed(args.data, 20 if args.quick else 200)
         manifest = read_manifest(args.data)
+        if any(not entry.further.keys() >= _DRAWN_COLUMNS for entry in manifest.entries):
+            raise ManifestError(f"{args.data} is no UAV-Synth: its manifest lacks {', '.join(sorted(_DRAWN_COLUMNS))}")
         task = plan_task(manifest, "test")
         embedders: dict[str, Any] = {"colour histogram": colour_histograms}
         if args.trunk_weights:
@@ -183,10 +204,7 @@ def main() -> int:
         headline = speed | statistics(manifest, task) | {"protocol": manifest.protocol.info}
         if args.sheet is not None:
             contact_sheet(manifest, args.frames, args.sheet, args.sheet_seed)
-    machine = {"machine": platform.machine(), "cores": usable_cores(), "python": platform.python_version()}
-    result = {"headline": headline, "rows": rows, "machine": machine}
-    sys.stdout.write(json.dumps(result, indent=None if args.json else 2) + "\n")
-    return 0
+    return headline, rows
 
 
 def measure_speed(out: Path, num_identities: int) -> dict[str, Any]:

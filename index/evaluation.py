@@ -114,17 +114,18 @@ def evaluate_embedded(task: Task, embedded: EmbeddedEntries, refinement: Refinem
     map_, minp = float(pooled.average_precision.mean()), float(pooled.inverse_negative_penalty.mean())
     curve = cmc_curve(pooled.first_rank)
     check_figures(float(curve[0]), map_, minp, max_matches=int(pooled.num_matches.max()))
+    identities = _query_identities(task)
     return Evaluation(
         task=task,
         refinement=refinement,
         cmc_curve=curve,
         map=map_,
         minp=minp,
-        intervals=bootstrap_intervals(pooled, _query_identities(task)),
+        intervals=bootstrap_intervals(pooled, identities),
         scores=pooled,
         dataset_fingerprint=_fingerprint(task, embedded.content),
         evaluated_at=datetime.now(UTC),
-        warnings=(*task.warnings, *_shared_images(task, embedded.content)),
+        warnings=(*task.warnings, *_shared_images(task, embedded.content), *_lone_identity(identities)),
     )
 
 
@@ -204,6 +205,12 @@ def _shared_images(task: Task, content: Sequence[str]) -> list[str]:
     if not shared:
         return []
     return [f"{shared} queries are in the gallery too, the same image and box: finding themselves flatters the figures"]
+
+
+def _lone_identity(identities: Sequence[str]) -> list[str]:
+    if len(set(identities)) > 1:
+        return []
+    return [f"all queries are of one vehicle, {identities[0]}: intervals over identities have no width and say nothing"]
 
 
 def _numbered(names: Iterable[str]) -> dict[str, int]:

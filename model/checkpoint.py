@@ -20,7 +20,7 @@ from torch import Tensor
 from model.build import Network, build_network, build_normalization
 from model.config import ConfigError, NetworkConfig, config_from_dict, config_to_dict
 from model.preprocessing import Preprocessing
-from model.whole_file import whole_file
+from model.tensor_file import save_tensors
 
 FORMAT: Final = "sanet-checkpoint-1"
 
@@ -194,6 +194,8 @@ def _card(path: Path, metadata: dict[str, str]) -> ModelCard:
         )
     try:
         values = {name: json.loads(text) for name, text in metadata.items() if name not in ("format", "fingerprint")}
+        if no_objects := sorted(name for name, value in values.items() if not isinstance(value, dict)):
+            raise TypeError(f"{', '.join(no_objects)} must be a JSON object")
         return ModelCard(
             config=config_from_dict(values["config"]),
             preprocessing=Preprocessing.from_dict(values["preprocessing"]),
@@ -222,5 +224,4 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    with whole_file(path) as temporary:
-        safetensors.torch.save_file(tensors, temporary, metadata)
+    save_tensors(path, tensors, metadata)

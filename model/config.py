@@ -60,11 +60,13 @@ class BackboneConfig:
         _check_choice("stride", self.stride, get_args(Stride))
         if self.stride == "1x1" and self.backbone not in ("resnet50", "resnet101"):
             raise ConfigError(f'stride "1x1" needs bottleneck blocks, {self.backbone} has none: use "3x3"')
+        if type(self.bn_eps) not in (int, float) or not 0 <= self.bn_eps < 1:
+            raise ConfigError(f"bn_eps must lie between 0 and 1, or be 0 for the backbone's own; got {self.bn_eps!r}")
         if self.bn_eps == 0:
             # A stored configuration says the number, so that no reader has to know the backbone's own.
             object.__setattr__(self, "bn_eps", _PUBLISHED[self.backbone].bn_eps)
-        if not 0 < self.bn_eps < 1:
-            raise ConfigError(f"bn_eps must lie between 0 and 1, or be 0 for the backbone's own; got {self.bn_eps}")
+        if type(self.unit_length) is not bool:
+            raise ConfigError(f"unit_length must be true or false, got {self.unit_length!r}")
 
     @property
     def trunk_width(self) -> int:

@@ -36,6 +36,9 @@ def load_pretrained(network: Network, source: str) -> frozenset[str]:
     number of parts and the alignment of another transform, whose numbers mean something else. What the network alone
     has keeps its fresh weights; only a layer4 that it alone has starts as the checkpoint's global one.
 
+    Of a backbone's file the trunk is taken, and layer4 if all of it is there: files that were cut off behind the trunk
+    exist, and there each layer4 keeps its fresh weights.
+
     ResNet-v1 strides and another BatchNorm epsilon cannot be seen in the tensors of other files: they stand in the
     network's config.
 
@@ -49,8 +52,8 @@ def load_pretrained(network: Network, source: str) -> frozenset[str]:
         The names of the network's parameters and buffers that were loaded: what a trainer may freeze.
 
     Raises:
-        PretrainedError: the source cannot be read, lacks a tensor, or has one that is unknown or of another shape; or
-            it belongs to a network that computes something else with the same tensors.
+        PretrainedError: the source cannot be read, lacks a tensor of the trunk, or has one that is unknown or of
+            another shape; or it belongs to a network that computes something else with the same tensors.
     """
     weights = _read(source, network.config)
     if isinstance(weights, Checkpoint):
@@ -58,10 +61,10 @@ def load_pretrained(network: Network, source: str) -> frozenset[str]:
     layer4 = {name.removeprefix("layer4."): tensor for name, tensor in weights.items() if name.startswith("layer4.")}
     trunk_layers = {name for name, _ in network.trunk.named_children()}
     trunk = {name: tensor for name, tensor in weights.items() if name.split(".")[0] in trunk_layers}
-    loaded = _copy(network.trunk, "trunk", trunk, source)
+    loaded = _copy(network.trunk, "trunk", trunk, source, "")
     for prefix, module in network.named_modules():
         if prefix.rpartition(".")[2] == "layer4" and _needed(module) <= layer4.keys():
-            loaded |= _copy(module, prefix, layer4, source)
+            loaded |= _copy(module, prefix, layer4, source, "layer4.")
     return frozenset(loaded)
 
 
@@ -77,7 +80,7 @@ def load_heading(network: Network, source: str) -> frozenset[str]:
     if not isinstance(weights, Checkpoint):
         raise PretrainedError(f"{source} is no checkpoint of this program: only those have a heading")
     learned, alignment = _input_alignment(weights.network, source), _input_alignment(network, "the network")
-    loaded = _copy(alignment, "input_alignment", learned.state_dict(), source)
+    loaded = _copy(alignment, "input_alignment", learned.state_dict(), source, "input_alignment.")
     alignment.heading.adapt(weights.network.normalization, network.normalization)
     return frozenset(loaded)
 
@@ -105,9 +108,9 @@ def _copy_checkpoint(network: Network, checkpoint: Checkpoint, source: str) -> f
         if piece not in _PIECES or piece in other_meaning:
             continue
         if prefix in their_modules:
-            loaded |= _copy(module, prefix, their_modules[prefix].state_dict(), source)
+            loaded |= _copy(module, prefix, their_modules[prefix].state_dict(), source, f"{prefix}.")
         elif piece == "layer4":
-            loaded |= _copy(module, prefix, global_layer4.state_dict(), source)
+            loaded |= _copy(module, prefix, global_layer4.state_dict(), source, "layer4.")
     return frozenset(loaded)
 
 
@@ -180,15 +183,18 @@ def _read_by_name(name: str, config: BackboneConfig) -> object:
     )
 
 
-def _copy(module: nn.Module, prefix: str, state: dict[str, Tensor], source: str) -> set[str]:
-    """Loads all of a module, strictly, and returns the names of what was loaded, below the prefix."""
+def _copy(module: nn.Module, prefix: str, state: dict[str, Tensor], source: str, source_prefix: str) -> set[str]:
+    """Loads all of a module, strictly, and returns the names of what was loaded, below the prefix.
+
+    `source_prefix` is what the source calls the module, for messages.
+    """
     expected = module.state_dict()
     missing = sorted(_needed(module) - state.keys())
     unknown = sorted(state.keys() - expected.keys())
     reshaped = sorted(k for k in expected.keys() & state.keys() if expected[k].shape != state[k].shape)
     for kind, names in (("lacks", missing), ("has unknown", unknown), ("has another shape for", reshaped)):
         if names:
-            raise PretrainedError(_misfit(source, kind, names))
+            raise PretrainedError(_misfit(source, kind, [source_prefix + name for name in names]))
     module.load_state_dict(state, strict=False)
     return {f"{prefix}.{name}" for name in state}
 

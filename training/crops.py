@@ -56,7 +56,7 @@ class Crops:
         self._for_masks = replace(preprocessing, mean=(0.0, 0.0, 0.0))  # what it pads with: no vehicle is there
         side = preprocessing.size_px
         self._shape = (side, side, 4 if with_masks else 3)
-        self._room = int(memory_gb * 1e9) // (self._shape[2] * side**2)
+        self._num_fitting = memory_gb * 1e9 / (self._shape[2] * side**2)
         self._places: NDArray[np.int64] = np.arange(len(self._entries))
         self._resident: Tensor | None = None
         self._cache: dict[int, NDArray[np.uint8]] = {}
@@ -70,7 +70,7 @@ class Crops:
         Returns:
             What is wrong with those that cannot be used, by their position; the message names the file.
         """
-        fit = len(self._entries) <= self._room
+        fit = len(self._entries) <= self._num_fitting
         images = np.zeros((len(self._entries), *self._shape), np.uint8) if fit else None
         damaged: dict[int, str] = {}
         in_file: dict[str, list[int]] = defaultdict(list)
@@ -84,7 +84,7 @@ class Crops:
                         damaged[position] = image
                     elif images is not None:
                         images[position] = image
-                    elif len(self._cache) < self._room:
+                    elif len(self._cache) + 1 <= self._num_fitting:
                         self._cache[position] = image
                 progress(len(read))
         if images is not None:

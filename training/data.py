@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -86,7 +86,7 @@ def training_data(manifest: Manifest, validation: Validation) -> TrainingData:
         tuple(labels[entry.identity] for entry in entries),
         len(labels),
         task,
-        _fingerprint(entries, task),
+        data_fingerprint(entries, task),
     )
 
 
@@ -113,7 +113,8 @@ def _held_out(entries: list[Entry]) -> frozenset[str]:
     return frozenset(np.random.default_rng(0).permutation(identities)[:number].tolist())
 
 
-def _fingerprint(entries: list[Entry], task: Task | None) -> str:
+def data_fingerprint(entries: Sequence[Entry], task: Task | None) -> str:
+    """SHA-256 over the lines that are trained on and those of a task."""
     evaluated = () if task is None else task.queries + task.gallery
     lines = [[e.path, e.identity, str(e.box), e.role, e.camera] for e in (*entries, *evaluated)]
     return hashlib.sha256(json.dumps([len(entries), lines]).encode()).hexdigest()

@@ -10,7 +10,7 @@ from model.alignment import kept_columns
 from model.build import Network, build_network
 from model.config import SANetConfig
 from model.embedder import compute_in_float32
-from model.pretrained import load_heading, load_pretrained
+from model.pretrained import PretrainedError, load_heading, load_pretrained
 from training.augmentation import Augmenter
 from training.feature_augmentation import FeatureAugmentation
 from training.neck import Necks, fold_necks
@@ -65,7 +65,8 @@ def build_learner(recipe: Recipe, num_labels: int, seed: int, device: torch.devi
     """Fresh weights from the seed, or pre-trained ones, and an optimiser that has done nothing yet.
 
     Raises:
-        PretrainedError: the recipe's weights cannot be had, or do not fit.
+        PretrainedError: the recipe's weights cannot be had, or do not fit, or leave nothing to learn while they are
+            frozen.
     """
     if recipe.precision == "float32":
         compute_in_float32()
@@ -78,6 +79,12 @@ def build_learner(recipe: Recipe, num_labels: int, seed: int, device: torch.devi
     if recipe.heading_weights != "none":
         loaded |= load_heading(network, recipe.heading_weights)
     held = frozenset(name for name in network.state_dict() if name.startswith("input_alignment."))
+    trains = {name for name, _ in network.named_parameters()} - loaded - held
+    if recipe.frozen_epochs and loaded and not (trains or recipe.id_weight):
+        raise PretrainedError(
+            f"{recipe.trunk_weights} has all that would train: in the first {recipe.frozen_epochs} epochs nothing "
+            "would be learned; set frozen_epochs to 0"
+        )
     network = network.to(device).to(memory_format=torch.channels_last)
     necks = Necks(network.config) if recipe.neck == "batchnorm" else None
     trainee = Trainee(network, necks, objective, _DTYPES[recipe.precision]).to(device)

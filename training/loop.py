@@ -51,9 +51,9 @@ def train(run: Run, *, resume: bool = False) -> Progress:
     require_room(run, learner)
     crops, data = read_images(run)
     loop = _Loop(run, learner, data, crops, resume=resume)
+    # One for both: what is asked for between the heading's last step and the first epoch's stops the run too.
     with stop_signal() as stop_asked:
         loop.align(stop_asked)
-    with stop_signal() as stop_asked:
         return loop.run_epochs(stop_asked)
 
 
@@ -73,7 +73,7 @@ class _Loop:
         if run.reports:
             for name, task in (("validation", data.validation), ("second_validation", run.second_validation)):
                 if task is not None:
-                    self._validations[name] = read_validation(run, task)
+                    self._validations[name] = read_validation(run, name, task)
             if not resume:
                 run.folder.create(recipe, run.facts())
             # A heading's steps come before step 0.

@@ -5,6 +5,8 @@ import sys
 from typing import Final
 
 from index.task import Task
+from model.box import BoxError
+from model.image import ImageError
 from training.crops import Crops
 from training.data import TrainingData
 from training.learner import Learner
@@ -69,11 +71,17 @@ def require_room(run: Run, learner: Learner) -> None:
         )
 
 
-def read_validation(run: Run, task: Task) -> Validation:
-    """A task's images, read once.
+def read_validation(run: Run, name: str, task: Task) -> Validation:
+    """The images of the task that is the run's `name`, read once.
 
     Raises:
-        ImageError, BoxError, OSError: one cannot be used: figures without it would be others.
+        TrainingError: one cannot be used: figures without it would be others.
     """
     with run.bar(len(task.entries), desc="validation images") as bar:
-        return Validation(task, run.recipe.preprocessing(), bar.update)
+        try:
+            return Validation(task, run.recipe.preprocessing(), bar.update)
+        except (ImageError, BoxError, OSError) as error:
+            raise TrainingError(
+                f"an image of the {name.replace('_', ' ')} cannot be used: {error}; put a readable one in its place, "
+                "or take its lines out of the data: --leave-out-damaged leaves out training images alone"
+            ) from error

@@ -11,7 +11,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from model.whole_file import whole_file
+from model.tensor_file import save_tensors
 
 _FORMAT: Final = "sanet-run-2"
 
@@ -62,8 +62,7 @@ def save_run_state(
     for index, moments in ({} if optimizer is None else optimizer.state_dict()["state"]).items():
         tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in moments.items()}
     on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    with whole_file(path) as temporary:
-        safetensors.torch.save_file(on_cpu, temporary, {"format": _FORMAT, "progress": json.dumps(asdict(progress))})
+    save_tensors(path, on_cpu, {"format": _FORMAT, "progress": json.dumps(asdict(progress))})
 
 
 def load_run_state(path: Path, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer) -> Progress:

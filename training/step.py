@@ -121,7 +121,8 @@ class _CapturedStep:
             self._batch = Batch(*(None if tensor is None else tensor.clone() for tensor in batch))  # type: ignore[arg-type]
             self._drawn = Drawn(*(tensor.clone() for tensor in drawn))
             self._average_share = average_share.clone()
-            with torch.cuda.graph(self._graph):
+            # Only this thread's calls count: those that read images pin memory meanwhile, which "global" forbids.
+            with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
                 self._outcome = self._compute(self._batch, self._drawn, self._average_share)
         inputs, given = [*self._batch, *self._drawn, self._average_share], [*batch, *drawn, average_share]
         for mine, theirs in zip(inputs, given, strict=True):

@@ -21,7 +21,7 @@ import torch
 from index.command_parser import CommandParser
 from index.manifest import ManifestError
 from index.protocol import ProtocolError
-from index.task import plan_task
+from index.task import Task, plan_task
 from model.box import BoxError
 from model.embedder import EmbeddingError, pick_device
 from model.given_path import given_path
@@ -30,7 +30,8 @@ from model.number import decimal_number, whole_number
 from model.pretrained import PretrainedError
 from training import distributed
 from training.arguments import add_data_arguments, at_least_one, not_negative, read_data, seed
-from training.data import TrainingData, training_data
+from training.crops import MASK_COLUMN
+from training.data import TrainingData, data_fingerprint, training_data
 from training.datasets.opening import open_data
 from training.loop import train
 from training.memory import reuse_memory
@@ -91,9 +92,16 @@ def main() -> int:
             "data_fingerprint": data.fingerprint,
             "recipe_name": facts["recipe_name"],
         }
-        if distributed.rank() == 0:
-            _announce(data)
         second = None if args.second_validation is None else plan_task(open_data(args.second_validation))
+        if second is not None:
+            origin["second_validation_fingerprint"] = data_fingerprint((), second)
+        if facts.get("second_validation_fingerprint") not in (None, origin.get("second_validation_fingerprint")):
+            raise RunFolderError(
+                f"--second-validation is not the data that the run in {args.out} was started with: give that again, "
+                "or start another run"
+            )
+        if distributed.rank() == 0:
+            _announce(data, second, recipe)
         run = Run(
             recipe,
             data,
@@ -110,14 +118,15 @@ def main() -> int:
     except KeyboardInterrupt:
         return _fail("stopped before the first step; nothing is lost")
     except StoppedError:
-        return _fail(f"stopped; the same command with --resume goes on from {folder.state}")
+        begun = f"goes on from {folder.state}" if folder.has_results() else "starts it anew"
+        return _fail(f"stopped; the same command with --resume {begun}")
     except RecipeError as error:
         parser.error(str(error))
     except _FAILURES as error:
         return _fail(str(error))
     else:
         if distributed.rank() == 0:
-            _report(folder, progress, as_json=args.json)
+            _report(folder, progress, facts["best_by"], as_json=args.json)
         return 0
     finally:
         distributed.leave()
@@ -198,7 +207,7 @@ def _device(name: str) -> torch.device:
         raise RecipeError(f"--device {name}: {error}") from None
 
 
-def _announce(data: TrainingData) -> None:
+def _announce(data: TrainingData, second: Task | None, recipe: Recipe) -> None:
     task = data.validation
     validation = (
         "no validation: the last step counts as the best"
@@ -211,12 +220,17 @@ def _announce(data: TrainingData) -> None:
     for warning in () if task is None else task.warnings:
         if warning not in data.manifest.warnings:
             sys.stderr.write(f"validation: {warning}\n")
+    if recipe.background_p and not any(entry.further.get(MASK_COLUMN) for entry in data.entries):
+        sys.stderr.write(f"warning: no training image has a {MASK_COLUMN}: background_p exchanges nothing\n")
+    for warning in () if second is None else second.warnings:
+        sys.stderr.write(f"second validation: {warning}\n")
 
 
-def _report(folder: RunFolder, progress: Progress, *, as_json: bool) -> None:
+def _report(folder: RunFolder, progress: Progress, best_by: str, *, as_json: bool) -> None:
     best = progress.best
     result = {"checkpoint": str(folder.best), "num_steps": progress.steps_done, "best": best}
-    found = "" if best is None else f", validation CMC-1 {best['cmc1']:.1%} after epoch {best['epoch'] + 1:.0f}"
+    name = best_by.replace("_", " ")
+    found = "" if best is None else f", {name} CMC-1 {best['cmc1']:.1%} after epoch {best['epoch'] + 1:.0f}"
     sys.stdout.write((json.dumps(result) if as_json else f"{folder.best}: {progress.steps_done} steps{found}") + "\n")
 
 

@@ -12,6 +12,7 @@ split and, at every validation, on real vehicles of the development half.
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -24,16 +25,21 @@ from benchmarks.campaign.page import SPEED, write_page
 from benchmarks.campaign.pieces import join_file, split_file
 from benchmarks.experiment import RunFailedError, run
 from index.command_parser import CommandParser
-from index.manifest import read_manifest
+from index.manifest import ManifestError, read_manifest
+from model.box import BoxError
+from model.checkpoint import CheckpointError, load_checkpoint
 from model.given_path import given_path
+from model.image import ImageError
 from training.arguments import at_least_one
 
 _EXPECTED_S = 75.0  # of an arm, before one has been timed
 _REAL, _DRAWN, _MORE = "real.zip", "drawn.zip", "more.zip"
+_RESULTS, _QUICK_RESULTS = "results.json", "quick.json"
+_FAILURES = (ManifestError, ImageError, BoxError, CheckpointError, RunFailedError, OSError)
 
 
 def main() -> int:
-    """The command."""
+    """The command: 0 when done, 1 if it failed, 2 for wrong arguments."""
     parser = CommandParser(prog="python -m benchmarks.campaign", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     packing = commands.add_parser("pack", help="where the data is")
@@ -47,14 +53,22 @@ def main() -> int:
     running.add_argument("--state", type=given_path, required=True)
     running.add_argument("--out", type=given_path, required=True)
     running.add_argument("--minutes", type=float, default=9.0, help="no arm is begun that would end later")
-    running.add_argument("--arms", help="only these, such as lite0,resnet18")
+    running.add_argument(
+        "--arms", type=lambda text: text.split(","), default=[], help="only these, such as lite0,resnet18; run again"
+    )
     running.add_argument("--quick", action="store_true", help="two steps of each: whether it runs at all")
     reporting = commands.add_parser("report", help="back home")
     reporting.add_argument("--out", type=given_path, required=True, help="what the run wrote")
     reporting.add_argument("--state", type=given_path, required=True)
     reporting.add_argument("--page", type=given_path, required=True)
     args = parser.parse_args()
-    {"pack": _pack, "run": _run, "report": _report}[args.command](args)
+    if args.command == "run" and (unknown := sorted(set(args.arms) - {arm.name for arm in ARMS})):
+        parser.error(f"there is no arm {', '.join(unknown)}: choose of {', '.join(arm.name for arm in ARMS)}")
+    try:
+        {"pack": _pack, "run": _run, "report": _report}[args.command](args)
+    except _FAILURES as error:
+        sys.stderr.write(f"benchmarks.campaign: {error}\n")
+        return 1
     return 0
 
 
@@ -71,28 +85,37 @@ def _run(args: argparse.Namespace) -> None:
     end_s = time.monotonic() + 60 * args.minutes
     args.out.mkdir(parents=True, exist_ok=True)
     results: dict[str, Any] = {}
+
+    def keep(name: str, result: Any) -> None:
+        """At once: the machine may be taken away in the middle of the next arm."""
+        results[name] = result
+        sys.stdout.write(f"{name}: {json.dumps(result)}\n")
+        sys.stdout.flush()
+        (args.out / (_QUICK_RESULTS if args.quick else _RESULTS)).write_text(json.dumps(results, indent=1), "utf-8")
+
     work = args.out.parent / "campaign-work"
     data = _unpacked(args.pack, work)
+    # A quick run's heading is of two steps: nobody else may find it.
+    runs = work / ("quick" if args.quick else "runs")
     done = _read_state(args.state)
-    wanted = [arm for arm in ARMS if (arm.name in args.arms.split(",") if args.arms else arm.name not in done)]
+    wanted = [arm for arm in ARMS if (arm.name in args.arms if args.arms else arm.name not in done)]
     if SPEED not in done and not args.arms:
-        results[SPEED] = _speed(quick=args.quick)
-        sys.stdout.write(f"{SPEED}: {json.dumps(results[SPEED])}\n")
+        keep(SPEED, _speed(quick=args.quick))
     expected_s = 1.0 if args.quick else _EXPECTED_S
-    heading = _learn_heading(data["more"], work / "heading", quick=args.quick)
+    heading = runs / "heading"
+    if any(arm.shares_heading for arm in wanted):
+        _learn_heading(data["more"], heading, quick=args.quick)
     for arm in wanted:
         if time.monotonic() + expected_s > end_s:
             break
         start_s = time.monotonic()
         try:
-            results[arm.name] = _train(arm, data, heading, work / arm.name, args.out, quick=args.quick)
+            result = _train(arm, data, heading / "last.safetensors", runs / arm.name, args.out, quick=args.quick)
         except (RunFailedError, subprocess.SubprocessError) as error:
-            results[arm.name] = {"failed": str(error)[-2000:]}
-        expected_s = max(expected_s, time.monotonic() - start_s) if not args.quick else 1.0
-        results[arm.name]["seconds"] = round(time.monotonic() - start_s, 1)
-        sys.stdout.write(f"{arm.name}: {json.dumps(results[arm.name])}\n")
-        sys.stdout.flush()
-        (args.out / "results.json").write_text(json.dumps(results, indent=1), "utf-8")
+            result = {"failed": str(error)[-2000:]}
+        seconds = time.monotonic() - start_s
+        expected_s = 1.0 if args.quick else max(expected_s, seconds)
+        keep(arm.name, result | {"seconds": round(seconds, 1)})
 
 
 def _speed(*, quick: bool) -> list[dict[str, Any]]:
@@ -112,7 +135,8 @@ def _unpacked(pack_folder: Path, work: Path) -> dict[str, Path]:
     """The manifests by name; ``more`` is the drawn data with the further training vehicles."""
     manifests = {name.removesuffix(".zip"): work / name.removesuffix(".zip") for name in (_DRAWN, _MORE, _REAL)}
     for name, folder in manifests.items():
-        if not folder.exists():
+        # The manifest is written last: without it the unpacking was interrupted.
+        if not (folder / "manifest.csv").exists():
             unpack(pack_folder / f"{name}.zip", folder)
     both = work / "both.csv"
     if not both.exists():
@@ -121,17 +145,17 @@ def _unpacked(pack_folder: Path, work: Path) -> dict[str, Path]:
     return {"drawn": manifests["drawn"], "more": both, "real": manifests["real"]}
 
 
-def _learn_heading(data: Path, folder: Path, *, quick: bool) -> Path:
-    """The checkpoint whose heading the arms take over."""
-    checkpoint = folder / "last.safetensors"
-    if not checkpoint.exists():
+def _learn_heading(data: Path, folder: Path, *, quick: bool) -> None:
+    """The run whose ``last.safetensors`` has the heading that the arms take over; once is enough."""
+    if not (folder / "last.safetensors").exists():
+        shutil.rmtree(folder, ignore_errors=True)
         flags = ("--heading-steps", "2") if quick else ()
         run("training.train", "--data", str(data), "--out", str(folder), *HEADING, *flags)
-    return checkpoint
 
 
 def _train(arm: Arm, data: dict[str, Path], heading: Path, folder: Path, out: Path, *, quick: bool) -> dict[str, Any]:
     """One arm: trained, halved, and scored on the test split; its curve on real vehicles comes with the log."""
+    shutil.rmtree(folder, ignore_errors=True)  # of an earlier run, which a retry does not go on with
     flags = ["--heading", "labels", "--heading-weights", str(heading)] if arm.shares_heading else []
     flags += ["--epochs", "1", "--max-steps-per-epoch", "2", "--heading-steps", "2"] if quick else []
     trained = run(
@@ -154,13 +178,21 @@ def _train(arm: Arm, data: dict[str, Path], heading: Path, folder: Path, out: Pa
 
 
 def _report(args: argparse.Namespace) -> None:
+    results = args.out / _RESULTS
+    if not results.exists():
+        raise FileNotFoundError(f"{results} is missing: it comes with the first result of a run without --quick")
     state = _read_state(args.state)
-    state |= json.loads((args.out / "results.json").read_text("utf-8"))
+    state |= json.loads(results.read_text("utf-8"))
     args.state.write_text(json.dumps(state, indent=1) + "\n", "utf-8")
     write_page(args.page, state)
     for arm in ARMS:
         if arm.keeps and any(args.out.glob(f"{arm.name}.safetensors.*")):
-            join_file(args.out, f"{arm.name}.safetensors", args.out / f"{arm.name}.safetensors")
+            whole = args.out / f"{arm.name}.safetensors"
+            join_file(args.out, whole.name, whole)
+            # Refuses one that lacks its last piece.
+            found, expected = load_checkpoint(whole).card.fingerprint, state.get(arm.name, {}).get("model")
+            if found != expected:
+                raise CheckpointError(f"{whole} is the model {found}, the results are of {expected}")
 
 
 def _read_state(path: Path) -> dict[str, Any]:

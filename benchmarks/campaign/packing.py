@@ -56,9 +56,9 @@ def _small(picture: Image.Image, size_px: int) -> Image.Image:
 
 def unpack(archive_file: Path, out: Path) -> Path:
     """Writes the archive's crops as files, with a manifest, whose path it returns."""
-    (out / "images").mkdir(parents=True)
     entries = []
     with zipfile.ZipFile(archive_file) as archive:
+        (out / "images").mkdir(parents=True, exist_ok=True)  # there are some where it was interrupted
         dataset, lines = json.loads(archive.read("lines.json"))
         for number, (identity, role, split, further) in enumerate(lines):
             data = archive.read(f"{number}.webp")

@@ -1,4 +1,5 @@
 import math
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from benchmarks import alignment as benchmark
 from benchmarks.alignment import crossing, decoy, read_oriented_boxes, widened
 from index.manifest import Entry, Manifest
 from index.protocol import Protocol
@@ -122,3 +124,14 @@ def test_oriented_boxes_have_the_axis_of_their_long_side(tmp_path: Path) -> None
     boxes, axes = read_oriented_boxes(labels)
     assert boxes == [Box(10, 10, 40, 10), Box(10, 10, 10, 50), Box(0, 0, 37, 37), Box(-7, 0, 37, 37)]
     assert axes == pytest.approx([0, 90, 45, 135])
+
+
+@pytest.mark.parametrize("flag", ["--data", "--surroundings", "--frames"])
+def test_what_cannot_be_measured_says_why_in_one_line(
+    flag: str, small_checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for checkpoint, reason in (("nothing", "there is no checkpoint at"), (small_checkpoint, "there is no manifest at")):
+        monkeypatch.setattr(sys, "argv", ["benchmarks.alignment", "--checkpoint", str(checkpoint), flag, "nowhere"])
+        assert benchmark.main() == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"benchmarks.alignment: {reason} no")

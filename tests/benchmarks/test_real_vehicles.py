@@ -1,6 +1,7 @@
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from benchmarks.synthetic import colour_histograms
 from benchmarks.vehicle_circles import cut_circles
 from index.bootstrap import NUM_RESAMPLES
 from index.manifest import Entry, Manifest, ManifestError, Role, read_manifest, write_manifest
-from index.protocol import Protocol
+from index.protocol import Protocol, ProtocolError
 from model.box import Box
 from model.embedder import Embeddings
 from model.preprocessing import Preprocessing
@@ -223,6 +224,33 @@ def test_crops_without_boxes_have_the_rows_that_are_possible(frames: Path, tmp_p
     assert result["headline"]["turned_cmc1"] == {}
 
 
+def test_the_notes_say_what_a_reader_has_to_know(frames: Path) -> None:
+    """Roles that were given here, circles that are missing, and a single vehicle."""
+    bare = [Entry(entry.path, entry.identity, box=entry.box) for entry in read_manifest(frames).entries]
+    bare = [replace(entry, box=Box(0, 0, 40, 30)) if entry.identity == "car 3" else entry for entry in bare]
+    vehicles = benchmark.known_vehicles(Manifest(frames, tuple(bare), Protocol()), "all")
+    notes = benchmark.measure(vehicles, [COLOURS])["notes"]
+    assert [note.partition(":")[0] for note in notes] == ["no image has a role", "circles"]
+    assert notes[1].startswith(f"circles: {NUM_VIEWS} of {NUM_VEHICLES * NUM_VIEWS} images have none")
+    alone = Manifest(frames, tuple(entry for entry in bare if entry.identity == "car 3"), Protocol())
+    notes = benchmark.measure(benchmark.known_vehicles(alone, "all"), [COLOURS])["notes"]
+    assert notes[2:4] == [
+        "all, circles: left out, no image of these vehicles has a circle",
+        "all, circles, queries turned: left out, no image of these vehicles has a circle",
+    ]
+    assert notes[4].startswith("all, boxes: all queries are of one vehicle, car 3")
+
+
+def test_a_benchmark_without_any_row_is_refused(frames: Path) -> None:
+    moving_queries = [
+        replace(entry, further={"stationary": "0" if entry.role == "query" else "1"})
+        for entry in read_manifest(frames).entries
+    ]
+    vehicles = benchmark.known_vehicles(Manifest(frames, tuple(moving_queries), Protocol()), "all")
+    with pytest.raises(ProtocolError, match=r"nothing can be measured: moving, boxes: left out, .* 0 gallery"):
+        benchmark.measure(vehicles, [COLOURS], quick=True)
+
+
 # The command.
 
 
@@ -289,6 +317,12 @@ def test_without_json_there_is_a_table(
             "argument --checkpoint: each method needs a name of its own, got a, a",
         ),
         (("--checkpoint", "a=x", "--half", "first"), "argument --half: invalid choice: 'first'"),
+        (("--checkpoint", "a= "), "argument --checkpoint: a path was expected, and it is empty"),
+        (
+            ("--checkpoint", "ImageNet trunk=x", "--trunk-weights", "y.pth"),
+            "argument --checkpoint: each method needs a name of its own, got ImageNet trunk, ImageNet trunk",
+        ),
+        (("--trunk-weights", "y.pth", "--bn-eps", "-1"), "bn_eps must lie between 0 and 1"),
     ],
 )
 def test_wrong_arguments_are_refused_in_one_line(
@@ -312,6 +346,26 @@ def test_data_that_cannot_be_measured_says_why_in_one_line(
     assert command(monkeypatch, "--frames", tmp_path, "--checkpoint", "a=x") == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("benchmarks.real_vehicles: there is no manifest at")
+
+
+@pytest.mark.parametrize(
+    ("method", "reason"),
+    [
+        (("--checkpoint", "a=nothing.safetensors"), "there is no checkpoint at nothing.safetensors"),
+        (("--trunk-weights", "nothing.pth"), "cannot read the weights nothing.pth"),
+        (("--trunk-weights", "nothing"), "'nothing' is neither a .pth/.safetensors file nor the name of"),
+    ],
+)
+def test_weights_that_cannot_be_used_say_why_in_one_line(
+    method: Sequence[str],
+    reason: str,
+    frames: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert command(monkeypatch, "--frames", frames, "--half", "all", *method) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"benchmarks.real_vehicles: {reason}")
 
 
 def test_a_checkpoint_is_measured(

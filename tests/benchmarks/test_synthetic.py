@@ -398,3 +398,37 @@ def test_wrong_arguments_are_refused(
         main(monkeypatch, *arguments)
     assert exit_.value.code == 2
     assert capsys.readouterr().err.splitlines()[-1].startswith("python -m benchmarks.synthetic: error: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("--data", "nowhere"), "there is no manifest at nowhere"),
+        (("--data", "FRAMES"), "is no UAV-Synth: its manifest lacks colour, heading_deg, type"),
+        (("--data", "VEHICLES", "--trunk-weights", "nothing.pth"), "cannot read the weights nothing.pth"),
+    ],
+)
+def test_what_cannot_be_measured_says_why_in_one_line(
+    arguments: tuple[str, ...],
+    reason: str,
+    vehicles: Manifest,
+    frames: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folders: dict[str, object] = {"FRAMES": frames, "VEHICLES": vehicles.folder}
+    assert main(monkeypatch, *(folders.get(argument, argument) for argument in arguments)) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("benchmarks.synthetic: ")
+    assert reason in line
+
+
+def test_training_data_has_no_difficulty(
+    vehicles: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """UAV-Synth 2 is all for training."""
+    training = [replace(entry, role="train", split="train") for entry in vehicles.entries]
+    write_manifest(tmp_path / "manifest.csv", training, Protocol())
+    assert main(monkeypatch, "--data", tmp_path) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("benchmarks.synthetic: the split 'test' has 0 query and 0 gallery images")

@@ -275,6 +275,19 @@ def test_the_warnings_of_the_task_stay() -> None:
     assert warnings[-1].startswith("2 queries are in the gallery too")
 
 
+def test_intervals_over_a_single_vehicle_are_warned_of() -> None:
+    one, embedded = greys(("query", "a", "n", 0), ("query", "a", "n", 9), ("gallery", "a", "s", 1))
+    result = evaluate_embedded(one, embedded)
+    low, high = result.intervals["cmc1"]
+    assert low == high
+    assert result.warnings[-1].startswith("all queries are of one vehicle, a: intervals over identities have no width")
+    assert result.to_dict()["num_query_identities"] == 1
+    two, embedded = greys(
+        ("query", "a", "n", 0), ("query", "b", "n", 9), ("gallery", "a", "s", 1), ("gallery", "b", "s", 8)
+    )
+    assert not any("of one vehicle" in warning for warning in evaluate_embedded(two, embedded).warnings)
+
+
 # The fingerprint of the data.
 
 QUERY = Entry("0.png", "a", "north", "query", "test", "noon", Box(0, 0, 30, 30))

@@ -121,9 +121,9 @@ def test_the_counters_may_be_missing(resnet18_state: dict[str, Tensor], tmp_path
         ({"bn1.running_var": None}, "lacks bn1.running_var: is it of the same backbone?"),
         ({"layer3.1.conv2.weight": None}, "lacks layer3.1.conv2.weight: is"),
         ({"layer2.7.bias": torch.zeros(1)}, "has unknown layer2.7.bias: is"),
-        ({"layer4.9.bias": torch.zeros(1)}, "has unknown 9.bias: is"),
+        ({"layer4.9.bias": torch.zeros(1)}, "has unknown layer4.9.bias: is"),
         ({"conv1.weight": torch.zeros(64, 1, 7, 7)}, "has another shape for conv1.weight: is"),
-        ({"layer4.1.bn2.bias": torch.zeros(3)}, "has another shape for 1.bn2.bias: is"),
+        ({"layer4.1.bn2.bias": torch.zeros(3)}, "has another shape for layer4.1.bn2.bias: is"),
     ],
 )
 def test_one_wrong_tensor_is_named(

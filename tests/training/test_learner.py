@@ -106,7 +106,7 @@ def test_fp16_scales_its_loss() -> None:
 @pytest.mark.parametrize(
     "options",
     [
-        {"margin": 1.5}, {"id_weight": 0.25}, {"triplet_weight": 4.0}, {"label_smoothing": 0.3}, {"id_scale": 12.0},
+        {"margin": 1.5}, {"id_weight": 0.25}, {"triplet_weight": 4.0}, {"label_smoothing": 0.3}, {"id_scale": 30.0},
         {"contrastive_weight": 1.0}, {"id_scale": 12.0, "id_margin": 0.3},
     ],
 )  # fmt: skip
@@ -135,6 +135,25 @@ def test_weights_of_a_file_are_loaded_and_named(tmp_path: Path) -> None:
     assert learner.loaded == {name for name in own if name.startswith("trunk.") or ".layer4." in name}
     with pytest.raises(PretrainedError, match="cannot read the weights"):
         build_learner(replace(PLAIN, trunk_weights="absent.pth"), 3, 0, CPU)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"architecture": "baseline"}, {"num_parts": 0}, {"num_parts": 0, "aligned": "input", "transform": "rotation"}],
+)
+def test_weights_that_leave_nothing_to_learn_while_they_are_frozen_are_refused(
+    changes: dict[str, Any], tmp_path: Path
+) -> None:
+    small = replace(PLAIN, **{"num_parts": 0, "transform": "none", "frozen_epochs": 1, **changes})
+    aligns_nothing = replace(small, aligned="map", transform="none")
+    network = build_network(aligns_nothing.network_config(), aligns_nothing.preprocessing())
+    save_checkpoint(tmp_path / "a.safetensors", network, aligns_nothing.preprocessing(), {"trained": False})
+    recipe = replace(small, trunk_weights=str(tmp_path / "a.safetensors"))
+    build_learner(recipe, 3, 0, CPU)  # classifiers learn
+    without_classifiers = replace(recipe, id_weight=0.0, contrastive_weight=1.0)
+    with pytest.raises(PretrainedError, match="nothing would be learned; set frozen_epochs to 0"):
+        build_learner(without_classifiers, 3, 0, CPU)
+    build_learner(replace(without_classifiers, frozen_epochs=0), 3, 0, CPU)
 
 
 def test_a_heading_is_taken_over_from_a_checkpoint_and_nothing_else(tmp_path: Path) -> None:

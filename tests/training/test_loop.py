@@ -28,7 +28,6 @@ from index.manifest import ManifestError
 from model.build import Network
 from model.checkpoint import load_checkpoint, read_card
 from model.embedder import Embedder
-from model.image import ImageError
 from model.polar import PolarHeading
 from tests.conftest import picture
 from tests.training.runs import (
@@ -42,9 +41,12 @@ from tests.training.runs import (
     write_vehicles,
 )
 from training import loop, saving
+from training.data import training_data
+from training.datasets.opening import open_data
 from training.heading import teaching
 from training.heading.examples import Examples
 from training.heading.identities import learn_heading_from_identities
+from training.heading.teaching import compute_headings
 from training.learner import build_learner
 from training.loop import train
 from training.recipe import Recipe
@@ -808,6 +810,22 @@ def test_a_heading_that_was_stopped_is_learned_anew_without_a_trace(
     assert outcome(tmp_path) == outcome(headed)
 
 
+def test_a_stop_that_is_asked_for_while_headings_are_computed_stops_the_run(
+    data: Path, headed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*arguments: Any) -> Tensor:
+        os.kill(os.getpid(), signal.SIGINT)
+        return compute_headings(*arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(loop, "compute_headings", interrupted)
+        with pytest.raises(StoppedError):
+            train(small_run(data, tmp_path, heading_recipe()))
+    assert [line["step"] for line in log_of(tmp_path, "step")] == [1]
+    train(small_run(data, tmp_path, heading_recipe()), resume=True)
+    assert outcome(tmp_path) == outcome(headed)
+
+
 def refuse(*_: object) -> None:
     raise AssertionError("a heading was learned")
 
@@ -989,10 +1007,17 @@ def test_an_epoch_that_became_shorter_has_the_means_of_its_steps(own_data: Path,
 
 
 def test_a_validation_image_that_cannot_be_used_is_named_before_the_first_step(own_data: Path, tmp_path: Path) -> None:
-    run = small_run(own_data, tmp_path / "run", small_recipe())
     (path,) = damage(own_data, "vehicle1/0.png")
-    with pytest.raises(ImageError, match=re.escape(str(path))):
-        train(dataclasses.replace(run, leaves_out_damaged=True))
+    task = training_data(open_data(own_data), "train").validation
+    alone = small_run(own_data, tmp_path / "run", small_recipe(validation="none"))
+    for name, judged in (
+        ("validation", small_run(own_data, tmp_path / "run", small_recipe())),
+        ("second validation", dataclasses.replace(alone, second_validation=task)),
+    ):
+        with pytest.raises(
+            TrainingError, match=f"image of the {name} cannot be used: {re.escape(str(path))}.*place, or"
+        ):
+            train(dataclasses.replace(judged, leaves_out_damaged=True))
     assert not (tmp_path / "run").exists()
 
 

@@ -15,6 +15,7 @@ from tests.conftest import png
 from tests.training.runs import SMALL, log_of, train_main, write_vehicles
 from training import train as train_module
 from training.crops import Crops
+from training.data import data_fingerprint
 from training.recipe import RECIPES, Recipe
 from training.run import Run
 from training.run_state import Progress
@@ -193,6 +194,7 @@ def test_a_second_validation_may_pick_the_best(
     assert run.second_validation is not None
     assert {entry.path for entry in run.second_validation.queries} == {"a/0.png", "b/0.png"}
     assert (run.best_by, run.leaves_out_damaged) == ("second_validation", True)
+    assert run.origin["second_validation_fingerprint"] == data_fingerprint((), run.second_validation)
     reason = refused(monkeypatch, capsys, *arguments, *best_by)
     assert "--best-by second_validation needs --second-validation DATA" in reason
     other.write_text("path,identity,role\na/0.png,a,query\n")
@@ -202,6 +204,26 @@ def test_a_second_validation_may_pick_the_best(
 
 
 ROLES = ("query", "gallery")
+
+
+@pytest.mark.parametrize("best_by", ["validation", "second_validation"])
+def test_a_resumed_run_keeps_its_second_validation(
+    best_by: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, other = tmp_path / "first.csv", tmp_path / "other.csv"
+    for path, names in ((first, ("vehicle0", "vehicle1")), (other, ("vehicle2", "vehicle3"))):
+        lines = (f"{data}/{name}/{v}.png,{name},{role}" for name in names for v, role in enumerate(ROLES))
+        path.write_text("\n".join(["path,identity,role", *lines]) + "\n")
+    started = ("--data", data, "--out", tmp_path / "run", *SMALL, "--epochs", 1, "--best-by", best_by)
+    assert train_main(monkeypatch, *started, "--second-validation", first) == 0
+    name = best_by.replace("_", " ")
+    assert f", {name} CMC-1 " in capsys.readouterr().out
+    resumed = ("--data", data, "--out", tmp_path / "run", "--resume", "--device", "cpu", "--quiet")
+    reason = failed(monkeypatch, capsys, *resumed, "--second-validation", other)
+    assert "--second-validation is not the data that the run" in reason
+    if best_by == "validation":
+        assert "--second-validation is not the data that the run" in failed(monkeypatch, capsys, *resumed)
+    assert train_main(monkeypatch, *resumed, "--second-validation", first) == 0
 
 
 # --- a run
@@ -241,6 +263,28 @@ def test_json_is_one_object_as_the_last_line(
     assert train_main(monkeypatch, "--data", data, "--out", out, "--resume", "--quiet") == 0
     cmc1 = f"{validation['cmc1']:.1%}"
     assert capsys.readouterr().out == f"{out / 'best.safetensors'}: 1 steps, validation CMC-1 {cmc1} after epoch 1\n"
+
+
+@pytest.mark.parametrize("has_mask", [False, True])
+def test_exchanged_backgrounds_without_any_mask_are_warned_of(
+    has_mask: bool,
+    data: Path,
+    runs: list[tuple[Run, bool]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    lines = [f"{identity}/0.png,{identity},{'m.png' if has_mask else ''}" for identity in range(4)]
+    (tmp_path / "m.csv").write_text("\n".join(["path,identity,mask", *lines]) + "\n")
+    arguments = ("--recipe", "debug", "--data", tmp_path / "m.csv", "--out", tmp_path / "run", "--background-p", 0.5)
+    assert train_main(monkeypatch, *arguments) == 0
+    assert ("no training image has a mask" in capsys.readouterr().err) != has_mask
+
+
+@pytest.mark.parametrize("gigabytes", ["0", "1e300"])
+def test_any_memory_will_do(gigabytes: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = ("--data", data, "--out", tmp_path / "run", *SMALL, "--epochs", 1, "--memory-gb", gigabytes)
+    assert train_main(monkeypatch, *arguments) == 0
 
 
 def test_without_validation_it_says_so(

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from index.bulk_embedding import read_entry
 from index.manifest import Entry, Manifest, ManifestError
+from model.number import NumberError, decimal_number
 from model.preprocessing import Resize
 from model.theta import turn_of
 from training.alignment.circular import residuals_deg
@@ -68,13 +69,13 @@ def known_heading(entry: Entry) -> float:
     """The entry's true heading.
 
     Raises:
-        ManifestError: it has none.
+        ManifestError: it has none, or one that is no number.
     """
     try:
-        return float(entry.further[COLUMN])
-    except (KeyError, ValueError):
+        return decimal_number(entry.further.get(COLUMN, "").strip())
+    except NumberError as error:
         raise ManifestError(
-            f"{entry.path} has no {COLUMN}: only data with known headings can be measured, such as UAV-Synth"
+            f"{entry.path} has no {COLUMN}: {error}; only data with known headings will do, such as UAV-Synth"
         ) from None
 
 

@@ -9,8 +9,9 @@ where they differ. It names queries and vehicles that nothing can be matched wit
 from and validate on.
 
 convert writes a manifest and its protocol sidecar; random splits are drawn from --seed, kept in the manifest and named
-by a hash that depends on the split alone, not on where the files lie. --half keeps half of the identities: one to
-choose by, one to report once. All identities of FURTHER data are for training, whatever they are there for.
+by a hash that depends on the split alone, not on where the files lie. --half keeps half of the identities, and no line
+without one: a half to choose by, and one to report once. All identities of FURTHER data are for training, whatever they
+are there for.
 """
 
 import argparse
@@ -49,6 +50,8 @@ def main() -> int:
             sys.stderr.write(f"training.datasets: warning: {warning}\n")
         if args.half is not None:
             manifest = manifest.keep(lambda entry: bool(entry.identity) and half_of(entry.identity) == args.half)
+            if not manifest.entries:
+                raise ManifestError(f"no identity of {args.data} lies in the half {args.half}: nothing is written")
         return _convert(manifest, further, args)
     except (ManifestError, ProtocolError, OSError) as error:
         sys.stderr.write(f"training.datasets: {error}\n")

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from index.command_parser import CommandParser
 from model.cores import usable_cores
 from model.given_path import given_path
+from model.number import whole_number
 from training.arguments import at_least_one, seed
 from training.synthetic.generate import DataSet, StoppedError, SyntheticError, generate
 from training.synthetic.settings import EDITIONS, Settings
@@ -33,7 +34,7 @@ def main() -> int:
     )
     parser.add_argument(
         "--edition",
-        type=int,
+        type=whole_number,
         choices=sorted(EDITIONS),
         default=1,
         help="1: UAV-Synth; 2: for training only (default 1)",

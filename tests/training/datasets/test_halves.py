@@ -35,3 +35,20 @@ def test_convert_writes_a_half_and_the_other_has_the_rest(tmp_path: Path, monkey
         assert all(half_of(identity) == half for identity in found[half])
     assert found["development"] | found["final"] == {f"vehicle {i}": f"../{i}.png" for i in range(1, 20)}
     assert all(found.values())
+
+
+@pytest.mark.parametrize("identity", ["vehicle 1", ""])
+def test_a_half_without_identities_is_refused_and_nothing_is_written(
+    identity: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_manifest(tmp_path / "all.csv", [Entry("1.png", identity, role="gallery")], Protocol("frames"))
+    empty = "final" if half_of(identity) == "development" or not identity else "development"
+    out = tmp_path / "half.csv"
+    flags = ["convert", "--data", str(tmp_path / "all.csv"), "--half", empty, "--out", str(out)]
+    monkeypatch.setattr(sys, "argv", ["training.datasets", *flags])
+    assert command.main() == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert (
+        line == f"training.datasets: no identity of {tmp_path / 'all.csv'} lies in the half {empty}: nothing is written"
+    )
+    assert [path.name for path in tmp_path.iterdir() if path.stem == "half"] == []

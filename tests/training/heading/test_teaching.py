@@ -121,7 +121,9 @@ def test_true_headings_are_the_datas_in_the_networks_square(tmp_path: Path) -> N
         np.testing.assert_allclose([math.cos(found), math.sin(found)], along / np.linalg.norm(along), atol=1e-9)
 
 
-@pytest.mark.parametrize("further", [{}, {"heading_deg": ""}, {"heading_deg": "north"}])
+@pytest.mark.parametrize(
+    "further", [{}, *({"heading_deg": text} for text in ("", "north", "nan", "-inf", "1e400", "1_0"))]
+)
 def test_headings_that_are_not_known_are_an_error_that_names_the_image(
     further: dict[str, str], vehicles: Path, tmp_path: Path
 ) -> None:
