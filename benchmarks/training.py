@@ -21,7 +21,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -36,7 +36,7 @@ from model.cores import usable_cores
 from model.embedder import pick_device
 from model.given_path import given_path
 from model.image import encode_image
-from model.number import whole_number
+from training.arguments import at_least_one
 from training.crops import Crops
 from training.data import training_data
 from training.datasets.opening import open_data
@@ -146,17 +146,20 @@ def write_crops(folder: Path, num_identities: int = 64, num_images: int = 8) -> 
             (folder / f"{identity:04}" / f"{number}.jpg").write_bytes(encode_image(pixels, "JPEG"))
 
 
-def measure(args: argparse.Namespace) -> dict[str, Any]:
-    """Both networks and the loader; JSON values."""
-    reuse_memory()
-    device = torch.device(pick_device(args.device))
-    precision = args.precision
-    num_rounds, num_batches = (2, 4) if args.quick else (args.rounds, 32)
+def _recipes(args: argparse.Namespace) -> list[Recipe]:
+    """What is timed, from scratch, at the batch asked for."""
     recipes = []
     for name in args.recipe or ("sanet_paper", "baseline_paper"):
-        recipe = dataclasses.replace(RECIPES[name](), trunk_weights="none", precision=precision)
+        recipe = dataclasses.replace(RECIPES[name](), trunk_weights="none", precision=args.precision)
         num_identities = args.batch // recipe.num_images if args.batch else recipe.num_identities
         recipes.append(dataclasses.replace(recipe, num_identities=num_identities))
+    return recipes
+
+
+def measure(args: argparse.Namespace, device: torch.device, recipes: Sequence[Recipe]) -> dict[str, Any]:
+    """Both networks and the loader; JSON values."""
+    reuse_memory()
+    num_rounds, num_batches = (2, 4) if args.quick else (args.rounds, 32)
     with tqdm(total=len(recipes) * (num_rounds + 1), unit="round", disable=None) as bar:
         rows = [measure_step(recipe, device, num_rounds, bar) for recipe in recipes]
     with tempfile.TemporaryDirectory() as folder:
@@ -190,13 +193,18 @@ def main() -> int:
         "--recipe", action="append", choices=sorted(RECIPES), help="what to time; repeatable (default the paper's two)"
     )
     parser.add_argument("--precision", choices=get_args(TrainingPrecision), default="bf16")
-    parser.add_argument("--batch", type=whole_number, help="images in a batch (default the recipe's)")
-    parser.add_argument("--rounds", type=whole_number, default=10, help="steps that are timed")
+    parser.add_argument("--batch", type=at_least_one, help="images in a batch (default the recipe's)")
+    parser.add_argument("--rounds", type=at_least_one, default=10, help="steps that are timed")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--quick", action="store_true", help="under a minute")
     parser.add_argument("--json", action="store_true", help="print one JSON object, as the last line")
     args = parser.parse_args()
-    print(json.dumps(measure(args), indent=None if args.json else 2))
+    try:
+        device = torch.device(pick_device(args.device))
+        recipes = _recipes(args)
+    except ValueError as error:
+        parser.error(str(error))
+    print(json.dumps(measure(args, device, recipes), indent=None if args.json else 2))
     return 0
 
 

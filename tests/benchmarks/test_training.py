@@ -120,3 +120,22 @@ def test_the_operations_are_those_of_the_convolutions_and_little_else() -> None:
     network = build_network(recipe.network_config(), recipe.preprocessing())
     expected = naive_flop(network, torch.zeros(8, 3, 32, 32, dtype=torch.uint8)) / 8 / 1e9
     assert expected <= row["gflop_per_image"] <= 1.01 * expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("--batch", "1"), "num_identities must be 1 or more, got 0"),
+        (("--batch", "0"), "argument --batch: expected 1 or more, got 0"),
+        (("--batch", "-8"), "argument --batch: expected 1 or more, got -8"),
+        (("--rounds", "0"), "argument --rounds: expected 1 or more, got 0"),
+        (("--device", "cuda:99"), "cuda:99"),
+    ],
+)
+def test_what_cannot_be_timed_is_a_wrong_argument(
+    arguments: tuple[str, ...], reason: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["benchmarks.training", *arguments])
+    with pytest.raises(SystemExit, match="2"):
+        benchmark.main()
+    assert reason in capsys.readouterr().err
