@@ -254,7 +254,7 @@ def baseline() -> Recipe:
 
 
 def sanet_cpu() -> Recipe:
-    """Ours for two cores: ImageNet weights of EfficientNet-Lite0, which a package brings along; an hour."""
+    """Ours for two cores: ImageNet weights of EfficientNet-Lite0, which a package brings along; half an hour."""
     return dataclasses.replace(
         sanet(),
         backbone="efficientnet_lite0",
