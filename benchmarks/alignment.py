@@ -26,9 +26,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from index.bulk_embedding import EmbedBatch, embed_entries
 from index.command_parser import CommandParser
-from index.manifest import Entry, Manifest, ManifestError, read_manifest
+from index.datasets.bulk_embedding import EmbedBatch, embed_entries
+from index.datasets.manifest import Entry, Manifest, ManifestError, read_manifest
 from model.box import Box, BoxError
 from model.checkpoint import CheckpointError, load_checkpoint
 from model.cores import usable_cores

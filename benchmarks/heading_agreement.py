@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from index.task import Task
+from index.datasets.task import Task
 from model.theta import turn_of
 
 _SAME_DEG: Final = 20.0

@@ -30,13 +30,13 @@ from tqdm import tqdm
 from benchmarks.heading_agreement import heading_agreement
 from benchmarks.synthetic import TrunkFeatures
 from benchmarks.vehicle_circles import cut_circles
-from index.bootstrap import interval, resampled_means
-from index.bulk_embedding import EmbedBatch, EmbeddedEntries, embed_entries
 from index.command_parser import CommandParser
-from index.evaluation import Evaluation, evaluate_embedded
-from index.manifest import Entry, Manifest, ManifestError, read_manifest
-from index.protocol import ProtocolError
-from index.task import Task, plan_task
+from index.datasets.bulk_embedding import EmbedBatch, EmbeddedEntries, embed_entries
+from index.datasets.manifest import Entry, Manifest, ManifestError, read_manifest
+from index.datasets.protocol import ProtocolError
+from index.datasets.task import Task, plan_task
+from index.ranking.bootstrap import interval, resampled_means
+from index.ranking.evaluation import Evaluation, evaluate_embedded
 from model.box import BoxError
 from model.checkpoint import CheckpointError, load_checkpoint
 from model.config import ConfigError, Stride

@@ -25,12 +25,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from index.bulk_embedding import cut_entry
 from index.command_parser import CommandParser
-from index.evaluation import evaluate
-from index.manifest import Manifest, ManifestError, read_manifest
-from index.protocol import ProtocolError
-from index.task import Task, plan_task
+from index.datasets.bulk_embedding import cut_entry
+from index.datasets.manifest import Manifest, ManifestError, read_manifest
+from index.datasets.protocol import ProtocolError
+from index.datasets.task import Task, plan_task
+from index.ranking.evaluation import evaluate
 from model.box import BoxError
 from model.build import build_network
 from model.config import BaselineConfig, ConfigError, Stride

@@ -29,7 +29,7 @@ from tqdm import tqdm
 
 from benchmarks.live_service import LiveService
 from index.command_parser import CommandParser
-from index.manifest import Entry, read_manifest
+from index.datasets.manifest import Entry, read_manifest
 from model.box import Box
 from model.config import Backbone, SANetConfig, Stride
 from model.embedder import Precision

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from PIL import Image
 from tqdm import tqdm
 
-from index.manifest import Entry, Manifest
+from index.datasets.manifest import Entry, Manifest
 from model.normalization import IMAGENET_MEAN
 from training.alignment.turning import circle_around, turnable, turned_views
 

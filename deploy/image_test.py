@@ -22,7 +22,7 @@ import httpx2
 import numpy as np
 from PIL import Image
 
-from index.manifest import read_manifest
+from index.datasets.manifest import read_manifest
 
 ROOT = Path(__file__).resolve().parents[1]
 IMAGE = "sanet-retrieval"

@@ -1,1 +1,1 @@
-"""The gallery: records and images on disk, and exact search over their embeddings."""
+"""Everything between the network and its users: data sets, rankings, the gallery and what keeps it."""

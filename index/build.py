@@ -21,15 +21,15 @@ from typing import Any, get_args
 
 from tqdm import tqdm
 
-from index.bulk_enrolment import Outcome, Remark, enrol_entries, enrollable
 from index.command_parser import CommandParser
-from index.embedded_gallery import EmbeddedGallery
-from index.enrolment_data import open_enrolment_data
-from index.entry_fields import columns_not_kept
-from index.gallery import GalleryError
-from index.manifest import ManifestError, UnusableLine
-from index.protocol import ProtocolError
-from index.record import ModelKey
+from index.datasets.manifest import ManifestError, UnusableLine
+from index.datasets.protocol import ProtocolError
+from index.embedded.embedded_gallery import EmbeddedGallery
+from index.gallery.bulk_enrolment import Outcome, Remark, enrol_entries, enrollable
+from index.gallery.enrolment_data import open_enrolment_data
+from index.gallery.entry_fields import columns_not_kept
+from index.gallery.gallery import GalleryError
+from index.gallery.record import ModelKey
 from index.stop_signal import stop_signal
 from model.checkpoint import CheckpointError, load_checkpoint
 from model.embedder import Embedder, EmbeddingError, Precision, pick_device, slow_precision_warning

@@ -14,9 +14,9 @@ from datetime import timedelta
 from pathlib import Path
 
 from index.command_parser import CommandParser
-from index.embedded_gallery import EmbeddedGallery
-from index.gallery import GalleryError
-from index.record import ModelKey
+from index.embedded.embedded_gallery import EmbeddedGallery
+from index.gallery.gallery import GalleryError
+from index.gallery.record import ModelKey
 from model.number import whole_number
 
 # No record is of this model: nothing has to be loaded to empty the trash.

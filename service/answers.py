@@ -5,8 +5,8 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, Field
 
-from index.gallery import Match
-from index.record import Record
+from index.gallery.gallery import Match
+from index.gallery.record import Record
 from model.theta import turn_of
 
 Theta = list[list[float]]

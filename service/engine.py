@@ -9,12 +9,12 @@ import numpy as np
 from fastapi import Request
 from numpy.typing import NDArray
 
-from index.embedded_gallery import EmbeddedGallery
-from index.gallery import Gallery
-from index.manifest import read_manifest
-from index.record import ModelKey, Record
-from index.reranking import Refinement
-from index.task import plan_task
+from index.datasets.manifest import read_manifest
+from index.datasets.task import plan_task
+from index.embedded.embedded_gallery import EmbeddedGallery
+from index.gallery.gallery import Gallery
+from index.gallery.record import ModelKey, Record
+from index.ranking.reranking import Refinement
 from model.aligned_view import aligned_view
 from model.checkpoint import Checkpoint, ModelCard, load_checkpoint
 from model.embedder import Embedder, EmbeddingError, Precision, pick_device, slow_precision_warning

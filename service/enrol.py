@@ -11,10 +11,10 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 
-from index.fields import Fields, FieldsError, read_source
-from index.gallery import Enrolled, Enrolment
-from index.intake import Vehicle
-from index.record import Record
+from index.gallery.fields import Fields, FieldsError, read_source
+from index.gallery.gallery import Enrolled, Enrolment
+from index.gallery.intake import Vehicle
+from index.gallery.record import Record
 from model.embedder import EmbeddingError
 from service.answers import EnrolmentResult, GalleryAnswer
 from service.disconnect import while_connected

@@ -17,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from index.fields import (
+from index.gallery.fields import (
     MAX_ATTRIBUTES,
     MAX_NAME,
     MAX_SOURCE,
@@ -29,9 +29,9 @@ from index.fields import (
     read_source,
     read_time,
 )
-from index.filters import Filter, Near
-from index.intake import Vehicle
-from index.reranking import Refinement, Reranking
+from index.gallery.filters import Filter, Near
+from index.gallery.intake import Vehicle
+from index.ranking.reranking import Refinement, Reranking
 from model.box import Box
 from model.image import ACCEPTED
 from model.number import NumberError, decimal_number, whole_number

@@ -9,9 +9,9 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from index.evaluation import evaluate
-from index.record import ModelKey
-from index.task import Task
+from index.datasets.task import Task
+from index.gallery.record import ModelKey
+from index.ranking.evaluation import evaluate
 from model.embedder import Embeddings
 from model.preprocessing import Preprocessing
 from service.device import DeviceError, one_line

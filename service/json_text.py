@@ -8,7 +8,7 @@ from fastapi import Request
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
-from index.fields import shorten
+from index.gallery.fields import shorten
 from service.content_coding import require_plain_body
 from service.strict_fields import validate
 

@@ -13,7 +13,7 @@ from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from index.fields import shorten
+from index.gallery.fields import shorten
 from service.content_coding import require_plain_body
 from service.part_headers import (
     PartHeaderError,

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ParamSpec, TypeVar
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from index.record import Record
+from index.gallery.record import Record
 from model.image import BROWSER_MEDIA_TYPES, FORMATS, encode_image
 from service.answers import Count, DeletedAnswer, ModelCount, PageAnswer, RecordAnswer, StatsAnswer
 from service.disconnect import while_connected

@@ -3,9 +3,9 @@
 import hashlib
 from pathlib import Path
 
-from index.bulk_enrolment import enrollable
-from index.manifest import read_manifest
-from index.task import plan_task
+from index.datasets.manifest import read_manifest
+from index.datasets.task import plan_task
+from index.gallery.bulk_enrolment import enrollable
 from model.checkpoint import load_checkpoint
 from model.image import read_image
 

@@ -3,7 +3,7 @@
 import argparse
 from typing import get_args
 
-from index.manifest import Manifest
+from index.datasets.manifest import Manifest
 from model.given_path import given_path
 from model.number import decimal_number, whole_number
 from training.datasets.dataset import Choices, VruRoles

@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from index.bulk_embedding import cut_entry
-from index.manifest import Entry, Manifest
-from index.prefetch import prefetch
+from index.datasets.bulk_embedding import cut_entry
+from index.datasets.manifest import Entry, Manifest
+from index.datasets.prefetch import prefetch
 from model.box import BoxError
 from model.cores import usable_cores
 from model.image import ImageError, read_image

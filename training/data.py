@@ -8,10 +8,10 @@ from typing import Final
 
 import numpy as np
 
-from index.manifest import Entry, Manifest, ManifestError
-from index.protocol import Protocol
-from index.repeats import require_one_vehicle, without_repeats
-from index.task import Task, one_gallery_image, plan_task
+from index.datasets.manifest import Entry, Manifest, ManifestError
+from index.datasets.protocol import Protocol
+from index.datasets.repeats import require_one_vehicle, without_repeats
+from index.datasets.task import Task, one_gallery_image, plan_task
 from training.recipe import Validation
 
 # Identities kept aside where the data has no split val: one in ten, but never so few that the figure is a dice roll.

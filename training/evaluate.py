@@ -17,13 +17,13 @@ from typing import Any, get_args
 
 from tqdm import tqdm
 
-from index.bulk_embedding import embed_entries
 from index.command_parser import CommandParser
-from index.evaluation import DEFAULT_RANKS, check_figures, evaluate_embedded
-from index.manifest import Manifest, ManifestError
-from index.protocol import CameraRule, ProtocolError
-from index.reranking import Refinement, Reranking
-from index.task import Task, plan_task
+from index.datasets.bulk_embedding import embed_entries
+from index.datasets.manifest import Manifest, ManifestError
+from index.datasets.protocol import CameraRule, ProtocolError
+from index.datasets.task import Task, plan_task
+from index.ranking.evaluation import DEFAULT_RANKS, check_figures, evaluate_embedded
+from index.ranking.reranking import Refinement, Reranking
 from model.box import BoxError
 from model.checkpoint import CheckpointError, annotate_checkpoint, load_checkpoint
 from model.embedder import Embedder, EmbeddingError, Precision, pick_device, slow_precision_warning

@@ -4,7 +4,7 @@ import shutil
 import sys
 from typing import Final
 
-from index.task import Task
+from index.datasets.task import Task
 from model.box import BoxError
 from model.image import ImageError
 from training.crops import Crops

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import torch
 from tqdm import tqdm
 
-from index.task import Task
+from index.datasets.task import Task
 from training import distributed
 from training.data import TrainingData
 from training.recipe import Recipe

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
-from index.bulk_embedding import EmbedBatch, embed_entries
-from index.manifest import Manifest
-from index.protocol import ProtocolError
-from index.ranking_metrics import squared_distances
-from index.reranking import Refinement, expand_queries, rerank
+from index.datasets.bulk_embedding import EmbedBatch, embed_entries
+from index.datasets.manifest import Manifest
+from index.datasets.protocol import ProtocolError
+from index.ranking.ranking_metrics import squared_distances
+from index.ranking.reranking import Refinement, expand_queries, rerank
 from model.preprocessing import Preprocessing
 from model.whole_file import whole_file
 

@@ -19,9 +19,9 @@ from typing import Any, get_args
 import torch
 
 from index.command_parser import CommandParser
-from index.manifest import ManifestError
-from index.protocol import ProtocolError
-from index.task import Task, plan_task
+from index.datasets.manifest import ManifestError
+from index.datasets.protocol import ProtocolError
+from index.datasets.task import Task, plan_task
 from model.box import BoxError
 from model.embedder import EmbeddingError, pick_device
 from model.given_path import given_path

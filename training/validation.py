@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from index.bulk_embedding import EmbeddedEntries, prepare_entries
-from index.evaluation import evaluate_embedded
-from index.task import Task
+from index.datasets.bulk_embedding import EmbeddedEntries, prepare_entries
+from index.datasets.task import Task
+from index.ranking.evaluation import evaluate_embedded
 from model.build import Network
 from model.embedder import Precision, embed_prepared
 from model.preprocessing import Preprocessing

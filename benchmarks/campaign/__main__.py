@@ -25,7 +25,7 @@ from benchmarks.campaign.page import SPEED, write_page
 from benchmarks.campaign.pieces import join_file, split_file
 from benchmarks.experiment import RunFailedError, run
 from index.command_parser import CommandParser
-from index.manifest import ManifestError, read_manifest
+from index.datasets.manifest import ManifestError, read_manifest
 from model.box import BoxError
 from model.checkpoint import CheckpointError, load_checkpoint
 from model.given_path import given_path

@@ -15,9 +15,9 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from index.bulk_embedding import cut_entry
-from index.manifest import Entry, Manifest, write_manifest
-from index.protocol import Protocol
+from index.datasets.bulk_embedding import cut_entry
+from index.datasets.manifest import Entry, Manifest, write_manifest
+from index.datasets.protocol import Protocol
 from model.image import read_image
 from training.crops import MASK_COLUMN
 

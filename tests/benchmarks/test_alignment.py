@@ -10,8 +10,8 @@ from PIL import Image
 
 from benchmarks import alignment as benchmark
 from benchmarks.alignment import crossing, decoy, read_oriented_boxes, widened
-from index.manifest import Entry, Manifest
-from index.protocol import Protocol
+from index.datasets.manifest import Entry, Manifest
+from index.datasets.protocol import Protocol
 from model.box import Box
 from model.embedder import Embeddings
 from model.preprocessing import Preprocessing

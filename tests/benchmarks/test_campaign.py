@@ -16,8 +16,8 @@ from benchmarks.campaign.arms import ARMS
 from benchmarks.campaign.packing import pack, unpack
 from benchmarks.campaign.pieces import join_file, split_file
 from benchmarks.experiment import RunFailedError
-from index.manifest import Entry, Role, read_manifest, write_manifest
-from index.protocol import Protocol
+from index.datasets.manifest import Entry, Role, read_manifest, write_manifest
+from index.datasets.protocol import Protocol
 from model.box import Box
 from tests.conftest import picture
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from benchmarks.heading_agreement import heading_agreement
-from index.manifest import Entry, Manifest
-from index.protocol import Protocol
-from index.task import Task, plan_task
+from index.datasets.manifest import Entry, Manifest
+from index.datasets.protocol import Protocol
+from index.datasets.task import Task, plan_task
 from model.alignment import theta_of_turn
 
 

@@ -13,9 +13,9 @@ from PIL import Image
 from benchmarks import real_vehicles as benchmark
 from benchmarks.synthetic import colour_histograms
 from benchmarks.vehicle_circles import cut_circles
-from index.bootstrap import NUM_RESAMPLES
-from index.manifest import Entry, Manifest, ManifestError, Role, read_manifest, write_manifest
-from index.protocol import Protocol, ProtocolError
+from index.datasets.manifest import Entry, Manifest, ManifestError, Role, read_manifest, write_manifest
+from index.datasets.protocol import Protocol, ProtocolError
+from index.ranking.bootstrap import NUM_RESAMPLES
 from model.box import Box
 from model.embedder import Embeddings
 from model.preprocessing import Preprocessing

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks import synthetic as benchmark
-from index.manifest import Entry, Manifest, read_manifest, write_manifest
-from index.protocol import Protocol
-from index.task import plan_task
+from index.datasets.manifest import Entry, Manifest, read_manifest, write_manifest
+from index.datasets.protocol import Protocol
+from index.datasets.task import plan_task
 from model.box import Box
 from model.image import read_image
 from tests.conftest import picture

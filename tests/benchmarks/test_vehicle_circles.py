@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from benchmarks.vehicle_circles import NUM_TURNS, cut_circles, turn_deg
-from index.manifest import Entry, Manifest
-from index.protocol import Protocol
-from index.task import plan_task
+from index.datasets.manifest import Entry, Manifest
+from index.datasets.protocol import Protocol
+from index.datasets.task import plan_task
 from model.box import Box
 from model.image import read_image
 from tests.training.alignment.test_turning import pointer, points_to

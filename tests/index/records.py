@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from index.fields import Fields
-from index.gallery import Enrolment
-from index.record import ModelKey, Record, content_hash, record_id
+from index.gallery.fields import Fields
+from index.gallery.gallery import Enrolment
+from index.gallery.record import ModelKey, Record, content_hash, record_id
 from model.box import Box
 
 DIM = 16

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from index import build
-from index.embedded_gallery import EmbeddedGallery
-from index.filters import Filter
-from index.manifest import Entry, Role, write_manifest
-from index.protocol import Protocol
-from index.record import ModelKey, Record
+from index.datasets.manifest import Entry, Role, write_manifest
+from index.datasets.protocol import Protocol
+from index.embedded.embedded_gallery import EmbeddedGallery
+from index.gallery.filters import Filter
+from index.gallery.record import ModelKey, Record
 from model.checkpoint import load_checkpoint, read_card
 from model.embedder import Embedder
 from tests.conftest import picture, png

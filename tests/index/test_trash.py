@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from index.embedded_gallery import EmbeddedGallery
+from index.embedded.embedded_gallery import EmbeddedGallery
 from index.trash import main
 from tests.index.records import DIM, MODEL, enrolment, image, record
 

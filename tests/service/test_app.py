@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from index.embedded_gallery import EmbeddedGallery
+from index.embedded.embedded_gallery import EmbeddedGallery
 from model.checkpoint import read_card
 from service.app import create_app
 from service.engine import Engine

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from index import build
-from index.manifest import Entry, write_manifest
-from index.protocol import Protocol
+from index.datasets.manifest import Entry, write_manifest
+from index.datasets.protocol import Protocol
 from model.box import Box
 from service.settings import Settings
 from tests.conftest import png

@@ -8,7 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from index.record import content_hash, record_id
+from index.gallery.record import content_hash, record_id
 from model.box import Box
 from model.embedder import Embedder, EmbeddingError, Embeddings
 from model.image import encode_image

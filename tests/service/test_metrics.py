@@ -19,8 +19,8 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 import training.evaluate
-from index.manifest import Entry, Role, read_manifest, write_manifest
-from index.protocol import Protocol
+from index.datasets.manifest import Entry, Role, read_manifest, write_manifest
+from index.datasets.protocol import Protocol
 from model.box import Box
 from model.checkpoint import load_checkpoint, read_card
 from model.embedder import Embedder, EmbeddingError, Embeddings

@@ -7,8 +7,8 @@ import pytest
 from fastapi.testclient import TestClient
 from starlette.datastructures import State
 
-from index.embedded_gallery import EmbeddedGallery
-from index.gallery import GalleryError
+from index.embedded.embedded_gallery import EmbeddedGallery
+from index.gallery.gallery import GalleryError
 from model.embedder import Embedder, EmbeddingError
 from service.app import create_app
 from service.device import DeviceError

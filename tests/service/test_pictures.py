@@ -9,7 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from index.embedded_gallery import EmbeddedGallery
+from index.embedded.embedded_gallery import EmbeddedGallery
 from model.image import decode_image
 from tests.conftest import picture, png
 from tests.service.conftest import enrol

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from index.manifest import Entry, Manifest
-from index.protocol import Protocol
+from index.datasets.manifest import Entry, Manifest
+from index.datasets.protocol import Protocol
 from model.box import Box, BoxError
 from model.image import ImageError, encode_image, read_image
 from model.preprocessing import Preprocessing

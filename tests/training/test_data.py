@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from index.manifest import Entry, Manifest, ManifestError, Role
-from index.protocol import Protocol, ProtocolError
+from index.datasets.manifest import Entry, Manifest, ManifestError, Role
+from index.datasets.protocol import Protocol, ProtocolError
 from model.box import Box
 from training.data import TrainingData, training_data
 from training.recipe import Validation

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from index.manifest import Entry, Role, write_manifest
-from index.protocol import CameraRule, Protocol
+from index.datasets.manifest import Entry, Role, write_manifest
+from index.datasets.protocol import CameraRule, Protocol
 from model.box import Box
 from model.checkpoint import load_checkpoint, read_card
 from model.embedder import Embedder

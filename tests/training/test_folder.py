@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from index.manifest import Entry, ManifestError
-from index.protocol import Protocol
+from index.datasets.manifest import Entry, ManifestError
+from index.datasets.protocol import Protocol
 from training.data import training_data
 from training.datasets.folder import read_folder
 

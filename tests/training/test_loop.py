@@ -23,8 +23,8 @@ import torch
 import torchvision
 from torch import Tensor
 
-from index.evaluation import evaluate
-from index.manifest import ManifestError
+from index.datasets.manifest import ManifestError
+from index.ranking.evaluation import evaluate
 from model.build import Network
 from model.checkpoint import load_checkpoint, read_card
 from model.embedder import Embedder

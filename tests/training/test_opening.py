@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from index.manifest import Entry, ManifestError, write_manifest
-from index.protocol import Protocol
+from index.datasets.manifest import Entry, ManifestError, write_manifest
+from index.datasets.protocol import Protocol
 from training.datasets.opening import KINDS, open_data
 
 LINES = [Entry("frames/1.jpg", "van"), Entry("frames/2.jpg", "bus")]

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from index.manifest import Entry, Manifest
-from index.protocol import Protocol, ProtocolError
-from index.reranking import Refinement, Reranking, rerank
+from index.datasets.manifest import Entry, Manifest
+from index.datasets.protocol import Protocol, ProtocolError
+from index.ranking.reranking import Refinement, Reranking, rerank
 from model.embedder import Embeddings
 from model.image import encode_image
 from model.preprocessing import Preprocessing

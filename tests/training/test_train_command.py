@@ -7,8 +7,8 @@ from typing import Any, get_args
 import pytest
 import torch
 
-from index.manifest import Entry, write_manifest
-from index.protocol import Protocol
+from index.datasets.manifest import Entry, write_manifest
+from index.datasets.protocol import Protocol
 from model.checkpoint import load_checkpoint, read_card
 from model.config import BaselineConfig
 from tests.conftest import png

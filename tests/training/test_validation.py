@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from index.evaluation import evaluate
-from index.task import Task
+from index.datasets.task import Task
+from index.ranking.evaluation import evaluate
 from model.build import build_network
 from model.checkpoint import Checkpoint, ModelCard
 from model.embedder import Embedder, EmbeddingError

@@ -16,10 +16,10 @@ from typing import Any
 
 from tqdm import tqdm
 
-from index.bulk_embedding import embed_entries
 from index.command_parser import CommandParser
-from index.manifest import Entry, Manifest, ManifestError
-from index.protocol import ProtocolError
+from index.datasets.bulk_embedding import embed_entries
+from index.datasets.manifest import Entry, Manifest, ManifestError
+from index.datasets.protocol import ProtocolError
 from model.box import BoxError
 from model.checkpoint import CheckpointError, load_checkpoint
 from model.embedder import Embedder, EmbeddingError, pick_device

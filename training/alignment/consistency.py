@@ -7,8 +7,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from index.bulk_embedding import EmbedBatch
-from index.manifest import Entry, Manifest, ManifestError
+from index.datasets.bulk_embedding import EmbedBatch
+from index.datasets.manifest import Entry, Manifest, ManifestError
 from model.preprocessing import Preprocessing
 from model.theta import turn_of
 from training.alignment.circular import residuals_deg

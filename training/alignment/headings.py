@@ -7,8 +7,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from index.bulk_embedding import read_entry
-from index.manifest import Entry, Manifest, ManifestError
+from index.datasets.bulk_embedding import read_entry
+from index.datasets.manifest import Entry, Manifest, ManifestError
 from model.number import NumberError, decimal_number
 from model.preprocessing import Resize
 from model.theta import turn_of

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from index.manifest import Entry, Manifest
+from index.datasets.manifest import Entry, Manifest
 from model.box import Box
 from model.image import read_image
 

@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import Any, get_args
 
 from index.command_parser import CommandParser
-from index.manifest import Entry, Manifest, ManifestError, Role, read_manifest, write_manifest
-from index.protocol import ProtocolError
-from index.repeats import without_repeats
+from index.datasets.manifest import Entry, Manifest, ManifestError, Role, read_manifest, write_manifest
+from index.datasets.protocol import ProtocolError
+from index.datasets.repeats import without_repeats
 from model.given_path import given_path
 from training.arguments import seed
 from training.datasets.dataset import Choices, VruRoles

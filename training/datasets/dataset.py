@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from index.manifest import Entry, Manifest
+from index.datasets.manifest import Entry, Manifest
 
 VruRoles = Literal["official", "benchmark"]
 

@@ -3,10 +3,10 @@
 from collections import Counter
 from typing import Any, Final
 
-from index.first_names import first_names
-from index.manifest import Manifest, ManifestError
-from index.protocol import ProtocolError
-from index.task import left_out
+from index.datasets.first_names import first_names
+from index.datasets.manifest import Manifest, ManifestError
+from index.datasets.protocol import ProtocolError
+from index.datasets.task import left_out
 from training.data import training_data
 from training.datasets.dataset import Published
 

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Final
 
-from index.image_folder import find_images
-from index.manifest import Entry, Manifest, ManifestError
-from index.protocol import Protocol
-from index.task import one_gallery_image
+from index.datasets.image_folder import find_images
+from index.datasets.manifest import Entry, Manifest, ManifestError
+from index.datasets.protocol import Protocol
+from index.datasets.task import one_gallery_image
 from model.image import FORMATS
 
 _SPLITS: Final = ("train", "val", "test")
@@ -17,7 +17,7 @@ def read_folder(folder: Path) -> Manifest:
     """``<identity>/<image>``, below optional folders for a split and for a role: ``test/query/0001/a.jpg``.
 
     Splits are train, val and test; roles are train, query, gallery, distractor and junk. Which files count, and what
-    the manifest's warnings name, says `index.image_folder.find_images`.
+    the manifest's warnings name, says `index.datasets.image_folder.find_images`.
 
     Raises:
         ManifestError: there is no image below the folder, or one that lies in no identity's folder.

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from index.manifest import ManifestError
+from index.datasets.manifest import ManifestError
 
 IMAGE_SUFFIXES: Final = {".jpg", ".jpeg", ".png", ".webp"}
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Final
 
-from index.manifest import Manifest, ManifestError, read_manifest
+from index.datasets.manifest import Manifest, ManifestError, read_manifest
 from training.datasets.dataset import Choices
 from training.datasets.folder import read_folder
 from training.datasets.registry import DATASETS

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from index.manifest import ManifestError
+from index.datasets.manifest import ManifestError
 
 # Numbers and arrays of NumPy, by their old and new module names. Containers and texts need no entry.
 _ALLOWED: Final[dict[tuple[str, str], Any]] = {

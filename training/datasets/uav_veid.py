@@ -8,8 +8,8 @@ import re
 from pathlib import Path
 from typing import Final
 
-from index.manifest import Entry, Manifest, ManifestError, Role
-from index.protocol import Protocol
+from index.datasets.manifest import Entry, Manifest, ManifestError, Role
+from index.datasets.protocol import Protocol
 from training.datasets.dataset import Choices, DataSet, Published
 from training.datasets.label_list import IMAGE_SUFFIXES, ImageIndex, read_labels
 

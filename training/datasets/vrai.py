@@ -11,8 +11,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from index.manifest import Entry, Manifest, ManifestError, Role
-from index.protocol import Protocol
+from index.datasets.manifest import Entry, Manifest, ManifestError, Role
+from index.datasets.protocol import Protocol
 from training.datasets.dataset import Choices, DataSet, Published, draw
 from training.datasets.label_list import ImageIndex, require
 from training.datasets.restricted_pickle import read_plain_pickle

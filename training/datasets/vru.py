@@ -7,8 +7,8 @@ round: `Choices.vru_roles`. Lines need not be grouped by identity.
 from pathlib import Path
 from typing import Final
 
-from index.manifest import Entry, Manifest
-from index.protocol import Protocol
+from index.datasets.manifest import Entry, Manifest
+from index.datasets.protocol import Protocol
 from training.datasets.dataset import Choices, DataSet, Published, draw
 from training.datasets.label_list import read_labels, require
 

@@ -16,12 +16,12 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from index.bulk_embedding import embed_entries
 from index.command_parser import CommandParser
-from index.evaluation import evaluate_embedded
-from index.manifest import ManifestError
-from index.protocol import ProtocolError
-from index.task import plan_task
+from index.datasets.bulk_embedding import embed_entries
+from index.datasets.manifest import ManifestError
+from index.datasets.protocol import ProtocolError
+from index.datasets.task import plan_task
+from index.ranking.evaluation import evaluate_embedded
 from model.box import BoxError
 from model.checkpoint import CheckpointError, load_checkpoint
 from model.embedder import Embedder, EmbeddingError, pick_device

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from index.bulk_embedding import read_entry
+from index.datasets.bulk_embedding import read_entry
 from model.aligned_view import aligned_view
 from model.theta import turn_of
 from training.figures.method import Method

@@ -7,7 +7,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from sklearn.metrics import roc_curve
 
-from index.evaluation import Evaluation
+from index.ranking.evaluation import Evaluation
 from training.figures.method import Method
 from training.figures.style import COLOURS, LINE_STYLES, WIDTH_INCHES
 

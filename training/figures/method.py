@@ -6,9 +6,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from index.bulk_embedding import EmbeddedEntries
-from index.ranking_metrics import squared_distances
-from index.task import Task
+from index.datasets.bulk_embedding import EmbeddedEntries
+from index.datasets.task import Task
+from index.ranking.ranking_metrics import squared_distances
 from model.checkpoint import ModelCard
 
 

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from index.bulk_embedding import read_entry
-from index.manifest import Entry
+from index.datasets.bulk_embedding import read_entry
+from index.datasets.manifest import Entry
 from training.figures.method import Method
 from training.figures.style import WIDTH_INCHES
 

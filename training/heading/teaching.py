@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from index.manifest import Entry, Manifest
+from index.datasets.manifest import Entry, Manifest
 from model.build import Network
 from model.polar import PolarHeading
 from model.sanet import SANet

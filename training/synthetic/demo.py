@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from index.command_parser import CommandParser
-from index.manifest import Entry, Manifest, ManifestError, read_manifest, write_manifest
-from index.protocol import Protocol, ProtocolError
+from index.datasets.manifest import Entry, Manifest, ManifestError, read_manifest, write_manifest
+from index.datasets.protocol import Protocol, ProtocolError
 from model.given_path import given_path
 from training.arguments import at_least_one, seed
 

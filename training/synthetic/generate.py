@@ -15,8 +15,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from index.manifest import Entry, write_manifest
-from index.protocol import Protocol
+from index.datasets.manifest import Entry, write_manifest
+from index.datasets.protocol import Protocol
 from index.stop_signal import stop_signal
 from model.box import Box
 from model.whole_file import whole_file

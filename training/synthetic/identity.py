@@ -9,7 +9,7 @@ from typing import Any, Final, Self
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
-from index.manifest import Role
+from index.datasets.manifest import Role
 from model.whole_file import whole_file
 from training.synthetic.scenes.rasterizer import Rasterizer
 from training.synthetic.scenes.scene import View, render_view

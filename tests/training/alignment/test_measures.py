@@ -13,8 +13,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from index.manifest import Entry, Manifest, ManifestError, write_manifest
-from index.protocol import Protocol
+from index.datasets.manifest import Entry, Manifest, ManifestError, write_manifest
+from index.datasets.protocol import Protocol
 from model.box import Box
 from model.checkpoint import save_checkpoint
 from model.embedder import Embeddings

@@ -6,8 +6,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from index.manifest import Entry, Manifest
-from index.protocol import Protocol
+from index.datasets.manifest import Entry, Manifest
+from index.datasets.protocol import Protocol
 from model.box import Box
 from model.image import read_image
 from training.alignment import turning

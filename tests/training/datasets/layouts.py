@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from index.manifest import Manifest
+from index.datasets.manifest import Manifest
 from model.image import encode_image
 from tests.conftest import picture
 

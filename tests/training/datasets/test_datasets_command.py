@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from index.manifest import Entry, read_manifest, write_manifest
-from index.protocol import Protocol
+from index.datasets.manifest import Entry, read_manifest, write_manifest
+from index.datasets.protocol import Protocol
 from tests.training.datasets import layouts
 from training.datasets.__main__ import main
 

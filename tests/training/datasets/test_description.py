@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from index.manifest import Entry, Manifest, Role
-from index.protocol import Protocol
+from index.datasets.manifest import Entry, Manifest, Role
+from index.datasets.protocol import Protocol
 from training.datasets.dataset import Published
 from training.datasets.description import count, trained_on, unmatchable
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from index.manifest import Entry, read_manifest, write_manifest
-from index.protocol import Protocol
+from index.datasets.manifest import Entry, read_manifest, write_manifest
+from index.datasets.protocol import Protocol
 from training.datasets import __main__ as command
 from training.datasets.halves import half_of
 

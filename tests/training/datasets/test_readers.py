@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from index.manifest import Manifest, ManifestError
-from index.protocol import ProtocolError
-from index.task import plan_task
+from index.datasets.manifest import Manifest, ManifestError
+from index.datasets.protocol import ProtocolError
+from index.datasets.task import plan_task
 from tests.training.datasets import layouts
 from training.data import training_data
 from training.datasets.dataset import Choices

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from index.manifest import ManifestError
+from index.datasets.manifest import ManifestError
 from tests.training.datasets.layouts import python2_pickle
 from training.datasets.restricted_pickle import read_plain_pickle
 

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from index.manifest import ManifestError
-from index.protocol import ProtocolError
-from index.task import plan_task
+from index.datasets.manifest import ManifestError
+from index.datasets.protocol import ProtocolError
+from index.datasets.task import plan_task
 from tests.training.datasets import layouts
 from training.datasets.dataset import Choices
 from training.datasets.uav_veid import UAV_VEID, read

@@ -9,11 +9,11 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from index.bulk_embedding import embed_entries
-from index.evaluation import evaluate_embedded
-from index.manifest import Entry, Manifest, write_manifest
-from index.protocol import Protocol
-from index.task import plan_task
+from index.datasets.bulk_embedding import embed_entries
+from index.datasets.manifest import Entry, Manifest, write_manifest
+from index.datasets.protocol import Protocol
+from index.datasets.task import plan_task
+from index.ranking.evaluation import evaluate_embedded
 from model.checkpoint import load_checkpoint
 from model.embedder import Embedder
 from model.image import decode_image, encode_image

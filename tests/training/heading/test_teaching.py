@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from index.manifest import Entry, Manifest, ManifestError
-from index.protocol import Protocol
+from index.datasets.manifest import Entry, Manifest, ManifestError
+from index.datasets.protocol import Protocol
 from model.box import Box
 from model.image import encode_image
 from model.polar import PolarHeading

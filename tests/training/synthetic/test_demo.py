@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from index.manifest import Entry, Manifest, ManifestError, Role, read_manifest, write_manifest
-from index.protocol import Protocol
-from index.task import plan_task
+from index.datasets.manifest import Entry, Manifest, ManifestError, Role, read_manifest, write_manifest
+from index.datasets.protocol import Protocol
+from index.datasets.task import plan_task
 from training.synthetic.demo import main, pick, write_demo
 
 INFO = {"generator": "uav-synth-1", "seed": 4}

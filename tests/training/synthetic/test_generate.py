@@ -20,8 +20,8 @@ import PIL
 import pytest
 from PIL import Image
 
-from index.manifest import Entry, Manifest, read_manifest
-from index.task import plan_task
+from index.datasets.manifest import Entry, Manifest, read_manifest
+from index.datasets.task import plan_task
 from tests.training.synthetic.solids import block, flag
 from training.data import training_data
 from training.synthetic import generate as generate_module

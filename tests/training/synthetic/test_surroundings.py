@@ -4,8 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from index.bulk_embedding import read_entry
-from index.manifest import read_manifest
+from index.datasets.bulk_embedding import read_entry
+from index.datasets.manifest import read_manifest
 from model.image import read_image
 from tests.training.synthetic.test_generate import draw_here
 from training.alignment.turning import circle_fits

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from index.manifest import read_manifest
+from index.datasets.manifest import read_manifest
 from model.cores import usable_cores
 from tests.training.synthetic.test_generate import (
     WHOLE,

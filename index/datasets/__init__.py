@@ -1,0 +1,1 @@
+"""Manifests: vehicles in files, their protocols, and the queries and galleries that they make."""

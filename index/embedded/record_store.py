@@ -1,0 +1,254 @@
+"""The truth about every record: one SQLite file."""
+
+import json
+import logging
+import sqlite3
+from collections import deque
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from index.embedded.disk import disk_errors
+from index.embedded.filter_sql import distance_m_or_null, sql_condition
+from index.embedded.index_repair import repair_indexes
+from index.embedded.migration import migrate_layout_1
+from index.embedded.record_table import SCHEMA, SCHEMA_VERSION, SELECT, DamagedRecordError, record_from_row
+from index.embedded.record_writer import Writer, transaction
+from index.gallery.filters import Filter
+from index.gallery.gallery import GalleryError
+from index.gallery.record import ModelKey, Record, record_id
+from model.box import Box, BoxError
+
+_LOG = logging.getLogger(__name__)
+
+# Below SQLite's limit of parameters in one statement.
+_IN_CHUNK: Final = 10_000
+
+
+class RecordStore:
+    """Records in SQLite (WAL, every commit synced). Safe to use from any thread: each call borrows a connection.
+
+    With `may_create` off, a file without the table is an error: there have been records, and they are lost.
+
+    What decides whether an image or a record goes is read from the table itself (NOT INDEXED): an index of SQLite's
+    that the disk has damaged would lie about it.
+
+    Attributes:
+        damaged: the seqs of the records that were found damaged so far, each logged once. Whoever deletes records takes
+            them out.
+    """
+
+    def __init__(self, path: Path, *, may_create: bool = True) -> None:
+        """Opens, creates or migrates the file.
+
+        Raises:
+            GalleryError: it cannot be read, or another program wrote it, or there is none and `may_create` is off.
+        """
+        self._path = path
+        self._idle: deque[sqlite3.Connection] = deque()
+        self._closed = False
+        self.damaged: set[int] = set()
+        try:
+            with disk_errors(path):
+                self._open(path, may_create)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, path: Path, may_create: bool) -> None:
+        with self._connection() as connection:
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            if version == 0 and not may_create:
+                raise GalleryError(
+                    f"there are images, but no records in {path}: restore that file, with its -wal if it had one, "
+                    "or move the folder images away"
+                )
+            if version == 0:
+                connection.executescript(SCHEMA)
+            elif version == 1:
+                migrate_layout_1(connection, path)
+            elif version != SCHEMA_VERSION:
+                raise GalleryError(
+                    f"{path} has the layout {version}, this program reads {SCHEMA_VERSION}: "
+                    "use the program that wrote it"
+                )
+            else:
+                repair_indexes(connection, path)
+
+    def close(self) -> None:
+        """Closes every connection as soon as it is not in use; the store cannot be used afterwards."""
+        self._closed = True
+        with suppress(IndexError):  # another thread may be closing the last of them
+            while True:
+                self._idle.pop().close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[Writer]:
+        """All writes inside are on disk when the block is left, or none of them if it raises."""
+        with self._connection() as connection, transaction(connection) as writer:
+            yield writer
+
+    def find(self, where: str, parameters: Sequence[object], tail: str = "") -> Iterator[tuple[int, Record]]:
+        """(seq, record) of each row that the condition selects; damaged records are left out."""
+        for row in self._rows(f"{SELECT} WHERE {where} {tail}", parameters):
+            try:
+                yield row[0], record_from_row(row)
+            except DamagedRecordError as error:
+                self._note_damage(row[0], error)
+
+    def find_in(self, column: str, values: Sequence[object]) -> Iterator[tuple[int, Record]]:
+        """(seq, record) of each row whose column has one of the values, in no particular order."""
+        for chunk in _chunks(values):
+            yield from self.find(f"{column} IN ({_marks(chunk)})", chunk)
+
+    def get(self, id_: str) -> Record | None:
+        """One record, or None.
+
+        Raises:
+            DamagedRecordError: it is there, and not as it was written.
+        """
+        for row in self._rows(f"{SELECT} WHERE id = ?", [id_]):
+            try:
+                return record_from_row(row)
+            except DamagedRecordError as error:
+                self._note_damage(row[0], error)
+                raise
+        return None
+
+    def count(self, where: Filter) -> int:
+        """How many records pass the filter."""
+        condition, parameters = sql_condition(where)
+        return self._scalar(f"SELECT count(*) FROM record WHERE {condition}", parameters)  # noqa: S608 (no values)
+
+    def seqs(self, where: Filter) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """The seq of every record that passes the filter, (N,) int64, in no particular order."""
+        condition, parameters = sql_condition(where)
+        rows = self._rows(f"SELECT seq FROM record WHERE {condition}", parameters)  # noqa: S608 (no values)
+        return np.fromiter((row[0] for row in rows), np.int64)
+
+    def identities_in(self, seqs: Sequence[int]) -> dict[int, str | None]:
+        """The identity of each of the rows, by seq."""
+        return {row[0]: row[1] for row in self._select_in("seq, identity", "seq", seqs)}
+
+    def num_groups(self, where: Filter, model: ModelKey) -> int:
+        """How many identities of intact records of a model pass the filter; one without counts as its own."""
+        condition, parameters = sql_condition(where)
+        sql = f"""SELECT count(DISTINCT identity) + count(*) - count(identity) FROM record WHERE {condition}
+            AND fingerprint = ? AND precision = ? AND seq NOT IN (SELECT value FROM json_each(?))"""  # noqa: S608
+        return self._scalar(sql, [*parameters, model.fingerprint, model.precision, _json(self.damaged)])
+
+    def page(self, where: Filter, after: int, limit: int) -> list[int]:
+        """The seq of the first `limit` records behind the seq `after` that pass the filter, rising."""
+        condition, parameters = sql_condition(where)
+        sql = f"SELECT seq FROM record WHERE {condition} AND seq > ? ORDER BY seq LIMIT ?"  # noqa: S608 (no values)
+        return [row[0] for row in self._rows(sql, [*parameters, after, limit])]
+
+    def tally(self, columns: str, limit: int) -> list[tuple[Any, ...]]:
+        """Rows of (value.., count) for the columns, the most frequent first."""
+        sql = f"SELECT {columns}, count(*) FROM record GROUP BY {columns} ORDER BY count(*) DESC, {columns} LIMIT ?"  # noqa: S608
+        return list(self._rows(sql, [limit]))
+
+    def seqs_in(self, column: str, values: Sequence[object]) -> list[int]:
+        """The seq of each row whose column has one of the values, damaged or not."""
+        return [row[0] for row in self._select_in("seq", column, values)]
+
+    def contents(self) -> set[str]:
+        """Every image content that a record names, damaged or not."""
+        return {row[0] for row in self._rows("SELECT DISTINCT content FROM record NOT INDEXED")}
+
+    def named(self, contents: Collection[str]) -> set[str]:
+        """Those of the image contents that a record names, damaged or not.
+
+        The id of a damaged record names its image, too: it is a hash of content and box.
+        """
+        sql = "SELECT DISTINCT content FROM record NOT INDEXED WHERE content IN (SELECT value FROM json_each(?))"
+        named = {row[0] for row in self._rows(sql, [_json(contents)])}
+        for id_, box in self._select_in("id, box", "seq", list(self.damaged)):
+            with suppress(BoxError):
+                named |= {content for content in contents if record_id(content, Box.parse(box)) == id_}
+        return named
+
+    def seqs_and_contents(self, column: str, value: object) -> dict[int, str]:
+        """Of each row whose column has the value, damaged or not, the seq and the image content."""
+        sql = f"SELECT seq, content FROM record NOT INDEXED WHERE {column} = ?"  # noqa: S608 (no values)
+        return dict(self._rows(sql, [value]))
+
+    @property
+    def last_seq(self) -> int:
+        """The highest seq ever given, 0 if there was none."""
+        return self._scalar("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'record'")
+
+    def num_of_model(self, model: ModelKey) -> int:
+        """How many records this model made."""
+        sql = "SELECT count(*) FROM record WHERE fingerprint = ? AND precision = ?"
+        return self._scalar(sql, [model.fingerprint, model.precision])
+
+    def num_distinct(self, column: str) -> int:
+        """How many different values a column has."""
+        return self._scalar(f"SELECT count(DISTINCT {column}) FROM record")  # noqa: S608 (no values)
+
+    def _scalar(self, sql: str, parameters: Sequence[object] = ()) -> int:
+        return int(next(self._rows(sql, parameters))[0])
+
+    def _rows(self, sql: str, parameters: Sequence[object] = ()) -> Iterator[tuple[Any, ...]]:
+        with self._connection() as connection, closing(connection.execute(sql, parameters)) as cursor:
+            yield from cursor
+
+    def _select_in(self, what: str, column: str, values: Sequence[object]) -> Iterator[tuple[Any, ...]]:
+        for chunk in _chunks(values):
+            yield from self._rows(
+                f"SELECT {what} FROM record WHERE {column} IN ({_marks(chunk)})",  # noqa: S608 (no values)
+                chunk,
+            )
+
+    def _note_damage(self, seq: int, error: DamagedRecordError) -> None:
+        if seq not in self.damaged:
+            self.damaged.add(seq)
+            _LOG.error("%s", error)
+
+    @contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        if self._closed:
+            raise GalleryError("the gallery is closed")
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            connection = self._connect()
+        try:
+            with disk_errors(self._path):
+                yield connection
+        finally:
+            self._give_back(connection)
+
+    def _give_back(self, connection: sqlite3.Connection) -> None:
+        self._idle.append(connection)
+        if self._closed:
+            self.close()
+
+    def _connect(self) -> sqlite3.Connection:
+        with ExitStack() as failed, disk_errors(self._path):
+            # Used by one thread at a time, though not always by the same.
+            connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=60)
+            failed.callback(connection.close)
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA foreign_keys = ON")
+            connection.create_function("distance_m_or_null", 4, distance_m_or_null, deterministic=True)
+            failed.pop_all()
+        return connection
+
+
+def _chunks(values: Sequence[object]) -> Iterator[Sequence[object]]:
+    for start in range(0, len(values), _IN_CHUNK):
+        yield values[start : start + _IN_CHUNK]
+
+
+def _marks(values: Sequence[object]) -> str:
+    return ",".join("?" * len(values))
+
+
+def _json(values: Collection[object]) -> str:
+    return json.dumps(list(values))

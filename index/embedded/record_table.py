@@ -1,0 +1,134 @@
+"""The table of records: its layout, and the way from a record to a row and back."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import numpy as np
+
+from index.gallery.fields import Fields
+from index.gallery.gallery import GalleryError
+from index.gallery.record import ModelKey, Record
+from model.box import Box
+
+SCHEMA_VERSION: Final = 2
+
+# What layout 2 has more than layout 1, at the end of the table as `ALTER TABLE` puts it there.
+SOURCE_COLUMN: Final = "source TEXT"
+ATTRIBUTES_COLUMN: Final = "attributes TEXT NOT NULL DEFAULT '{}'"  # JSON object of texts
+SOURCE_INDEX: Final = "CREATE INDEX record_source ON record (source)"
+
+# Embeddings have their own table: a filter then scans 200 bytes a record instead of 10 kB.
+SCHEMA: Final = f"""
+BEGIN;
+CREATE TABLE record (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,  -- order of enrolment, never used twice
+    id TEXT NOT NULL UNIQUE,
+    content TEXT NOT NULL,
+    media_type TEXT NOT NULL,
+    box TEXT NOT NULL,
+    whole_image INTEGER NOT NULL,
+    identity TEXT,
+    camera TEXT,
+    captured_at INTEGER,  -- microseconds since 1970, UTC
+    latitude REAL,
+    longitude REAL,
+    tags TEXT NOT NULL,  -- JSON array
+    fingerprint TEXT NOT NULL,
+    precision TEXT NOT NULL,
+    enrolled_at INTEGER NOT NULL,
+    checksum BLOB NOT NULL,
+    {SOURCE_COLUMN},
+    {ATTRIBUTES_COLUMN}
+) STRICT;
+CREATE INDEX record_content ON record (content);
+CREATE INDEX record_identity ON record (identity);
+CREATE INDEX record_camera ON record (camera);
+CREATE INDEX record_captured_at ON record (captured_at);
+CREATE INDEX record_model ON record (fingerprint, precision);
+{SOURCE_INDEX};
+CREATE TABLE embedding (
+    seq INTEGER PRIMARY KEY REFERENCES record (seq) ON DELETE CASCADE,
+    embedding BLOB NOT NULL,  -- float32, little endian
+    theta BLOB NOT NULL
+) STRICT;
+PRAGMA user_version = {SCHEMA_VERSION};
+COMMIT;
+"""
+
+COLUMNS: Final = """seq, id, content, media_type, box, whole_image, identity, camera, captured_at, latitude, longitude,
+tags, source, attributes, fingerprint, precision, enrolled_at, checksum, embedding, theta"""
+# LEFT, so that a record whose embedding is lost is found to be damaged, not overlooked.
+SELECT: Final = f"SELECT {COLUMNS} FROM record LEFT JOIN embedding USING (seq)"  # noqa: S608 (no values)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class DamagedRecordError(GalleryError):
+    """A stored record does not have its checksum: the disk changed it."""
+
+
+def record_to_row(record: Record) -> list[object]:
+    """The columns of ``record`` behind seq, without the checksum."""
+    return [
+        record.id, record.content, record.media_type, str(record.box), int(record.whole_image),
+        *fields_to_row(record.fields), record.model.fingerprint, record.model.precision,
+        microseconds(record.enrolled_at),
+    ]  # fmt: skip
+
+
+def fields_to_row(fields: Fields) -> list[object]:
+    """The columns of the user's fields, identity to attributes."""
+    captured_at = None if fields.captured_at is None else microseconds(fields.captured_at)
+    tags = json.dumps(fields.tags, ensure_ascii=False)
+    attributes = json.dumps(dict(fields.attributes), ensure_ascii=False)
+    place = [fields.latitude, fields.longitude]
+    return [fields.identity, fields.camera, captured_at, *place, tags, fields.source, attributes]
+
+
+def record_from_row(row: tuple[Any, ...]) -> Record:
+    """The record in a row of `COLUMNS`.
+
+    Raises:
+        DamagedRecordError: it cannot be read, or does not have its checksum.
+    """
+    (_, id_, content, media_type, box, whole_image, identity, camera, captured_at, latitude, longitude, tags,
+     source, attributes, fingerprint, precision, enrolled_at, checksum, embedding, theta) = row  # fmt: skip
+
+    try:
+        record = Record(
+            id=id_,
+            content=content,
+            media_type=media_type,
+            box=Box.parse(box),
+            whole_image=bool(whole_image),
+            fields=Fields(
+                identity,
+                camera,
+                _time(captured_at),
+                latitude,
+                longitude,
+                tuple(json.loads(tags)),
+                source,
+                json.loads(attributes),
+            ),
+            embedding=np.frombuffer(embedding, "<f4"),
+            theta=np.frombuffer(theta, "<f4").reshape(2, 3),
+            model=ModelKey(fingerprint, precision),
+            enrolled_at=_EPOCH + timedelta(microseconds=enrolled_at),
+        )
+        intact = record.checksum() == checksum
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        raise DamagedRecordError(f"the record {id_} is damaged and cannot be read: {error}") from error
+    if not intact:
+        raise DamagedRecordError(f"the record {id_} is damaged: its checksum differs; enrol it again, or delete it")
+    return record
+
+
+def microseconds(time: datetime) -> int:
+    """Microseconds since 1970 in UTC: how the store keeps and compares times, exactly."""
+    delta = time - _EPOCH
+    return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
+
+
+def _time(value: int | None) -> datetime | None:
+    return None if value is None else _EPOCH + timedelta(microseconds=value)

@@ -1,0 +1,51 @@
+"""The writes to the table of records, in transactions."""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from index.embedded.record_table import COLUMNS, fields_to_row, record_to_row
+from index.gallery.record import Record
+
+
+class Writer:
+    """The writes of one transaction."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def insert(self, record: Record) -> None:
+        """Adds a record, with the next seq."""
+        names = [name.strip() for name in COLUMNS.split(",")][1:-2]
+        values = [*record_to_row(record), record.checksum()]
+        sql = f"INSERT INTO record ({','.join(names)}) VALUES ({','.join('?' * len(names))})"  # noqa: S608 (no values)
+        seq = self._connection.execute(sql, values).lastrowid
+        self._connection.execute(
+            "INSERT INTO embedding (seq, embedding, theta) VALUES (?, ?, ?)",
+            [seq, record.embedding.astype("<f4").tobytes(), record.theta.astype("<f4").tobytes()],
+        )
+
+    def update(self, record: Record) -> None:
+        """Overwrites the user's fields of the record with this id, and its checksum."""
+        self._connection.execute(
+            """UPDATE record SET identity = ?, camera = ?, captured_at = ?, latitude = ?, longitude = ?, tags = ?,
+            source = ?, attributes = ?, checksum = ? WHERE id = ?""",
+            [*fields_to_row(record.fields), record.checksum(), record.id],
+        )
+
+    def delete(self, seqs: Sequence[int]) -> None:
+        """Removes the records with these seqs, and their embeddings."""
+        self._connection.executemany("DELETE FROM record WHERE seq = ?", [(seq,) for seq in seqs])
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[Writer]:
+    """All writes inside are on disk when the block is left, or none of them if it raises."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield Writer(connection)
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:  # SQLite has rolled back by itself if the disk is full
+            connection.execute("ROLLBACK")
+        raise
