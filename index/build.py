@@ -24,11 +24,11 @@ from tqdm import tqdm
 from index.command_parser import CommandParser
 from index.datasets.manifest import ManifestError, UnusableLine
 from index.datasets.protocol import ProtocolError
-from index.embedded.embedded_gallery import EmbeddedGallery
+from index.embedded.opening import open_gallery
 from index.gallery.bulk_enrolment import Outcome, Remark, enrol_entries, enrollable
 from index.gallery.enrolment_data import open_enrolment_data
 from index.gallery.entry_fields import columns_not_kept
-from index.gallery.gallery import GalleryError
+from index.gallery.errors import GalleryError
 from index.gallery.record import ModelKey
 from index.stop_signal import stop_signal
 from model.checkpoint import CheckpointError, load_checkpoint
@@ -72,7 +72,7 @@ def _build(args: argparse.Namespace, stop_asked: Callable[[], bool]) -> dict[str
     for warning in filter(None, (*manifest.warnings, slow_precision_warning(device, args.precision))):
         _say(f"warning: {warning}")
     model = ModelKey(card.fingerprint, args.precision)
-    with closing(EmbeddedGallery(args.data_dir, model, card.config.embedding_dim)) as gallery:
+    with closing(open_gallery(args.data_dir, model, card.config.embedding_dim)) as gallery:
         embedder = Embedder(checkpoint, device, args.precision)
         with tqdm(total=len(entries), unit="vehicle", disable=args.quiet) as bar:
             outcome = enrol_entries(

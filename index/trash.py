@@ -14,8 +14,8 @@ from datetime import timedelta
 from pathlib import Path
 
 from index.command_parser import CommandParser
-from index.embedded.embedded_gallery import EmbeddedGallery
-from index.gallery.gallery import GalleryError
+from index.embedded.opening import open_gallery
+from index.gallery.errors import GalleryError
 from index.gallery.record import ModelKey
 from model.number import whole_number
 
@@ -27,7 +27,7 @@ def main() -> int:
     """The command: 0 when done, 1 if the gallery cannot be opened, 2 for wrong arguments."""
     args = _parser().parse_args()
     try:
-        with closing(EmbeddedGallery(args.data_dir, _NO_MODEL, 1)) as gallery:
+        with closing(open_gallery(args.data_dir, _NO_MODEL, 1)) as gallery:
             num_removed = gallery.empty_trash(timedelta(days=args.older_than_days))
     except GalleryError as error:
         sys.stderr.write(f"index.trash: {error}\n")

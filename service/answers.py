@@ -5,7 +5,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, Field
 
-from index.gallery.gallery import Match
+from index.gallery.answers import Match
 from index.gallery.record import Record
 from model.theta import turn_of
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from index.datasets.manifest import read_manifest
 from index.datasets.task import plan_task
-from index.embedded.embedded_gallery import EmbeddedGallery
+from index.embedded.opening import open_gallery
 from index.gallery.gallery import Gallery
 from index.gallery.record import ModelKey, Record
 from index.ranking.reranking import Refinement
@@ -72,7 +72,7 @@ class Engine:
         embedder = _warm_embedder(checkpoint, settings)
         device = str(embedder.device)
         with ExitStack() as opened:
-            gallery = EmbeddedGallery(settings.data_dir, model, embedder.embedding_dim)
+            gallery = open_gallery(settings.data_dir, model, embedder.embedding_dim)
             opened.callback(gallery.close)
             pools = Pools()
             opened.callback(pools.close)

@@ -11,8 +11,9 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 
+from index.gallery.answers import Enrolled
+from index.gallery.enrolment import Enrolment
 from index.gallery.fields import Fields, FieldsError, read_source
-from index.gallery.gallery import Enrolled, Enrolment
 from index.gallery.intake import Vehicle
 from index.gallery.record import Record
 from model.embedder import EmbeddingError

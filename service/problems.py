@@ -13,8 +13,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
+from index.gallery.errors import CursorError, GalleryError, GalleryFullError, RecordNotFoundError
 from index.gallery.fields import FieldsError, shorten
-from index.gallery.gallery import CursorError, GalleryError, GalleryFullError, RecordNotFoundError
 from model.box import BoxError
 from model.image import ImageError
 from service.device import DeviceError

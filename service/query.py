@@ -10,7 +10,7 @@ import numpy as np
 from fastapi import APIRouter, Depends, Request
 from numpy.typing import NDArray
 
-from index.gallery.gallery import SearchResult
+from index.gallery.answers import SearchResult
 from index.gallery.refined_search import refined_search
 from model.embedder import EmbeddingError
 from model.image import ImageError, encode_image

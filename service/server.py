@@ -9,7 +9,7 @@ from typing import Final
 import torch
 import uvicorn
 
-from index.gallery.gallery import GalleryError
+from index.gallery.errors import GalleryError
 from model.checkpoint import CheckpointError
 from model.cores import usable_cores
 from model.embedder import EmbeddingError

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from index.gallery.gallery import GalleryError, GalleryFullError
+from index.gallery.errors import GalleryError, GalleryFullError
 
 _FULL: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 # SQLite calls some of what it cannot write on a full disk an I/O error; below this free space that is the reason.

@@ -8,11 +8,13 @@ number of threads, goes through `IndexFlat.compute_distance_subset`, which runs 
 
 import math
 import threading
-from typing import Final, NamedTuple
+from typing import Final
 
 import faiss
 import numpy as np
 from numpy.typing import NDArray
+
+from index.gallery.vector_index import Neighbours
 
 # float32 summation of D squared differences, in any order, errs by at most (D + 2) units (Higham 2002, Sec. 3.1).
 _UNIT: Final = 2.0**-24
@@ -22,14 +24,6 @@ _FLOAT32: Final = np.finfo(np.float32)
 _BYTES_PER_THREAD: Final = 100_000_000
 # Rows recomputed at once: 80 MB in float64 at 2560 numbers each.
 _CHUNK: Final = 4096
-
-
-class Neighbours(NamedTuple):
-    """Rows by rising (distance, id): seq (K,) int64 and distance (K,) float64, of `searched` candidates."""
-
-    seq: NDArray[np.int64]
-    distance: NDArray[np.float64]
-    searched: int
 
 
 class ExactSearch:

@@ -12,7 +12,7 @@ from typing import Final
 
 from index.embedded.disk import disk_errors, sync_folder
 from index.embedded.image_trash import ImageTrash
-from index.gallery.gallery import GalleryError
+from index.gallery.errors import GalleryError
 from index.gallery.record import content_hash
 
 _LOG = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ _NAME: Final = re.compile(r"([0-9a-f]{64})(\.tmp)?")
 
 
 class ImageStore:
-    """``<root>/ab/abcdef..``: 256 folders, each file named by the SHA-256 of its bytes.
+    """Implements `index.gallery.image_files.ImageFiles`: ``<root>/ab/abcdef..``, each file in one of 256 folders.
 
     Nothing is removed for good but by `undo_put` and `empty_trash`; what else goes, goes to the trash.
     """
@@ -75,21 +75,14 @@ class ImageStore:
         return path.parent
 
     def absent(self, contents: Iterable[str]) -> set[str]:
-        """Those of the images that have no file."""
         return {content for content in contents if not self._path(content).exists()}
 
     def undo_put(self, contents: Iterable[str]) -> None:
-        """Removes the files of images that were absent before a `put`, and that nobody will ever name."""
         with disk_errors(self._root):
             for content in contents:
                 self._path(content).unlink(missing_ok=True)
 
     def get(self, content: str) -> bytes:
-        """The bytes of a stored image.
-
-        Raises:
-            GalleryError: the file is gone, was changed or cannot be read, though a record names it.
-        """
         try:
             with disk_errors(self._path(content)):
                 data = self._path(content).read_bytes()
@@ -115,11 +108,9 @@ class ImageStore:
                 self._trash.throw(self._path(content))
 
     def take_back(self, content: str) -> bool:
-        """Moves an image out of the trash again, over a damaged one if there is; False if no intact copy is there."""
         return self._trash.take_back(content, self._path(content))
 
     def contents(self) -> set[str]:
-        """The content hash of every image that is stored."""
         return {match[1] for _, match in self._files() if match[2] is None}
 
     def is_empty(self) -> bool:
@@ -135,11 +126,9 @@ class ImageStore:
             _LOG.info("moved %d unfinished image files to the trash", len(unfinished))
 
     def contents_of_trash(self, older_than: timedelta) -> set[str]:
-        """The content hash of every image that `empty_trash` would remove for good."""
         return set(filter(_CONTENT.fullmatch, self._trash.contents(older_than)))
 
     def empty_trash(self, older_than: timedelta) -> int:
-        """Removes for good what came to the trash more than this time ago, to the day; returns how many files."""
         return self._trash.empty(older_than)
 
     def _files(self) -> Iterator[tuple[Path, re.Match[str]]]:

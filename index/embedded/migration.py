@@ -20,10 +20,10 @@ from index.embedded.record_table import (
     SELECT,
     SOURCE_COLUMN,
     SOURCE_INDEX,
-    DamagedRecordError,
     record_from_row,
 )
-from index.embedded.record_writer import Writer, transaction
+from index.embedded.record_writer import SqliteWriter, transaction
+from index.gallery.errors import DamagedRecordError
 from index.gallery.fields import Fields
 
 _LOG = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ def _remove_database(path: Path) -> None:
         path.with_name(path.name + ending).unlink(missing_ok=True)
 
 
-def _compose_names(connection: sqlite3.Connection, writer: Writer) -> int:
+def _compose_names(connection: sqlite3.Connection, writer: SqliteWriter) -> int:
     """Composes every name that is not (NFC) and strips it; a damaged record stays what it is. Says how many changed."""
     num_renamed = 0
     for seq in list(_seqs_with_other_names(connection)):

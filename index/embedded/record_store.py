@@ -15,11 +15,12 @@ from index.embedded.disk import disk_errors
 from index.embedded.filter_sql import distance_m_or_null, sql_condition
 from index.embedded.index_repair import repair_indexes
 from index.embedded.migration import migrate_layout_1
-from index.embedded.record_table import SCHEMA, SCHEMA_VERSION, SELECT, DamagedRecordError, record_from_row
-from index.embedded.record_writer import Writer, transaction
+from index.embedded.record_table import SCHEMA, SCHEMA_VERSION, SELECT, record_from_row
+from index.embedded.record_writer import SqliteWriter, transaction
+from index.gallery.errors import DamagedRecordError, GalleryError
 from index.gallery.filters import Filter
-from index.gallery.gallery import GalleryError
 from index.gallery.record import ModelKey, Record, record_id
+from index.gallery.record_store import Tallies
 from model.box import Box, BoxError
 
 _LOG = logging.getLogger(__name__)
@@ -28,8 +29,10 @@ _LOG = logging.getLogger(__name__)
 _IN_CHUNK: Final = 10_000
 
 
-class RecordStore:
-    """Records in SQLite (WAL, every commit synced). Safe to use from any thread: each call borrows a connection.
+class SqliteRecordStore:
+    """Implements `index.gallery.record_store.RecordStore` in a SQLite file (WAL, every commit synced).
+
+    Safe to use from any thread: each call borrows a connection.
 
     With `may_create` off, a file without the table is an error: there have been records, and they are lost.
 
@@ -37,8 +40,7 @@ class RecordStore:
     that the disk has damaged would lie about it.
 
     Attributes:
-        damaged: the seqs of the records that were found damaged so far, each logged once. Whoever deletes records takes
-            them out.
+        damaged: the seqs of the records that were found damaged so far and not deleted since, each logged once.
     """
 
     def __init__(self, path: Path, *, may_create: bool = True) -> None:
@@ -85,31 +87,21 @@ class RecordStore:
             while True:
                 self._idle.pop().close()
 
+    @property
+    def num_damaged(self) -> int:
+        return len(self.damaged)
+
+    @property
+    def last_seq(self) -> int:
+        return self._scalar("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'record'")
+
     @contextmanager
-    def transaction(self) -> Iterator[Writer]:
-        """All writes inside are on disk when the block is left, or none of them if it raises."""
+    def transaction(self) -> Iterator[SqliteWriter]:
         with self._connection() as connection, transaction(connection) as writer:
             yield writer
-
-    def find(self, where: str, parameters: Sequence[object], tail: str = "") -> Iterator[tuple[int, Record]]:
-        """(seq, record) of each row that the condition selects; damaged records are left out."""
-        for row in self._rows(f"{SELECT} WHERE {where} {tail}", parameters):
-            try:
-                yield row[0], record_from_row(row)
-            except DamagedRecordError as error:
-                self._note_damage(row[0], error)
-
-    def find_in(self, column: str, values: Sequence[object]) -> Iterator[tuple[int, Record]]:
-        """(seq, record) of each row whose column has one of the values, in no particular order."""
-        for chunk in _chunks(values):
-            yield from self.find(f"{column} IN ({_marks(chunk)})", chunk)
+        self.damaged -= writer.deleted
 
     def get(self, id_: str) -> Record | None:
-        """One record, or None.
-
-        Raises:
-            DamagedRecordError: it is there, and not as it was written.
-        """
         for row in self._rows(f"{SELECT} WHERE id = ?", [id_]):
             try:
                 return record_from_row(row)
@@ -118,8 +110,29 @@ class RecordStore:
                 raise
         return None
 
+    def records_of(self, ids: Sequence[str]) -> list[Record]:
+        return [record for _, record in self._find_in("id", ids)]
+
+    def records_at(self, seqs: Sequence[int]) -> dict[int, Record]:
+        return dict(self._find_in("seq", seqs))
+
+    def records_after(self, seq: int, model: ModelKey) -> Iterator[tuple[int, Record]]:
+        """(seq, record) of the intact records of a model behind a seq, rising.
+
+        Raises:
+            GalleryError: the disk changed their order.
+        """
+        condition = "fingerprint = ? AND precision = ? AND seq > ?"
+        parameters = [model.fingerprint, model.precision, seq]
+        for found, record in self._find(condition, parameters, "ORDER BY seq"):
+            if found <= seq:
+                raise GalleryError(
+                    "the gallery's records are stored out of order: restore gallery.sqlite from a backup"
+                )
+            yield found, record
+            seq = found
+
     def count(self, where: Filter) -> int:
-        """How many records pass the filter."""
         condition, parameters = sql_condition(where)
         return self._scalar(f"SELECT count(*) FROM record WHERE {condition}", parameters)  # noqa: S608 (no values)
 
@@ -129,41 +142,28 @@ class RecordStore:
         rows = self._rows(f"SELECT seq FROM record WHERE {condition}", parameters)  # noqa: S608 (no values)
         return np.fromiter((row[0] for row in rows), np.int64)
 
-    def identities_in(self, seqs: Sequence[int]) -> dict[int, str | None]:
-        """The identity of each of the rows, by seq."""
-        return {row[0]: row[1] for row in self._select_in("seq, identity", "seq", seqs)}
-
-    def num_groups(self, where: Filter, model: ModelKey) -> int:
-        """How many identities of intact records of a model pass the filter; one without counts as its own."""
-        condition, parameters = sql_condition(where)
-        sql = f"""SELECT count(DISTINCT identity) + count(*) - count(identity) FROM record WHERE {condition}
-            AND fingerprint = ? AND precision = ? AND seq NOT IN (SELECT value FROM json_each(?))"""  # noqa: S608
-        return self._scalar(sql, [*parameters, model.fingerprint, model.precision, _json(self.damaged)])
-
     def page(self, where: Filter, after: int, limit: int) -> list[int]:
-        """The seq of the first `limit` records behind the seq `after` that pass the filter, rising."""
         condition, parameters = sql_condition(where)
         sql = f"SELECT seq FROM record WHERE {condition} AND seq > ? ORDER BY seq LIMIT ?"  # noqa: S608 (no values)
         return [row[0] for row in self._rows(sql, [*parameters, after, limit])]
 
-    def tally(self, columns: str, limit: int) -> list[tuple[Any, ...]]:
-        """Rows of (value.., count) for the columns, the most frequent first."""
-        sql = f"SELECT {columns}, count(*) FROM record GROUP BY {columns} ORDER BY count(*) DESC, {columns} LIMIT ?"  # noqa: S608
-        return list(self._rows(sql, [limit]))
+    def tallies(self, limit: int) -> Tallies:
+        return Tallies(
+            num_images=self._num_distinct("content"),
+            num_cameras=self._num_distinct("camera"),
+            num_identities=self._num_distinct("identity"),
+            cameras=self._tally("camera", limit),
+            identities=self._tally("identity", limit),
+            models=self._tally("fingerprint, precision", limit=100),
+        )
 
-    def seqs_in(self, column: str, values: Sequence[object]) -> list[int]:
-        """The seq of each row whose column has one of the values, damaged or not."""
-        return [row[0] for row in self._select_in("seq", column, values)]
+    def seqs_of(self, ids: Sequence[str]) -> list[int]:
+        return [row[0] for row in self._select_in("seq", "id", ids)]
 
     def contents(self) -> set[str]:
-        """Every image content that a record names, damaged or not."""
         return {row[0] for row in self._rows("SELECT DISTINCT content FROM record NOT INDEXED")}
 
     def named(self, contents: Collection[str]) -> set[str]:
-        """Those of the image contents that a record names, damaged or not.
-
-        The id of a damaged record names its image, too: it is a hash of content and box.
-        """
         sql = "SELECT DISTINCT content FROM record NOT INDEXED WHERE content IN (SELECT value FROM json_each(?))"
         named = {row[0] for row in self._rows(sql, [_json(contents)])}
         for id_, box in self._select_in("id, box", "seq", list(self.damaged)):
@@ -171,24 +171,40 @@ class RecordStore:
                 named |= {content for content in contents if record_id(content, Box.parse(box)) == id_}
         return named
 
-    def seqs_and_contents(self, column: str, value: object) -> dict[int, str]:
-        """Of each row whose column has the value, damaged or not, the seq and the image content."""
-        sql = f"SELECT seq, content FROM record NOT INDEXED WHERE {column} = ?"  # noqa: S608 (no values)
-        return dict(self._rows(sql, [value]))
+    def contents_of(self, id_: str) -> dict[int, str]:
+        return dict(self._rows("SELECT seq, content FROM record NOT INDEXED WHERE id = ?", [id_]))
 
-    @property
-    def last_seq(self) -> int:
-        """The highest seq ever given, 0 if there was none."""
-        return self._scalar("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'record'")
+    def contents_passing(self, where: Filter) -> dict[int, str]:
+        condition, parameters = sql_condition(where)
+        return dict(self._rows(f"SELECT seq, content FROM record NOT INDEXED WHERE {condition}", parameters))  # noqa: S608
+
+    def doubtful_contents(self) -> set[str]:
+        return {row[0] for row in self._select_in("content", "seq", list(self.damaged))}
 
     def num_of_model(self, model: ModelKey) -> int:
-        """How many records this model made."""
         sql = "SELECT count(*) FROM record WHERE fingerprint = ? AND precision = ?"
         return self._scalar(sql, [model.fingerprint, model.precision])
 
-    def num_distinct(self, column: str) -> int:
-        """How many different values a column has."""
+    def _num_distinct(self, column: str) -> int:
         return self._scalar(f"SELECT count(DISTINCT {column}) FROM record")  # noqa: S608 (no values)
+
+    def _tally(self, columns: str, limit: int) -> list[tuple[Any, ...]]:
+        """Rows of (value.., count) for the columns, the most frequent first."""
+        sql = f"SELECT {columns}, count(*) FROM record GROUP BY {columns} ORDER BY count(*) DESC, {columns} LIMIT ?"  # noqa: S608
+        return list(self._rows(sql, [limit]))
+
+    def _find(self, condition: str, parameters: Sequence[object], tail: str = "") -> Iterator[tuple[int, Record]]:
+        """(seq, record) of each row that the condition selects; damaged records are left out."""
+        for row in self._rows(f"{SELECT} WHERE {condition} {tail}", parameters):
+            try:
+                yield row[0], record_from_row(row)
+            except DamagedRecordError as error:
+                self._note_damage(row[0], error)
+
+    def _find_in(self, column: str, values: Sequence[object]) -> Iterator[tuple[int, Record]]:
+        """(seq, record) of each row whose column has one of the values, in no particular order."""
+        for chunk in _chunks(values):
+            yield from self._find(f"{column} IN ({_marks(chunk)})", chunk)
 
     def _scalar(self, sql: str, parameters: Sequence[object] = ()) -> int:
         return int(next(self._rows(sql, parameters))[0])

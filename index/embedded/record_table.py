@@ -6,8 +6,8 @@ from typing import Any, Final
 
 import numpy as np
 
+from index.gallery.errors import DamagedRecordError
 from index.gallery.fields import Fields
-from index.gallery.gallery import GalleryError
 from index.gallery.record import ModelKey, Record
 from model.box import Box
 
@@ -61,10 +61,6 @@ tags, source, attributes, fingerprint, precision, enrolled_at, checksum, embeddi
 # LEFT, so that a record whose embedding is lost is found to be damaged, not overlooked.
 SELECT: Final = f"SELECT {COLUMNS} FROM record LEFT JOIN embedding USING (seq)"  # noqa: S608 (no values)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-class DamagedRecordError(GalleryError):
-    """A stored record does not have its checksum: the disk changed it."""
 
 
 def record_to_row(record: Record) -> list[object]:

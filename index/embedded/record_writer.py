@@ -5,17 +5,22 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from index.embedded.record_table import COLUMNS, fields_to_row, record_to_row
+from index.gallery.errors import RecordNotFoundError
 from index.gallery.record import Record
 
 
-class Writer:
-    """The writes of one transaction."""
+class SqliteWriter:
+    """Implements `index.gallery.record_store.Writer`.
+
+    Attributes:
+        deleted: the seqs that `delete` was called with.
+    """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
+        self.deleted: set[int] = set()
 
     def insert(self, record: Record) -> None:
-        """Adds a record, with the next seq."""
         names = [name.strip() for name in COLUMNS.split(",")][1:-2]
         values = [*record_to_row(record), record.checksum()]
         sql = f"INSERT INTO record ({','.join(names)}) VALUES ({','.join('?' * len(names))})"  # noqa: S608 (no values)
@@ -25,25 +30,33 @@ class Writer:
             [seq, record.embedding.astype("<f4").tobytes(), record.theta.astype("<f4").tobytes()],
         )
 
-    def update(self, record: Record) -> None:
-        """Overwrites the user's fields of the record with this id, and its checksum."""
-        self._connection.execute(
+    def update(self, record: Record) -> int:
+        """Overwrites the user's fields of the record with this id, and its checksum; its seq.
+
+        Raises:
+            RecordNotFoundError: there is none with this id.
+        """
+        rows = self._connection.execute(
             """UPDATE record SET identity = ?, camera = ?, captured_at = ?, latitude = ?, longitude = ?, tags = ?,
-            source = ?, attributes = ?, checksum = ? WHERE id = ?""",
+            source = ?, attributes = ?, checksum = ? WHERE id = ? RETURNING seq""",
             [*fields_to_row(record.fields), record.checksum(), record.id],
-        )
+        ).fetchall()
+        if not rows:
+            raise RecordNotFoundError(f"there is no record {record.id} in the gallery")
+        return int(rows[0][0])
 
     def delete(self, seqs: Sequence[int]) -> None:
-        """Removes the records with these seqs, and their embeddings."""
+        """Removes the records with these seqs, and their embeddings; one that is not there is fine."""
+        self.deleted.update(seqs)
         self._connection.executemany("DELETE FROM record WHERE seq = ?", [(seq,) for seq in seqs])
 
 
 @contextmanager
-def transaction(connection: sqlite3.Connection) -> Iterator[Writer]:
+def transaction(connection: sqlite3.Connection) -> Iterator[SqliteWriter]:
     """All writes inside are on disk when the block is left, or none of them if it raises."""
     connection.execute("BEGIN IMMEDIATE")
     try:
-        yield Writer(connection)
+        yield SqliteWriter(connection)
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:  # SQLite has rolled back by itself if the disk is full

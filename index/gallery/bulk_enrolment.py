@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from index.datasets.bulk_embedding import BATCH_SIZE, EmbedBatch
 from index.datasets.manifest import Entry, Manifest
 from index.datasets.prefetch import prefetch
+from index.gallery.enrolment import Enrolment
 from index.gallery.entry_fields import fields_of
 from index.gallery.fields import FieldsError
-from index.gallery.gallery import Enrolment, Gallery
+from index.gallery.gallery import Gallery
 from index.gallery.intake import Located, Vehicle, take_in
 from index.gallery.record import ModelKey, Record
 from model.box import BoxError

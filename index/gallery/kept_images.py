@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Final
 
-from index.embedded.image_store import ImageStore
-from index.embedded.record_store import RecordStore
-from index.gallery.gallery import GalleryError
+from index.gallery.errors import GalleryError
+from index.gallery.image_files import ImageFiles
+from index.gallery.record_store import RecordStore
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -21,7 +21,7 @@ class KeptImages:
         damaged: the images found so far to be missing or damaged though a record names them, each logged once.
     """
 
-    def __init__(self, files: ImageStore, store: RecordStore) -> None:
+    def __init__(self, files: ImageFiles, store: RecordStore) -> None:
         self._files = files
         self._store = store
         stored, named = files.contents(), store.contents()
@@ -43,9 +43,7 @@ class KeptImages:
         """Those of the images without a file that are lost: not in the trash, and not the word of a damaged record."""
         if not absent:
             return set()
-        by_seq = (self._store.seqs_and_contents("seq", seq) for seq in self._store.damaged)
-        doubtful = {content for contents in by_seq for content in contents.values()}
-        return absent - self._files.contents_of_trash(timedelta(0)) - doubtful
+        return absent - self._files.contents_of_trash(timedelta(0)) - self._store.doubtful_contents()
 
     @contextmanager
     def stored(self, images: Mapping[str, Callable[[], bytes]]) -> Iterator[None]:

@@ -1,22 +1,21 @@
 """The nearest records of an embedding: what the index names, read from the store while both may change."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from index.embedded.exact_search import ExactSearch
-from index.embedded.record_store import RecordStore
+from index.gallery.answers import Match, SearchResult
 from index.gallery.filters import Filter
-from index.gallery.gallery import Match, SearchResult
-from index.gallery.record import ModelKey, Record
+from index.gallery.record import Record
+from index.gallery.record_store import RecordStore
+from index.gallery.vector_index import VectorIndex
 
 
 def search_records(
-    index: ExactSearch,
+    index: VectorIndex,
     store: RecordStore,
-    model: ModelKey,
     embedding: NDArray[np.float32],
     top_k: int,
     where: Filter,
@@ -24,51 +23,39 @@ def search_records(
 ) -> SearchResult:
     """The `top_k` nearest of the index's records of an embedding (D,); with `group_by`, the nearest of each identity.
 
-    Every record of the answer passes the filter as it was read, and no two are of one group. `model` is the one whose
-    records the index holds.
+    Every record of the answer passes the filter as it was read, and no two are of one group. No record is read twice.
     """
-    seqs = None if where == Filter() else store.seqs(where)
-    num_groups: int | None = None
-    # Deleted, found to be damaged, or changed so that they do not pass any more, since the index named them.
-    gone: set[int] = set()
-    num_asked = top_k
+    read: dict[int, Record] = {}
+    # What the index names, but its record does not bear out: deleted, damaged or changed in the meantime.
+    refused: set[int] = set()
     while True:
-        nearest = index.search(embedding, num_asked, seqs)
-        distance = dict(zip(nearest.seq.tolist(), nearest.distance.tolist(), strict=True))
-        chosen = [seq for seq in distance if seq not in gone]
-        num_wanted = top_k
-        if group_by == "identity":
-            chosen = _nearest_of_each_identity(store, chosen)
-            if len(chosen) < top_k:
-                if num_groups is None:
-                    num_groups = store.num_groups(where, model)
-                num_wanted = min(top_k, num_groups)
-        if len(chosen) < num_wanted and num_asked < nearest.searched:
-            num_asked *= 4
-            continue
-        chosen = chosen[:top_k]
-        records = {seq: record for seq, record in store.find_in("seq", chosen) if where.matches(record)}
-        lost = [seq for seq in chosen if seq not in records]
-        if not lost and (group_by is None or _are_of_different_identities(records.values())):
-            return SearchResult([Match(records[seq], distance[seq]) for seq in chosen], nearest.searched)
-        gone.update(lost)
-        # No further search shall find what is damaged.
-        index.remove([seq for seq in lost if seq in store.damaged])
-        num_groups = None
+        (nearest,) = index.search(embedding[None], top_k + len(refused), where, group_by)
+        distances = dict(zip(nearest.seq.tolist(), nearest.distance.tolist(), strict=True))
+        chosen = [seq for seq in distances if seq not in refused][:top_k]
+        unread = [seq for seq in chosen if seq not in read]
+        read |= store.records_at(unread)
+        # A seq never comes back: what is not there now, no further search shall find.
+        index.remove([seq for seq in unread if seq not in read])
+        changed = _not_borne_out(chosen, read, where, group_by)
+        if not changed:
+            return SearchResult([Match(read[seq], distances[seq]) for seq in chosen], nearest.searched)
+        refused |= changed
 
 
-def _nearest_of_each_identity(store: RecordStore, seqs: list[int]) -> list[int]:
-    """Of seqs by rising distance, the first of each identity and all without one."""
-    identities = store.identities_in(seqs)
-    first: dict[tuple[str, object], int] = {}
+def _not_borne_out(
+    seqs: Sequence[int], records: Mapping[int, Record], where: Filter, group_by: Literal["identity"] | None
+) -> set[int]:
+    """Of seqs by rising distance, those without a record that passes, and those whose identity a nearer one has."""
+    refused: set[int] = set()
+    identities: set[str] = set()
     for seq in seqs:
-        if seq in identities:  # not deleted since
-            identity = identities[seq]
-            first.setdefault(("seq", seq) if identity is None else ("identity", identity), seq)
-    return list(first.values())
-
-
-def _are_of_different_identities(records: Iterable[Record]) -> bool:
-    """Whether no two have the same one; a change since the identities were read may have given them."""
-    identities = [record.fields.identity for record in records if record.fields.identity is not None]
-    return len(set(identities)) == len(identities)
+        record = records.get(seq)
+        if record is None or not where.matches(record):
+            refused.add(seq)
+            continue
+        identity = record.fields.identity
+        if group_by == "identity" and identity is not None:
+            if identity in identities:
+                refused.add(seq)
+            identities.add(identity)
+    return refused

@@ -6,8 +6,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from index.gallery.answers import SearchResult
 from index.gallery.filters import Filter
-from index.gallery.gallery import Gallery, SearchResult
+from index.gallery.gallery import Gallery
 from index.ranking.reranking import Refinement, expand_queries, rerank
 
 NUM_CANDIDATES: Final = 200

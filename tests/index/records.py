@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from index.gallery.enrolment import Enrolment
 from index.gallery.fields import Fields
-from index.gallery.gallery import Enrolment
 from index.gallery.record import ModelKey, Record, content_hash, record_id
 from model.box import Box
 
@@ -18,6 +18,7 @@ DIM = 16
 MODEL = ModelKey("a" * 64, "float32")
 OTHER_MODELS = [ModelKey("b" * 64, "float32"), ModelKey("a" * 64, "bf16")]
 BOX = Box(0, 0, 60, 40)
+LEFT, RIGHT = Box(0, 0, 30, 40), Box(30, 0, 30, 40)
 
 
 def vector(seed: int, dim: int = DIM) -> NDArray[np.float32]:
@@ -54,6 +55,11 @@ def record(
 
 def enrolment(seed: int, *, frame: int | None = None, **changes: Any) -> Enrolment:
     return Enrolment(record(seed, frame=frame, **changes), lambda: image(seed if frame is None else frame))
+
+
+def in_one_frame(seed: int, **changes: Any) -> Enrolment:
+    """Many of them cost one image file."""
+    return enrolment(seed, frame=0, box=Box(seed, 0, 10, 10), **changes)
 
 
 def values(record: Record) -> dict[str, object]:

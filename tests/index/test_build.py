@@ -15,7 +15,7 @@ import pytest
 from index import build
 from index.datasets.manifest import Entry, Role, write_manifest
 from index.datasets.protocol import Protocol
-from index.embedded.embedded_gallery import EmbeddedGallery
+from index.embedded.opening import open_gallery
 from index.gallery.filters import Filter
 from index.gallery.record import ModelKey, Record
 from model.checkpoint import load_checkpoint, read_card
@@ -54,7 +54,7 @@ def run(data: Path, small_checkpoint: Path, monkeypatch: pytest.MonkeyPatch, cap
 def stored(data_dir: Path, checkpoint: Path, precision: str = "float32") -> list[Record]:
     card = read_card(checkpoint)
     model = ModelKey(card.fingerprint, precision)
-    with closing(EmbeddedGallery(data_dir, model, card.config.embedding_dim)) as gallery:
+    with closing(open_gallery(data_dir, model, card.config.embedding_dim)) as gallery:
         assert gallery.num_stale == 0
         return gallery.page(Filter(), 1000, None).records
 
@@ -131,7 +131,7 @@ def test_what_cannot_be_read_is_exit_code_1(run: Run, tmp_path: Path, flag: str,
 
 
 def test_a_gallery_in_use_is_left_alone(run: Run, tmp_path: Path) -> None:
-    with closing(EmbeddedGallery(tmp_path / "gallery", ModelKey("a" * 64, "float32"), 4)):
+    with closing(open_gallery(tmp_path / "gallery", ModelKey("a" * 64, "float32"), 4)):
         code, error = run()
     assert (code, "another process has the gallery" in error) == (1, True)
 

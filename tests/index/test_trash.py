@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from index.embedded.embedded_gallery import EmbeddedGallery
+from index.embedded.opening import open_gallery
 from index.trash import main
 from tests.index.records import DIM, MODEL, enrolment, image, record
 
@@ -17,7 +17,7 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
 
 @pytest.fixture
 def data_dir(tmp_path: Path) -> Path:
-    with closing(EmbeddedGallery(tmp_path, MODEL, DIM)) as gallery:
+    with closing(open_gallery(tmp_path, MODEL, DIM)) as gallery:
         gallery.enrol([enrolment(1), enrolment(2)])
         gallery.delete(record(1).id)
     return tmp_path
@@ -36,14 +36,14 @@ def test_what_is_new_stays_and_what_is_old_goes(
     assert run(monkeypatch, "--data-dir", data_dir, "--older-than-days", 0, "--json") == 0
     assert trashed(data_dir) == []
     assert json.loads(capsys.readouterr().out.splitlines()[-1]) == {"removed": 1}
-    with closing(EmbeddedGallery(data_dir, MODEL, DIM)) as gallery:
+    with closing(open_gallery(data_dir, MODEL, DIM)) as gallery:
         assert gallery.image(gallery.get(record(2).id)) == image(2)
 
 
 def test_a_gallery_in_use_is_left_alone(
     data_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with closing(EmbeddedGallery(data_dir, MODEL, DIM)):
+    with closing(open_gallery(data_dir, MODEL, DIM)):
         assert run(monkeypatch, "--data-dir", data_dir, "--older-than-days", 0) == 1
     assert "another process has the gallery" in capsys.readouterr().err
     assert trashed(data_dir)

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from index.embedded.embedded_gallery import EmbeddedGallery
+from index.gallery.gallery import Gallery
 from model.checkpoint import read_card
 from service.app import create_app
 from service.engine import Engine
@@ -58,7 +58,7 @@ def test_an_unexpected_error_is_a_problem_and_the_service_goes_on(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(EmbeddedGallery, "search", lambda *_: 1 / 0)
+        patch.setattr(Gallery, "search", lambda *_: 1 / 0)
         response = client.post("/query", files={"image": png(1)})
     assert response.status_code == 500
     assert response.headers["content-type"] == "application/problem+json"

@@ -7,8 +7,8 @@ import pytest
 from fastapi.testclient import TestClient
 from starlette.datastructures import State
 
-from index.embedded.embedded_gallery import EmbeddedGallery
-from index.gallery.gallery import GalleryError
+from index.gallery.errors import GalleryError
+from index.gallery.gallery import Gallery
 from model.embedder import Embedder, EmbeddingError
 from service.app import create_app
 from service.device import DeviceError
@@ -104,7 +104,7 @@ def test_a_gallery_that_cannot_be_opened_leaves_nothing_open(
 ) -> None:
     before = set(threading.enumerate())
     with monkeypatch.context() as patch:
-        patch.setattr(EmbeddedGallery, "_catch_up", lambda _: 1 / 0)
+        patch.setattr(Gallery, "_catch_up", lambda _: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             Engine.open(settings)
     nothing_stays_open(settings, before)

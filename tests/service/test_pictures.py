@@ -9,7 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from index.embedded.embedded_gallery import EmbeddedGallery
+from index.gallery.gallery import Gallery
 from model.image import decode_image
 from tests.conftest import picture, png
 from tests.service.conftest import enrol
@@ -66,7 +66,7 @@ def test_a_picture_that_is_known_is_not_sent_again(
     first = client.get(path)
     etag = first.headers["etag"]
     assert etag.startswith('"')
-    monkeypatch.setattr(EmbeddedGallery, "image", lambda *_: pytest.fail("the file was read"))
+    monkeypatch.setattr(Gallery, "image", lambda *_: pytest.fail("the file was read"))
     for known in (etag, f'"other", {etag}', f"W/{etag}", "*"):
         again = client.get(path, headers={"If-None-Match": known})
         assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", etag)

@@ -7,8 +7,8 @@ import sys
 from itertools import count
 from pathlib import Path
 
-from index.embedded.embedded_gallery import EmbeddedGallery
-from index.gallery.gallery import Enrolment
+from index.embedded.opening import open_gallery
+from index.gallery.enrolment import Enrolment
 from model.box import Box
 from tests.index.records import MODEL, enrolment, vector
 
@@ -29,7 +29,7 @@ def batch(number: int) -> list[Enrolment]:
 
 
 def main(folder: Path, first_batch: int) -> None:
-    gallery = EmbeddedGallery(folder, MODEL, DIM)
+    gallery = open_gallery(folder, MODEL, DIM)
     for number in count(first_batch):
         records = [one.record for one in batch(number)]
         gallery.enrol(batch(number))

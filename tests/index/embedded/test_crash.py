@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from index.embedded.embedded_gallery import EmbeddedGallery
+from index.embedded.opening import open_gallery
+from index.gallery.enrolment import Enrolment
 from index.gallery.filters import Filter
-from index.gallery.gallery import Enrolment
+from index.gallery.gallery import Gallery
 from tests.index.embedded.enrolling_process import BATCH, DELETED, DIM, batch
 from tests.index.records import MODEL, values
 
@@ -36,7 +37,7 @@ def run_until_killed(folder: Path, first_batch: int, rng: random.Random) -> Said
     return {(what, int(number)) for what, number in (line.split() for line in lines)}
 
 
-def assert_is_whole(gallery: EmbeddedGallery, enrolled: Enrolment, cameras: set[str]) -> None:
+def assert_is_whole(gallery: Gallery, enrolled: Enrolment, cameras: set[str]) -> None:
     """It is served, searched and shown as it was enrolled, with one of these cameras."""
     stored = gallery.get(enrolled.record.id)
     camera = stored.fields.camera
@@ -48,7 +49,7 @@ def assert_is_whole(gallery: EmbeddedGallery, enrolled: Enrolment, cameras: set[
     assert (nearest.record.id, nearest.distance) == (stored.id, 0.0)
 
 
-def check_batch(gallery: EmbeddedGallery, number: int, said: Said) -> None:
+def check_batch(gallery: Gallery, number: int, said: Said) -> None:
     """What was acknowledged is there; of what was under way, each call has had all of its effect or none."""
     enrolments = batch(number)
     present = gallery.known([one.record.id for one in enrolments])
@@ -66,7 +67,7 @@ def check_batch(gallery: EmbeddedGallery, number: int, said: Said) -> None:
 
 
 def check(folder: Path, num_batches: int, said: Said) -> None:
-    with closing(EmbeddedGallery(folder, MODEL, DIM)) as gallery:
+    with closing(open_gallery(folder, MODEL, DIM)) as gallery:
         for number in range(num_batches):
             check_batch(gallery, number, said)
         page = gallery.page(Filter(), 100_000, None)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from index.embedded.disk import disk_errors, sync_folder
-from index.gallery.gallery import CursorError, GalleryError, GalleryFullError
+from index.gallery.errors import CursorError, GalleryError, GalleryFullError
 
 
 def raised(error: BaseException, path: Path) -> BaseException:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from index.embedded import exact_search
-from index.embedded.exact_search import ExactSearch, Neighbours
+from index.embedded.exact_search import ExactSearch
+from index.gallery.vector_index import Neighbours
 
 Vectors = NDArray[np.float32]
 

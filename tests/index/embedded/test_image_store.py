@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from index.embedded.image_store import ImageStore
-from index.gallery.gallery import GalleryError, GalleryFullError
+from index.gallery.errors import GalleryError, GalleryFullError
 from index.gallery.record import content_hash
 
 DATA = [b"first", b"", b"\x00\xff" * 100_000]

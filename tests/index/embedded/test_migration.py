@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 
 import index.embedded.migration
-from index.embedded.embedded_gallery import EmbeddedGallery
-from index.embedded.record_store import RecordStore
-from index.embedded.record_writer import Writer
+from index.embedded.opening import open_gallery
+from index.embedded.record_store import SqliteRecordStore
+from index.embedded.record_writer import SqliteWriter
+from index.gallery.errors import GalleryError, GalleryFullError
 from index.gallery.fields import Fields
 from index.gallery.filters import Filter
-from index.gallery.gallery import GalleryError, GalleryFullError
 from model.box import Box
 from tests.index.records import DIM, MODEL, OTHER_MODELS, image, record, tamper, values
 
@@ -67,8 +67,8 @@ def version(path: Path) -> int:
 
 
 def assert_is_migrated(folder: Path) -> None:
-    with closing(RecordStore(folder / "gallery.sqlite")) as store:
-        found = {seq: values(one) for seq, one in store.find("1", [])}
+    with closing(SqliteRecordStore(folder / "gallery.sqlite")) as store:
+        found = {seq: values(one) for seq, one in store.records_at(range(1, 10)).items()}
         assert found == {seq: values(one) for seq, one in EXPECTED.items()}
         assert store.damaged == {5}
         assert store.seqs(Filter(identity="Zoë")).tolist() == [3, 6]
@@ -86,7 +86,7 @@ def test_the_gallery_of_the_test_is_of_layout_1() -> None:
 
 
 def test_a_gallery_of_layout_1_is_migrated_when_it_is_opened(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO), closing(EmbeddedGallery(folder, MODEL, DIM)) as gallery:
+    with caplog.at_level(logging.INFO), closing(open_gallery(folder, MODEL, DIM)) as gallery:
         assert "brought to layout 2, with 3 records whose names" in caplog.text
         stats = gallery.stats(9)
         assert (stats.total, stats.searchable, stats.damaged, stats.stray_images) == (8, 6, 1, 0)
@@ -98,7 +98,7 @@ def test_a_gallery_of_layout_1_is_migrated_when_it_is_opened(folder: Path, caplo
 
 
 def test_only_records_whose_names_change_are_written_and_the_damaged_one_stays_as_it_was(folder: Path) -> None:
-    RecordStore(folder / "gallery.sqlite").close()
+    SqliteRecordStore(folder / "gallery.sqlite").close()
     before, after = rows(LAYOUT_1 / "gallery.sqlite"), rows(folder / "gallery.sqlite")
     assert [old[0] for old, new in zip(before, after, strict=True) if old != new] == sorted(RENAMED)
     # Nothing but the names and the checksum.
@@ -108,7 +108,7 @@ def test_only_records_whose_names_change_are_written_and_the_damaged_one_stays_a
 
 def test_a_migrated_gallery_has_the_table_of_a_new_one(folder: Path, tmp_path: Path) -> None:
     def described(path: Path) -> list[Any]:
-        RecordStore(path).close()
+        SqliteRecordStore(path).close()
         with closing(sqlite3.connect(path)) as connection:
             columns = connection.execute("PRAGMA table_info(record)").fetchall()
             indexes = connection.execute("SELECT name FROM sqlite_master WHERE type = 'index' ORDER BY name").fetchall()
@@ -118,10 +118,10 @@ def test_a_migrated_gallery_has_the_table_of_a_new_one(folder: Path, tmp_path: P
 
 
 def test_the_copy_is_made_once_and_kept(folder: Path) -> None:
-    RecordStore(folder / "gallery.sqlite").close()
+    SqliteRecordStore(folder / "gallery.sqlite").close()
     copy = folder / "gallery.sqlite.layout-1"
     first = copy.read_bytes(), copy.stat().st_ino
-    RecordStore(folder / "gallery.sqlite").close()
+    SqliteRecordStore(folder / "gallery.sqlite").close()
     assert (copy.read_bytes(), copy.stat().st_ino) == first
     # The copy is a gallery itself: moved back, it is migrated again.
     shutil.copy(copy, folder / "gallery.sqlite")
@@ -164,7 +164,7 @@ def test_a_migration_that_is_interrupted_at_any_statement_is_done_by_the_next_op
         patch.setattr(FailsAt, "text", statement)
         patch.setattr(FailsAt, "error", error)
         with pytest.raises(KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else GalleryError):
-            RecordStore(folder / "gallery.sqlite")
+            SqliteRecordStore(folder / "gallery.sqlite")
     assert version(folder / "gallery.sqlite") == 1
     assert rows(folder / "gallery.sqlite") == rows(LAYOUT_1 / "gallery.sqlite")
     assert_is_migrated(folder)
@@ -172,7 +172,7 @@ def test_a_migration_that_is_interrupted_at_any_statement_is_done_by_the_next_op
 
 @pytest.mark.parametrize(
     ("owner", "name"),
-    [(os, "fsync"), (Path, "replace"), (index.embedded.migration, "sync_folder"), (Writer, "update")],
+    [(os, "fsync"), (Path, "replace"), (index.embedded.migration, "sync_folder"), (SqliteWriter, "update")],
     ids=["sync", "rename", "sync folder", "update"],
 )
 def test_a_migration_on_a_full_disk_says_so_and_is_done_by_the_next_opening(
@@ -181,7 +181,7 @@ def test_a_migration_on_a_full_disk_says_so_and_is_done_by_the_next_opening(
     with monkeypatch.context() as patch:
         patch.setattr(owner, name, _raising(OSError(28, "No space left on device")))
         with pytest.raises(GalleryFullError):
-            RecordStore(folder / "gallery.sqlite")
+            SqliteRecordStore(folder / "gallery.sqlite")
     assert not (folder / "gallery.sqlite.layout-1.tmp").exists()
     assert version(folder / "gallery.sqlite") == 1
     assert_is_migrated(folder)
@@ -196,12 +196,11 @@ def test_what_a_killed_migration_left_is_no_hindrance(folder: Path) -> None:
 @pytest.mark.parametrize("column", ["identity", "tags"])
 def test_a_damaged_row_does_not_hinder_the_migration(folder: Path, column: str) -> None:
     tamper(folder / "gallery.sqlite", f"UPDATE record SET {column} = '[\"x ' WHERE seq = 3")
-    with closing(RecordStore(folder / "gallery.sqlite")) as store:
-        assert sorted(seq for seq, _ in store.find("1", [])) == [1, 2, 4, 6, 7, 9]
+    with closing(SqliteRecordStore(folder / "gallery.sqlite")) as store:
+        assert sorted(store.records_at(range(1, 10))) == [1, 2, 4, 6, 7, 9]
         assert store.damaged == {3, 5}
 
 
 def test_names_that_only_composition_tells_apart_become_one(folder: Path) -> None:
-    with closing(RecordStore(folder / "gallery.sqlite")) as store:
-        third = next(one for _, one in store.find("seq = 3", []))
-        assert third.fields == Fields(identity="Zoë", camera="north", tags=("größe", "van"))
+    with closing(SqliteRecordStore(folder / "gallery.sqlite")) as store:
+        assert store.records_at([3])[3].fields == Fields(identity="Zoë", camera="north", tags=("größe", "van"))

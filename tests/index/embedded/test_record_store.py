@@ -12,10 +12,9 @@ from typing import Any
 import pytest
 
 from index.embedded.index_repair import repair_indexes
-from index.embedded.record_store import RecordStore
-from index.embedded.record_table import DamagedRecordError
+from index.embedded.record_store import SqliteRecordStore
+from index.gallery.errors import DamagedRecordError, GalleryError, RecordNotFoundError
 from index.gallery.filters import Filter, Near
-from index.gallery.gallery import GalleryError
 from index.gallery.record import Record
 from model.box import Box
 from tests.index.records import MODEL, OTHER_MODELS, record, tamper, values
@@ -27,16 +26,22 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def store(path: Path) -> Iterator[RecordStore]:
-    store = RecordStore(path)
+def store(path: Path) -> Iterator[SqliteRecordStore]:
+    store = SqliteRecordStore(path)
     yield store
     store.close()
 
 
-def insert(store: RecordStore, *records: Record) -> None:
+def insert(store: SqliteRecordStore, *records: Record) -> None:
     with store.transaction() as writer:
         for one in records:
             writer.insert(one)
+
+
+def everything(store: SqliteRecordStore) -> dict[int, Record]:
+    """Every intact record, by seq, rising."""
+    found = store.records_at(store.page(Filter(), 0, 1000))
+    return {seq: found[seq] for seq in sorted(found)}
 
 
 def in_thread(work: Callable[[], Any]) -> Any:
@@ -73,19 +78,19 @@ FULL = record(
     ids=["every field", "no field", "the last time", "the first time"],
 )
 def test_a_record_comes_back_as_it_was(path: Path, one: Record) -> None:
-    store = RecordStore(path)
+    store = SqliteRecordStore(path)
     insert(store, one)
     store.close()
-    store = RecordStore(path)
+    store = SqliteRecordStore(path)
     stored = store.get(one.id)
     assert stored is not None
     assert values(stored) == values(one)
-    assert [(seq, values(found)) for seq, found in store.find("1", [])] == [(1, values(one))]
+    assert {seq: values(found) for seq, found in everything(store).items()} == {1: values(one)}
     store.close()
 
 
 @pytest.mark.parametrize("latitude", [50, -0.0])
-def test_a_latitude_that_sqlite_writes_differently_comes_back(store: RecordStore, latitude: float) -> None:
+def test_a_latitude_that_sqlite_writes_differently_comes_back(store: SqliteRecordStore, latitude: float) -> None:
     one = record(1, latitude=latitude, longitude=8.5)
     insert(store, one)
     stored = store.get(one.id)
@@ -93,7 +98,7 @@ def test_a_latitude_that_sqlite_writes_differently_comes_back(store: RecordStore
     assert stored.fields == one.fields
 
 
-def test_an_unknown_id_is_none(store: RecordStore) -> None:
+def test_an_unknown_id_is_none(store: SqliteRecordStore) -> None:
     insert(store, record(1))
     assert store.get("0" * 32) is None
 
@@ -148,7 +153,7 @@ DAMAGE = [
 
 @pytest.mark.parametrize(("column", "value"), DAMAGE)
 def test_damage_to_any_column_is_found(
-    store: RecordStore, path: Path, caplog: pytest.LogCaptureFixture, column: str, value: str
+    store: SqliteRecordStore, path: Path, caplog: pytest.LogCaptureFixture, column: str, value: str
 ) -> None:
     full = _full(2)
     insert(store, record(1), full, record(3))
@@ -156,14 +161,15 @@ def test_damage_to_any_column_is_found(
     tamper(path, f"UPDATE {table} SET {column} = {value} WHERE seq = 2")
     id_ = "0" * 32 if column == "id" else full.id
     with caplog.at_level(logging.ERROR):
-        assert [seq for seq, _ in store.find("1", [], "ORDER BY seq")] == [1, 3]
-        assert [seq for seq, _ in store.find_in("seq", [1, 2, 3])] == [1, 3]
+        assert list(everything(store)) == [1, 3]
+        assert sorted(store.records_at([1, 2, 3])) == [1, 3]
     assert [message for message in caplog.messages if id_ in message and "damaged" in message] == caplog.messages
     assert len(caplog.messages) == 1
     assert store.damaged == {2}
+    assert store.num_damaged == 1
     with pytest.raises(DamagedRecordError, match=f"{id_} is damaged"):
         store.get(id_)
-    assert store.seqs_in("seq", [2]) == [2]
+    assert store.seqs_of([id_]) == [2]
 
 
 def _full(seed: int) -> Record:
@@ -174,7 +180,7 @@ def _full(seed: int) -> Record:
     )  # fmt: skip
 
 
-def test_damage_is_tried_on_every_column(store: RecordStore, path: Path) -> None:
+def test_damage_is_tried_on_every_column(store: SqliteRecordStore, path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
         tables = ("record", "embedding")
         columns = {row[1] for table in tables for row in connection.execute(f"PRAGMA table_info({table})")}
@@ -187,14 +193,14 @@ def test_damage_is_tried_on_every_column(store: RecordStore, path: Path) -> None
     ids=["tags", "near"],
 )
 def test_a_damaged_record_does_not_break_the_filters(
-    store: RecordStore, path: Path, column: str, value: str, where: Filter
+    store: SqliteRecordStore, path: Path, column: str, value: str, where: Filter
 ) -> None:
     insert(store, _full(1), _full(2))
     tamper(path, f"UPDATE record SET {column} = {value} WHERE seq = 1")
     assert store.seqs(where).tolist() == [2]
 
 
-def test_the_seqs_of_a_page_follow_each_other(store: RecordStore, path: Path) -> None:
+def test_the_seqs_of_a_page_follow_each_other(store: SqliteRecordStore, path: Path) -> None:
     insert(store, *(record(seed, camera=str(seed % 2)) for seed in range(1, 8)))
     tamper(path, "UPDATE record SET box = '' WHERE seq = 3")
     assert store.page(Filter(), 0, 3) == [1, 2, 3]
@@ -206,7 +212,9 @@ def test_the_seqs_of_a_page_follow_each_other(store: RecordStore, path: Path) ->
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
-def test_a_transaction_that_raises_leaves_nothing(store: RecordStore, path: Path, error: type[BaseException]) -> None:
+def test_a_transaction_that_raises_leaves_nothing(
+    store: SqliteRecordStore, path: Path, error: type[BaseException]
+) -> None:
     first = _full(1)
     insert(store, first)
 
@@ -227,25 +235,25 @@ def test_a_transaction_that_raises_leaves_nothing(store: RecordStore, path: Path
     assert sorted(store.seqs(Filter()).tolist()) == [1, 2]
 
 
-def test_a_transaction_is_seen_by_others_only_when_it_is_committed(store: RecordStore) -> None:
+def test_a_transaction_is_seen_by_others_only_when_it_is_committed(store: SqliteRecordStore) -> None:
     with store.transaction() as writer:
         writer.insert(record(1))
         assert in_thread(lambda: store.count(Filter())) == 0
     assert in_thread(lambda: store.count(Filter())) == 1
 
 
-def test_an_update_changes_the_fields_and_the_checksum_of_one_record_only(store: RecordStore) -> None:
+def test_an_update_changes_the_fields_and_the_checksum_of_one_record_only(store: SqliteRecordStore) -> None:
     others = [_full(1), _full(3)]
     insert(store, others[0], record(2), others[1])
     changed = _full(2)
     with store.transaction() as writer:
-        writer.update(changed)
-    assert [values(one) for _, one in store.find("1", [], "ORDER BY seq")] == [
+        assert writer.update(changed) == 2
+    assert [values(one) for one in everything(store).values()] == [
         values(one) for one in (others[0], changed, others[1])
     ]
 
 
-def test_deleting_a_record_deletes_its_embedding(store: RecordStore, path: Path) -> None:
+def test_deleting_a_record_deletes_its_embedding(store: SqliteRecordStore, path: Path) -> None:
     insert(store, record(1), record(2), record(3))
     with store.transaction() as writer:
         writer.delete([1, 3, 99])
@@ -254,7 +262,7 @@ def test_deleting_a_record_deletes_its_embedding(store: RecordStore, path: Path)
         assert connection.execute("SELECT seq FROM embedding").fetchall() == [(2,)]
 
 
-def test_a_seq_is_never_used_twice(store: RecordStore) -> None:
+def test_a_seq_is_never_used_twice(store: SqliteRecordStore) -> None:
     insert(store, record(1), record(2))
     with store.transaction() as writer:
         writer.delete([2])
@@ -263,13 +271,13 @@ def test_a_seq_is_never_used_twice(store: RecordStore) -> None:
 
 
 def test_the_layout_of_a_newer_program_is_refused(path: Path) -> None:
-    RecordStore(path).close()
+    SqliteRecordStore(path).close()
     tamper(path, "PRAGMA user_version = 3")
     with pytest.raises(GalleryError, match="layout 3, this program reads 2"):
-        RecordStore(path)
+        SqliteRecordStore(path)
 
 
-def test_every_connection_writes_ahead_and_syncs_every_commit(store: RecordStore) -> None:
+def test_every_connection_writes_ahead_and_syncs_every_commit(store: SqliteRecordStore) -> None:
     with store._connection() as first, store._connection() as second:
         assert first is not second
         for connection in (first, second):
@@ -278,14 +286,14 @@ def test_every_connection_writes_ahead_and_syncs_every_commit(store: RecordStore
             assert found == ["wal", 2, 1]
 
 
-def test_many_threads_read_while_one_writes(store: RecordStore) -> None:
+def test_many_threads_read_while_one_writes(store: SqliteRecordStore) -> None:
     expected = {seed: values(record(seed)) for seed in range(1, 61)}
     done = threading.Event()
 
     def read() -> int:
         seen = 0
         while not done.is_set() or seen < 60:
-            found = list(store.find("1", [], "ORDER BY seq"))
+            found = list(store.records_after(0, MODEL))
             assert [seq for seq, _ in found] == list(range(1, len(found) + 1))
             assert len(found) % 3 == 0
             assert len(found) >= seen
@@ -301,7 +309,7 @@ def test_many_threads_read_while_one_writes(store: RecordStore) -> None:
         assert [reader.result() for reader in readers] == [60] * 6
 
 
-def test_threads_that_end_leave_no_connection_open(store: RecordStore) -> None:
+def test_threads_that_end_leave_no_connection_open(store: SqliteRecordStore) -> None:
     in_thread(lambda: store.count(Filter()))
     before = num_open_files()
     for _ in range(20):
@@ -310,7 +318,7 @@ def test_threads_that_end_leave_no_connection_open(store: RecordStore) -> None:
 
 
 def test_a_closed_store_cannot_be_used_from_any_thread(path: Path) -> None:
-    store = RecordStore(path)
+    store = SqliteRecordStore(path)
     store.close()
     with pytest.raises(GalleryError, match="closed"):
         store.count(Filter())
@@ -320,92 +328,130 @@ def test_a_closed_store_cannot_be_used_from_any_thread(path: Path) -> None:
 
 def test_a_reader_under_way_finishes_when_the_store_is_closed(path: Path) -> None:
     before = num_open_files()
-    store = RecordStore(path)
+    store = SqliteRecordStore(path)
     insert(store, record(1), record(2))
-    found = store.find("1", [], "ORDER BY seq")
+    found = store.records_after(0, MODEL)
     assert next(found)[0] == 1
     store.close()
     assert [seq for seq, _ in found] == [2]
     assert num_open_files() == before
 
 
-def test_more_values_than_one_statement_takes_are_looked_up(store: RecordStore) -> None:
+def test_more_values_than_one_statement_takes_are_looked_up(store: SqliteRecordStore) -> None:
     insert(store, *(record(seed) for seed in range(6)))
     # At the borders of statements of 10,000 values.
     places = {0: 1, 9_999: 2, 10_000: 3, 19_999: 4, 20_000: 5, 24_999: 6}
     wanted = [places.get(i, 1_000 + i) for i in range(25_000)]
-    assert sorted(seq for seq, _ in store.find_in("seq", wanted)) == [1, 2, 3, 4, 5, 6]
-    assert sorted(store.seqs_in("seq", wanted)) == [1, 2, 3, 4, 5, 6]
+    assert sorted(store.records_at(wanted)) == [1, 2, 3, 4, 5, 6]
+    ids = [record(seq - 1).id if seq <= 6 else str(seq) for seq in wanted]
+    assert sorted(one.id for one in store.records_of(ids)) == sorted(record(seed).id for seed in range(6))
+    assert sorted(store.seqs_of(ids)) == [1, 2, 3, 4, 5, 6]
 
 
-def test_looking_up_no_values_finds_nothing(store: RecordStore) -> None:
+def test_looking_up_no_values_finds_nothing(store: SqliteRecordStore) -> None:
     insert(store, record(1))
-    assert list(store.find_in("id", [])) == []
-    assert store.seqs_in("id", []) == []
+    assert store.records_of([]) == []
+    assert store.records_at([]) == {}
+    assert store.seqs_of([]) == []
+    assert store.contents_of("") == {}
     assert store.named([]) == set()
 
 
 @pytest.mark.parametrize("value", ["' OR 1=1 --", "x') OR ('1'='1", '"; DROP TABLE record; --'])
-def test_a_value_that_looks_like_sql_is_only_a_value(store: RecordStore, value: str) -> None:
+def test_a_value_that_looks_like_sql_is_only_a_value(store: SqliteRecordStore, value: str) -> None:
     insert(store, record(1, identity="a"), record(2, identity=value, camera=value, tags=(value,)))
-    assert [seq for seq, _ in store.find_in("identity", [value])] == [2]
-    assert store.seqs_in("identity", [value]) == [2]
+    assert store.contents_passing(Filter(identity=value)) == {2: record(2).content}
+    assert (store.records_of([value]), store.seqs_of([value]), store.contents_of(value)) == ([], [], {})
+    assert store.page(Filter(identity=value), 0, 9) == [2]
     assert store.seqs(Filter(identity=value, cameras=(value,), tags=(value,))).tolist() == [2]
     assert store.get(value) is None
     assert store.count(Filter()) == 2
 
 
-def test_tallies_are_counts_the_most_frequent_first(store: RecordStore) -> None:
+def test_tallies_are_counts_the_most_frequent_first(store: SqliteRecordStore) -> None:
     cameras = ["b", "a", None, "c", "a", "b", None, "d", None, None]
     insert(store, *(record(seed, camera=camera) for seed, camera in enumerate(cameras)))
     counted = Counter(cameras)
     expected = sorted(counted.items(), key=lambda item: (-item[1], item[0] or ""))
-    assert store.tally("camera", 100) == expected == [(None, 4), ("a", 2), ("b", 2), ("c", 1), ("d", 1)]
-    assert store.tally("camera", 2) == expected[:2]
-    assert store.num_distinct("camera") == 4
+    assert store.tallies(100).cameras == expected == [(None, 4), ("a", 2), ("b", 2), ("c", 1), ("d", 1)]
+    assert store.tallies(2).cameras == expected[:2]
+    assert store.tallies(2).num_cameras == 4
 
 
-def test_groups_are_identities_and_each_record_without_one(store: RecordStore) -> None:
-    identities = ["b", None, "a", "b", None, ""]
-    insert(store, *(record(seed, identity=one, camera=str(seed % 2)) for seed, one in enumerate(identities)))
-    assert store.identities_in([2, 3, 4, 6, 99]) == {2: None, 3: "a", 4: "b", 6: ""}
-    assert store.num_groups(Filter(), MODEL) == 5
-    assert store.num_groups(Filter(cameras=("0",)), MODEL) == 3
-    assert store.num_groups(Filter(cameras=("nowhere",)), MODEL) == 0
-    insert(store, record(20, identity="c", model=OTHER_MODELS[0]), record(21, model=OTHER_MODELS[1]))
-    assert store.num_groups(Filter(), MODEL) == 5
-    store.damaged |= {3, 4}
-    assert store.num_groups(Filter(), MODEL) == 4
+def test_the_records_behind_a_seq_are_those_of_the_model_in_their_order(store: SqliteRecordStore, path: Path) -> None:
+    models = [MODEL, OTHER_MODELS[0], MODEL, OTHER_MODELS[1], MODEL, MODEL]
+    insert(store, *(record(seed, model=model) for seed, model in enumerate(models, start=1)))
+    tamper(path, "UPDATE record SET box = '' WHERE seq = 5")
+    assert [(seq, values(one)) for seq, one in store.records_after(1, MODEL)] == [
+        (seq, values(record(seq))) for seq in (3, 6)
+    ]
+    assert [seq for seq, _ in store.records_after(0, OTHER_MODELS[1])] == [4]
+    assert list(store.records_after(6, MODEL)) == []
 
 
-def test_records_are_counted_per_fingerprint_and_precision(store: RecordStore) -> None:
+@pytest.mark.parametrize("seqs", [[1, 3, 2], [2, 2], [1, 2, 1]])
+def test_records_that_the_disk_brought_out_of_order_are_an_error(
+    store: SqliteRecordStore, monkeypatch: pytest.MonkeyPatch, seqs: list[int]
+) -> None:
+    monkeypatch.setattr(store, "_find", lambda *_: ((seq, record(seq)) for seq in seqs))
+    with pytest.raises(GalleryError, match=r"out of order: restore gallery\.sqlite from a backup"):
+        list(store.records_after(0, MODEL))
+
+
+def test_what_is_found_damaged_and_then_deleted_is_not_counted_any_more(store: SqliteRecordStore, path: Path) -> None:
+    insert(store, record(1), record(2), record(3))
+    tamper(path, "UPDATE record SET box = '' WHERE seq < 3")
+    assert list(everything(store)) == [3]
+    assert store.num_damaged == 2
+
+    def fail_half_way() -> None:
+        with store.transaction() as writer:
+            writer.delete([1, 2])
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_half_way()
+    assert store.num_damaged == 2
+    with store.transaction() as writer:
+        writer.delete([1])
+    assert (store.num_damaged, store.damaged) == (1, {2})
+
+
+def test_an_update_of_a_record_that_is_not_there_is_an_error(store: SqliteRecordStore) -> None:
+    insert(store, record(1))
+    with pytest.raises(RecordNotFoundError, match=record(2).id), store.transaction() as writer:
+        writer.update(record(2))
+
+
+def test_records_are_counted_per_fingerprint_and_precision(store: SqliteRecordStore) -> None:
     models = [MODEL, OTHER_MODELS[0], OTHER_MODELS[1], MODEL, OTHER_MODELS[1], MODEL]
     insert(store, *(record(seed, model=model) for seed, model in enumerate(models)))
     assert [store.num_of_model(model) for model in (MODEL, *OTHER_MODELS)] == [3, 1, 2]
-    assert store.tally("fingerprint, precision", 9) == [
+    assert store.tallies(0).models == [
         ("a" * 64, "float32", 3), ("a" * 64, "bf16", 2), ("b" * 64, "float32", 1),
     ]  # fmt: skip
 
 
-def test_contents_are_those_of_all_records(store: RecordStore) -> None:
+def test_contents_are_those_of_all_records(store: SqliteRecordStore) -> None:
     insert(store, record(1, frame=1), record(2, frame=1, box=Box(1, 1, 5, 5)), record(3, frame=3))
     assert store.contents() == {record(1).content, record(3).content}
     assert store.named([record(1).content, "0" * 64]) == {record(1).content}
-    assert store.seqs_and_contents("id", record(3).id) == {3: record(3).content}
-    assert store.num_distinct("content") == 2
+    assert store.contents_of(record(3).id) == {3: record(3).content}
+    assert store.tallies(0).num_images == 2
 
 
-def test_the_id_of_a_damaged_record_names_its_image(store: RecordStore, path: Path) -> None:
+def test_the_id_of_a_damaged_record_names_its_image(store: SqliteRecordStore, path: Path) -> None:
     insert(store, record(1), record(2))
     tamper(path, "UPDATE record SET content = ? WHERE seq = 1", "0" * 64)
-    assert list(store.find("seq = 1", [])) == []
+    assert store.records_at([1]) == {}
+    assert store.doubtful_contents() == {"0" * 64}
     assert store.named([record(1).content, record(3).content]) == {record(1).content}
     tamper(path, "UPDATE record SET box = '' WHERE seq = 1")
     assert store.named([record(1).content, record(2).content]) == {record(2).content}
 
 
 def test_what_decides_of_images_and_records_does_not_trust_an_index(
-    store: RecordStore, path: Path, monkeypatch: pytest.MonkeyPatch
+    store: SqliteRecordStore, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("index.embedded.record_store.repair_indexes", lambda *_: None)  # as if damaged after the start
     insert(store, record(1, identity="a"), record(2, identity="b"))
@@ -423,25 +469,25 @@ def test_what_decides_of_images_and_records_does_not_trust_an_index(
                 "INSERT INTO sqlite_master (type, name, tbl_name, rootpage, sql) VALUES ('index', ?, 'record', ?, ?)",
                 [name, rootpage, sql],
             )
-    damaged = RecordStore(path)
+    damaged = SqliteRecordStore(path)
     assert damaged.seqs(Filter(identity="a")).tolist() == [1]  # what the index says
     assert damaged.contents() == {record(3).content, record(2).content}
     assert damaged.named([record(1).content, record(3).content]) == {record(3).content}
-    assert damaged.seqs_and_contents("identity", "a") == {}
-    assert damaged.seqs_and_contents("identity", "b") == {1: record(3).content, 2: record(2).content}
+    assert damaged.contents_passing(Filter(identity="a")) == {}
+    assert damaged.contents_passing(Filter(identity="b")) == {1: record(3).content, 2: record(2).content}
     damaged.close()
 
 
-def test_a_record_whose_embedding_is_lost_is_damaged(store: RecordStore, path: Path) -> None:
+def test_a_record_whose_embedding_is_lost_is_damaged(store: SqliteRecordStore, path: Path) -> None:
     insert(store, record(1), record(2))
     tamper(path, "DELETE FROM embedding WHERE seq = 1")
-    assert [seq for seq, _ in store.find("1", [])] == [2]
+    assert list(everything(store)) == [2]
     assert store.damaged == {1}
     with pytest.raises(DamagedRecordError):
         store.get(record(1).id)
 
 
-def test_the_last_seq_is_the_highest_ever_given(store: RecordStore) -> None:
+def test_the_last_seq_is_the_highest_ever_given(store: SqliteRecordStore) -> None:
     assert store.last_seq == 0
     insert(store, record(1), record(2))
     with store.transaction() as writer:
@@ -462,11 +508,11 @@ def test_a_connection_that_cannot_be_set_up_is_closed(path: Path, monkeypatch: p
     with monkeypatch.context() as patch:
         patch.setattr(sqlite3, "connect", lambda *args, **options: connect(*args, **options, factory=Failing))
         with pytest.raises(GalleryError, match=r"gallery\.sqlite cannot be read or written: disk I/O error"):
-            RecordStore(path)
+            SqliteRecordStore(path)
     assert num_open_files() == before
 
 
-def test_a_folder_that_cannot_be_written_is_named(store: RecordStore) -> None:
+def test_a_folder_that_cannot_be_written_is_named(store: SqliteRecordStore) -> None:
     with store._connection() as connection:
         connection.execute("PRAGMA query_only = ON")
     with pytest.raises(GalleryError, match=r"gallery\.sqlite cannot be read or written: attempt to write a readonly"):
@@ -474,7 +520,7 @@ def test_a_folder_that_cannot_be_written_is_named(store: RecordStore) -> None:
 
 
 def test_a_damaged_index_is_rebuilt_when_the_store_is_opened(path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with closing(RecordStore(path)) as store:
+    with closing(SqliteRecordStore(path)) as store:
         insert(store, *(record(seed, camera="north") for seed in range(20)))
     with closing(sqlite3.connect(path)) as connection:
         (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'record_camera'").fetchone()
@@ -482,24 +528,24 @@ def test_a_damaged_index_is_rebuilt_when_the_store_is_opened(path: Path, caplog:
     start, end = (page - 1) * 4096, page * 4096
     data[start:end] = data[start:end].replace(b"north", b"nosth", 3)
     path.write_bytes(data)
-    with closing(RecordStore(path)) as store:
+    with closing(SqliteRecordStore(path)) as store:
         assert store.count(Filter(cameras=("north",))) == 20
         assert store.count(Filter(cameras=("nosth",))) == 0
     assert "have been rebuilt; no record is lost" in caplog.text
     caplog.clear()
-    RecordStore(path).close()
+    SqliteRecordStore(path).close()
     assert not caplog.text
 
 
 def test_a_damaged_table_stays_as_it_is(path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with closing(RecordStore(path)) as store:
+    with closing(SqliteRecordStore(path)) as store:
         insert(store, *(record(seed, camera="north") for seed in range(40)))
     with closing(sqlite3.connect(path)) as connection:
         (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'record'").fetchone()
     data = bytearray(path.read_bytes())
     data[(page - 1) * 4096 + 3 : (page - 1) * 4096 + 5] = b"\0\1"  # its number of cells
     path.write_bytes(data)
-    RecordStore(path).close()
+    SqliteRecordStore(path).close()
     assert "is damaged, answers may lack records: restore it from a backup" in caplog.text
     assert path.read_bytes() == data
 
@@ -507,7 +553,7 @@ def test_a_damaged_table_stays_as_it_is(path: Path, caplog: pytest.LogCaptureFix
 def test_indexes_that_cannot_be_rebuilt_do_not_keep_the_store_from_opening(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with closing(RecordStore(path)) as store:
+    with closing(SqliteRecordStore(path)) as store:
         insert(store, *(record(seed, camera="north") for seed in range(3)))
     with closing(sqlite3.connect(path)) as connection:
         (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'record_camera'").fetchone()

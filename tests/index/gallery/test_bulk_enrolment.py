@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from index.datasets.bulk_embedding import BATCH_SIZE
 from index.datasets.manifest import Entry, Manifest, Role
 from index.datasets.protocol import Protocol
-from index.embedded.embedded_gallery import EmbeddedGallery
+from index.embedded.opening import open_gallery
 from index.gallery.bulk_enrolment import COMMIT_SIZE, Outcome, enrol_entries, enrollable
 from index.gallery.fields import Fields
 from index.gallery.filters import Filter
+from index.gallery.gallery import Gallery
 from index.gallery.record import ModelKey, Record, content_hash, record_id
 from model.box import Box
 from model.embedder import EmbeddingError, Embeddings
@@ -37,8 +38,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def gallery(tmp_path: Path) -> Iterator[EmbeddedGallery]:
-    with closing(EmbeddedGallery(tmp_path / "data", MODEL, DIM)) as gallery:
+def gallery(tmp_path: Path) -> Iterator[Gallery]:
+    with closing(open_gallery(tmp_path / "data", MODEL, DIM)) as gallery:
         yield gallery
 
 
@@ -56,7 +57,7 @@ class Recording:
 
 def enrol(
     folder: Path,
-    gallery: EmbeddedGallery,
+    gallery: Gallery,
     entries: list[Entry],
     embed: Callable[[Images], Embeddings] | None = None,
     model: ModelKey = MODEL,
@@ -67,7 +68,7 @@ def enrol(
     return enrol_entries(manifest, entries, gallery, model, SMALL, embed or Recording(), progress, stop_asked)
 
 
-def records(gallery: EmbeddedGallery) -> list[Record]:
+def records(gallery: Gallery) -> list[Record]:
     return gallery.page(Filter(), 1000, None).records
 
 
@@ -78,7 +79,7 @@ def test_queries_and_junk_are_left_out() -> None:
     assert [entry.role for entry in kept] == ["train", "gallery", "distractor", None]
 
 
-def test_a_record_says_all_that_the_manifest_does(folder: Path, gallery: EmbeddedGallery) -> None:
+def test_a_record_says_all_that_the_manifest_does(folder: Path, gallery: Gallery) -> None:
     start = datetime.now(UTC)
     further = {"latitude": "50.08", "longitude": "8.24", "colour": "red"}
     entry = Entry("3.png", "van", "north", "gallery", "test", "2026-05-01T12:00:00+02:00", Box(10, 5, 40, 30), further)
@@ -100,7 +101,7 @@ def test_a_record_says_all_that_the_manifest_does(folder: Path, gallery: Embedde
     assert (whole.whole_image, whole.fields) == (True, Fields(source="4.png"))
 
 
-def test_a_second_time_everything_is_there_and_nothing_is_embedded(folder: Path, gallery: EmbeddedGallery) -> None:
+def test_a_second_time_everything_is_there_and_nothing_is_embedded(folder: Path, gallery: Gallery) -> None:
     entries = [Entry(f"{seed}.png", identity="a") for seed in range(20)]
     first, second = Recording(), Recording()
     assert enrol(folder, gallery, entries, first) == Outcome(enrolled=20)
@@ -114,7 +115,7 @@ def test_a_second_time_everything_is_there_and_nothing_is_embedded(folder: Path,
     assert {record.fields.identity for record in records(gallery)} == {"a"}
 
 
-def test_the_same_vehicle_twice_in_a_manifest_is_enrolled_once(folder: Path, gallery: EmbeddedGallery) -> None:
+def test_the_same_vehicle_twice_in_a_manifest_is_enrolled_once(folder: Path, gallery: Gallery) -> None:
     (folder / "copy.png").write_bytes(png(5))
     entries = [Entry("5.png", "a"), Entry("copy.png", "b"), Entry("5.png", "a", box=Box(0, 0, 60, 40))]
     # The copy differs in its identity and its source.
@@ -122,7 +123,7 @@ def test_the_same_vehicle_twice_in_a_manifest_is_enrolled_once(folder: Path, gal
     assert [record.fields.identity for record in records(gallery)] == ["a"]
 
 
-def test_what_is_wrong_is_rejected_alone_and_by_name(folder: Path, gallery: EmbeddedGallery) -> None:
+def test_what_is_wrong_is_rejected_alone_and_by_name(folder: Path, gallery: Gallery) -> None:
     entries = [
         Entry("0.png", "good"),
         Entry("broken.png", "a"),
@@ -148,7 +149,7 @@ def test_what_is_wrong_is_rejected_alone_and_by_name(folder: Path, gallery: Embe
 
 @pytest.mark.parametrize("fails_at", [0, 3, 12])
 def test_an_interruption_leaves_whole_records_and_the_next_time_goes_on(
-    fails_at: int, tmp_path: Path, gallery: EmbeddedGallery
+    fails_at: int, tmp_path: Path, gallery: Gallery
 ) -> None:
     folder, num = tmp_path / "many", 2 * COMMIT_SIZE + 5
     folder.mkdir()
@@ -170,7 +171,7 @@ def test_an_interruption_leaves_whole_records_and_the_next_time_goes_on(
     assert [record.content for record in records(gallery)] == [content_hash(png(seed, 24, 16)) for seed in range(num)]
 
 
-def test_a_network_that_fails_is_an_error_and_not_the_images(folder: Path, gallery: EmbeddedGallery) -> None:
+def test_a_network_that_fails_is_an_error_and_not_the_images(folder: Path, gallery: Gallery) -> None:
     def fail(_: Images) -> Embeddings:
         raise EmbeddingError("the network's output is not finite")
 
@@ -181,7 +182,7 @@ def test_a_network_that_fails_is_an_error_and_not_the_images(folder: Path, galle
 
 def test_records_of_another_model_are_embedded_anew_and_keep_their_fields(folder: Path, tmp_path: Path) -> None:
     for model, identity, recording in ((OTHER_MODELS[0], "a", Recording()), (MODEL, "b", Recording())):
-        with closing(EmbeddedGallery(tmp_path / "data", model, DIM)) as gallery:
+        with closing(open_gallery(tmp_path / "data", model, DIM)) as gallery:
             outcome = enrol(folder, gallery, [Entry("0.png", identity)], recording, model)
             assert outcome == Outcome(enrolled=1, differing=identity == "b")
             assert recording.sizes == [1]
@@ -200,7 +201,7 @@ def is_true_at(call: int) -> Callable[[], bool]:
     [(1, 0, True), (4, 24, True), (9, 64, True), (12, 80, True), (18, 128, True), (19, 128, True), (20, 133, False)],
 )
 def test_a_stop_keeps_what_is_embedded_and_the_next_time_goes_on(
-    stopped_at: int, num_embedded: int, stopped: bool, tmp_path: Path, gallery: EmbeddedGallery
+    stopped_at: int, num_embedded: int, stopped: bool, tmp_path: Path, gallery: Gallery
 ) -> None:
     folder, num = tmp_path / "many", 2 * COMMIT_SIZE + 5
     folder.mkdir()
@@ -213,7 +214,7 @@ def test_a_stop_keeps_what_is_embedded_and_the_next_time_goes_on(
     assert enrol(folder, gallery, entries) == Outcome(enrolled=num - num_embedded, duplicates=num_embedded)
 
 
-def test_a_stop_among_known_vehicles_is_a_stop(tmp_path: Path, gallery: EmbeddedGallery) -> None:
+def test_a_stop_among_known_vehicles_is_a_stop(tmp_path: Path, gallery: Gallery) -> None:
     folder = tmp_path / "many"
     folder.mkdir()
     for seed in range(COMMIT_SIZE + 1):
@@ -224,7 +225,7 @@ def test_a_stop_among_known_vehicles_is_a_stop(tmp_path: Path, gallery: Embedded
     assert outcome == Outcome(duplicates=COMMIT_SIZE, stopped=True)
 
 
-def test_what_is_suspicious_is_enrolled_with_a_warning_each_time(folder: Path, gallery: EmbeddedGallery) -> None:
+def test_what_is_suspicious_is_enrolled_with_a_warning_each_time(folder: Path, gallery: Gallery) -> None:
     (folder / "frame.png").write_bytes(png(7, 900, 40))
     entries = [
         Entry("1.png"),
@@ -243,7 +244,7 @@ def test_what_is_suspicious_is_enrolled_with_a_warning_each_time(folder: Path, g
 
 @pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"no image")], ids=["lost", "damaged"])
 def test_an_image_that_the_gallery_lost_is_given_back_to_it(
-    damage: Callable[[Path], object], folder: Path, gallery: EmbeddedGallery, tmp_path: Path
+    damage: Callable[[Path], object], folder: Path, gallery: Gallery, tmp_path: Path
 ) -> None:
     enrol(folder, gallery, [Entry("1.png")])
     (record,) = records(gallery)
@@ -253,13 +254,13 @@ def test_an_image_that_the_gallery_lost_is_given_back_to_it(
     assert gallery.image(record) == stored.read_bytes() == png(1)
 
 
-def test_a_path_that_no_file_can_have_is_rejected_alone(folder: Path, gallery: EmbeddedGallery) -> None:
+def test_a_path_that_no_file_can_have_is_rejected_alone(folder: Path, gallery: Gallery) -> None:
     entries = [Entry("a\0b.png", further={"source": "x"}), Entry("a" * 300), Entry("."), Entry("1.png")]
     outcome = enrol(folder, gallery, entries)
     assert (outcome.enrolled, [entry for entry, _ in outcome.rejected]) == (1, entries[:3])
 
 
-def test_a_name_in_the_other_unicode_form_is_the_same_file(folder: Path, gallery: EmbeddedGallery) -> None:
+def test_a_name_in_the_other_unicode_form_is_the_same_file(folder: Path, gallery: Gallery) -> None:
     (folder / "Zoe\u0308.png").write_bytes(png(1))
     (folder / "\u00e9.png").write_bytes(png(2))
     outcome = enrol(folder, gallery, [Entry("Zo\u00eb.png"), Entry("e\u0301.png"), Entry("\u00fc.png")])

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from index.embedded.filter_sql import sql_condition
-from index.embedded.record_store import RecordStore
+from index.embedded.record_store import SqliteRecordStore
 from index.embedded.record_table import microseconds
 from index.gallery.fields import Fields
 from index.gallery.filters import Filter, Near
@@ -49,8 +49,8 @@ def random_fields(rng: np.random.Generator) -> Fields:
 
 
 @pytest.fixture(scope="module")
-def stored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RecordStore, list[Record]]]:
-    store = RecordStore(tmp_path_factory.mktemp("filters") / "gallery.sqlite")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[SqliteRecordStore, list[Record]]]:
+    store = SqliteRecordStore(tmp_path_factory.mktemp("filters") / "gallery.sqlite")
     rng = np.random.default_rng(11)
     fields = [random_fields(rng) for _ in range(300)]
     records = [record(seed, **{name: getattr(f, name) for name in Fields.__slots__}) for seed, f in enumerate(fields)]
@@ -115,7 +115,7 @@ filters = st.builds(
 @settings(derandomize=True, max_examples=250, deadline=None)
 @given(where=filters)
 def test_a_filter_selects_what_a_naive_predicate_selects(
-    stored: tuple[RecordStore, list[Record]], where: Filter
+    stored: tuple[SqliteRecordStore, list[Record]], where: Filter
 ) -> None:
     store, records = stored
     expected = [seq for seq, one in enumerate(records, start=1) if passes(where, one.fields)]
@@ -125,14 +125,14 @@ def test_a_filter_selects_what_a_naive_predicate_selects(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_value_is_only_a_value(stored: tuple[RecordStore, list[Record]], name: str) -> None:
+def test_every_value_is_only_a_value(stored: tuple[SqliteRecordStore, list[Record]], name: str) -> None:
     store, records = stored
     expected = [seq for seq, one in enumerate(records, start=1) if one.fields.identity == name]
     assert len(expected) > 5
     assert sorted(store.seqs(Filter(identity=name)).tolist()) == expected
 
 
-def test_no_condition_selects_everything(stored: tuple[RecordStore, list[Record]]) -> None:
+def test_no_condition_selects_everything(stored: tuple[SqliteRecordStore, list[Record]]) -> None:
     store, records = stored
     assert sql_condition(Filter()) == ("1", [])
     assert sorted(store.seqs(Filter()).tolist()) == list(range(1, len(records) + 1))
@@ -141,7 +141,7 @@ def test_no_condition_selects_everything(stored: tuple[RecordStore, list[Record]
 def selected(tmp_path: Path, where: Filter, *fields: Fields) -> list[int]:
     """Which of the fields pass, by position."""
     tmp_path.mkdir(exist_ok=True)
-    store = RecordStore(tmp_path / "gallery.sqlite")
+    store = SqliteRecordStore(tmp_path / "gallery.sqlite")
     with store.transaction() as writer:
         for seed, f in enumerate(fields):
             writer.insert(record(seed, **{name: getattr(f, name) for name in Fields.__slots__}))
@@ -207,7 +207,7 @@ single = st.one_of(
 
 @settings(derandomize=True, max_examples=250, deadline=None)
 @given(where=single)
-def test_sql_and_python_select_the_same(stored: tuple[RecordStore, list[Record]], where: Filter) -> None:
+def test_sql_and_python_select_the_same(stored: tuple[SqliteRecordStore, list[Record]], where: Filter) -> None:
     store, records = stored
     matching = [seq for seq, one in enumerate(records, start=1) if where.matches(one)]
     assert matching == [seq for seq, one in enumerate(records, start=1) if passes(where, one.fields)]
@@ -220,7 +220,7 @@ names = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_
 @settings(derandomize=True, max_examples=8, deadline=None)
 @given(names=st.lists(names, min_size=1, max_size=40, unique=True))
 def test_an_attribute_of_any_name_is_found_by_it(names: list[str]) -> None:
-    with TemporaryDirectory() as folder, closing(RecordStore(Path(folder) / "gallery.sqlite")) as store:
+    with TemporaryDirectory() as folder, closing(SqliteRecordStore(Path(folder) / "gallery.sqlite")) as store:
         records = [record(seed, attributes={name: name}) for seed, name in enumerate(names)]
         with store.transaction() as writer:
             for one in records:

@@ -1,0 +1,199 @@
+"""All rows of a gallery in memory, in blocks: exact search over them, growth, deletion, compaction."""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index.embedded.certified_search import Queries, Stretch, search_stretch
+from index.embedded.folding import Folding
+from index.embedded.row_block import RowBlock
+from index.embedded.rows import Rows
+from index.gallery.vector_index import Neighbours
+
+_LOG = logging.getLogger(__name__)
+
+BLOCK_ROWS: Final = 65_536
+
+# What one thread searches before it looks at what others have found.
+_STRETCH_ROWS: Final = 32_768
+# A folding is learned when there are so many rows, and anew whenever there are so many times more.
+_FIRST_FOLDING: Final = 4096
+_GROWTH: Final = 8
+_SAMPLE_ROWS: Final = 8192
+# Blocks are rewritten when this share of what they can hold is dead.
+_MOST_DEAD: Final = 0.25
+_CHUNK: Final = 1024  # rows copied at once: 10 MB at 2560 numbers each
+
+
+class RowBlocks:
+    """Embeddings (N, D) float32, each with a rising seq and an id. Derived: it can always be rebuilt.
+
+    An answer is the exact one, in float64 and by (distance, id), for every batch size, number of threads, filter and
+    machine, of the rows that were there at one moment after the search began. Searches wait for nothing; writes wait
+    for each other. Learning a folding and compacting happen in one thread of their own, while all else goes on.
+    """
+
+    def __init__(self, dim: int, num_threads: int = 1, block_rows: int = BLOCK_ROWS) -> None:
+        """`num_threads` search one query's blocks at the same time."""
+        self._dim, self._block_rows = dim, block_rows
+        # Replaced as a whole, by one thread at a time. Only the last block grows.
+        self._blocks: tuple[Rows, ...] = ()
+        self._writing = threading.Lock()
+        self._searching = ThreadPoolExecutor(num_threads, "search-blocks")
+        self._maintaining = ThreadPoolExecutor(1, "maintain-blocks")
+        self._folding: Folding | None = None
+        self._refold_at = _FIRST_FOLDING
+        self._last_seq = 0
+
+    def __len__(self) -> int:
+        return sum(rows.num_alive for rows in self._blocks)
+
+    @property
+    def last_seq(self) -> int:
+        """The highest seq ever added, 0 if there was none."""
+        return self._last_seq
+
+    def add(self, embeddings: NDArray[np.float32], seqs: Sequence[int], ids: Sequence[str]) -> None:
+        """Appends rows (N, D), all of them or, if it raises, none; seqs must rise, also over what was there.
+
+        Raises:
+            ValueError: seqs that do not rise, or embeddings that are not finite, not of D numbers or not one per seq.
+        """
+        if not len(seqs):
+            return
+        if embeddings.shape != (len(seqs), self._dim) or len(ids) != len(seqs):
+            raise ValueError(
+                f"expected an embedding of {self._dim} numbers and an id for each of {len(seqs)} seqs, "
+                f"got embeddings {embeddings.shape} and {len(ids)} ids"
+            )
+        if not np.isfinite(embeddings).all():
+            raise ValueError("an embedding is not finite")
+        new_ids = np.array(ids, "S32")
+        with self._writing:
+            rising = np.array([self._last_seq, *seqs], np.int64)
+            if not (np.diff(rising) > 0).all():
+                raise ValueError(f"seqs must rise, got {rising.tolist()[:10]}")
+            new_seqs = rising[1:]
+            blocks = list(self._blocks)
+            start = 0
+            while start < len(new_seqs):
+                if not blocks or not blocks[-1].num_free:
+                    blocks.append(Rows.none_yet(RowBlock(self._dim, self._block_rows, self._folding)))
+                new = slice(start, start + blocks[-1].num_free)
+                blocks[-1] = blocks[-1].plus(embeddings[new], new_seqs[new], new_ids[new])
+                start = new.stop
+            self._blocks, self._last_seq = tuple(blocks), int(rising[-1])
+            num_rows = sum(rows.num_rows for rows in blocks)
+            if num_rows >= self._refold_at:
+                self._refold_at = num_rows * _GROWTH
+                self._maintain(self._refold)
+
+    def remove(self, seqs: Sequence[int]) -> None:
+        """Drops rows; a seq that is not there is fine."""
+        wanted = np.unique(np.array(seqs, np.int64))
+        with self._writing:
+            self._blocks = tuple(rows.minus(wanted) for rows in self._blocks)
+            if sum(rows.num_dead for rows in self._blocks[:-1]) > _MOST_DEAD * self._block_rows:
+                self._maintain(self._compact)
+
+    def search(
+        self, queries: NDArray[np.float32], top_k: int, seqs: NDArray[np.int64] | None = None
+    ) -> list[Neighbours]:
+        """The `top_k` rows nearest to each query (Q, D), among `seqs` (all rows if None).
+
+        Raises:
+            ValueError: a query is not finite or of another size, or `top_k` below 1.
+        """
+        if queries.ndim != 2 or queries.shape[1] != self._dim or not np.isfinite(queries).all():
+            raise ValueError(f"a query is not finite, or not {self._dim} numbers")
+        if top_k < 1:
+            raise ValueError(f"top_k must be 1 or more, got {top_k}")
+        blocks = self._blocks
+        asked = Queries(np.ascontiguousarray(queries, np.float32), top_k, [rows.block for rows in blocks])
+        stretches = list(_stretches(blocks, None if seqs is None else np.unique(seqs)))
+        run = map if len(stretches) == 1 else self._searching.map
+        searched = sum(run(lambda stretch: search_stretch(asked, stretch), stretches))
+        return [nearest.neighbours(searched) for nearest in asked.nearest]
+
+    def refold(self) -> None:
+        """Learns the folding anew from a sample of all rows, folds every block by it, and returns when this is done."""
+        self._maintain(self._refold).result()
+
+    def compact(self) -> None:
+        """Rewrites full blocks with many dead rows, neighbours into one where they fit; returns when this is done."""
+        self._maintain(self._compact).result()
+
+    def settle(self) -> None:
+        """Waits until nothing is left to be maintained."""
+        self._maintain(lambda: None).result()
+
+    def close(self) -> None:
+        """Ends its threads."""
+        self._maintaining.shutdown(cancel_futures=True)
+        self._searching.shutdown()
+
+    def _maintain(self, task: Callable[[], None]) -> "Future[None]":
+        done = self._maintaining.submit(task)
+        done.add_done_callback(_log_failure)
+        return done
+
+    def _refold(self) -> None:
+        blocks = self._blocks
+        num_rows = sum(rows.num_rows for rows in blocks)
+        if not num_rows:
+            return
+        every = max(1, num_rows // _SAMPLE_ROWS)
+        folding = Folding.of_sample(np.concatenate([rows.block.vectors[: rows.num_rows : every] for rows in blocks]))
+        with self._writing:
+            self._folding = folding  # of all blocks that are new from here on
+            num_blocks = len(self._blocks)
+        for number in range(num_blocks):
+            # Writers wait for one block at a time, a second or so.
+            with self._writing:
+                rows = self._blocks[number]
+                rows.block.refold(folding, rows.num_rows)
+
+    def _compact(self) -> None:
+        for old in _runs(self._blocks[:-1], self._block_rows):
+            new = Rows.none_yet(RowBlock(self._dim, self._block_rows, self._folding))
+            for rows in old:
+                alive = np.flatnonzero(rows.alive[: rows.num_rows])
+                for start in range(0, len(alive), _CHUNK):
+                    chunk = alive[start : start + _CHUNK]
+                    new = new.plus(rows.block.vectors[chunk], rows.block.seqs[chunk], rows.block.ids[chunk])
+            with self._writing:
+                start = [rows.block for rows in self._blocks].index(old[0].block)
+                stop = start + len(old)
+                for rows in self._blocks[start:stop]:
+                    new = new.minus(rows.seqs[~rows.alive[: rows.num_rows]])  # deleted since they were copied
+                self._blocks = (*self._blocks[:start], new, *self._blocks[stop:])
+
+
+def _log_failure(done: "Future[None]") -> None:
+    error = None if done.cancelled() else done.exception()
+    if error is not None:
+        _LOG.error("maintaining the rows failed; searches stay exact, but may be slow", exc_info=error)
+
+
+def _stretches(blocks: Sequence[Rows], seqs: NDArray[np.int64] | None) -> Iterator[Stretch]:
+    for number, rows in enumerate(blocks):
+        searched = rows.alive[: rows.num_rows] if seqs is None else rows.among(seqs)
+        for start in range(0, rows.num_rows, _STRETCH_ROWS):
+            stop = min(start + _STRETCH_ROWS, rows.num_rows)
+            yield Stretch(rows.block, number, start, stop, searched[start:stop])
+
+
+def _runs(blocks: Sequence[Rows], capacity: int) -> list[list[Rows]]:
+    """Neighbours whose living rows fit into one block, where that frees enough of what they hold."""
+    runs: list[list[Rows]] = []
+    for rows in blocks:
+        if runs and sum(r.num_alive for r in runs[-1]) + rows.num_alive <= capacity:
+            runs[-1].append(rows)
+        else:
+            runs.append([rows])
+    return [run for run in runs if sum(rows.num_dead for rows in run) > _MOST_DEAD * capacity]

@@ -1,0 +1,80 @@
+"""What keeps a gallery in the tests: the folder of the product, and the dictionaries of `memory_backend`."""
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Protocol
+
+from index.embedded.opening import open_gallery
+from index.gallery.gallery import Gallery
+from index.gallery.record import ModelKey
+from tests.index.gallery.memory_backend import DictImages, DictStore, NumpyIndex
+from tests.index.records import DIM, MODEL, tamper
+
+
+class Backend(Protocol):
+    """A place where a gallery is opened, one at a time, and what happens to it behind the gallery's back."""
+
+    def open(self, model: ModelKey = MODEL) -> Gallery: ...
+
+    def damage(self, seq: int) -> None: ...
+
+    def images(self) -> set[str]: ...
+
+    def trash(self) -> set[str]: ...
+
+    def lose(self, content: str) -> None: ...
+
+    def put(self, content: str, data: bytes) -> None: ...
+
+
+class FolderBackend:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def open(self, model: ModelKey = MODEL) -> Gallery:
+        return open_gallery(self._folder, model, DIM)
+
+    def damage(self, seq: int) -> None:
+        tamper(self._folder / "gallery.sqlite", f"UPDATE record SET media_type = 'x' WHERE seq = {seq}")
+
+    def images(self) -> set[str]:
+        return {path.name for path in (self._folder / "images").rglob("*") if path.is_file()}
+
+    def trash(self) -> set[str]:
+        return {path.name for path in (self._folder / "trash").rglob("*") if path.is_file()}
+
+    def lose(self, content: str) -> None:
+        self._path(content).unlink()
+
+    def put(self, content: str, data: bytes) -> None:
+        self._path(content).parent.mkdir(exist_ok=True)
+        self._path(content).write_bytes(data)
+
+    def _path(self, content: str) -> Path:
+        return self._folder / "images" / content[:2] / content
+
+
+class MemoryBackend:
+    """Its store and images outlive a gallery, as a disk does; what was found damaged is forgotten when it is opened."""
+
+    def __init__(self) -> None:
+        self._store, self._images = DictStore(), DictImages()
+
+    def open(self, model: ModelKey = MODEL) -> Gallery:
+        self._store.found.clear()
+        return Gallery(self._store, NumpyIndex(), self._images, model, DIM, ExitStack())
+
+    def damage(self, seq: int) -> None:
+        self._store.broken.add(seq)
+
+    def images(self) -> set[str]:
+        return set(self._images.files)
+
+    def trash(self) -> set[str]:
+        return set(self._images.trash)
+
+    def lose(self, content: str) -> None:
+        del self._images.files[content]
+
+    def put(self, content: str, data: bytes) -> None:
+        self._images.files[content] = data

@@ -1,0 +1,234 @@
+"""A second backend, as small as the protocols let it be: dictionaries and NumPy."""
+
+import logging
+import threading
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index.gallery.errors import DamagedRecordError, GalleryError, RecordNotFoundError
+from index.gallery.fields import Fields
+from index.gallery.filters import Filter
+from index.gallery.record import ModelKey, Record, content_hash
+from index.gallery.record_store import Tallies
+from index.gallery.vector_index import Neighbours
+
+_LOG = logging.getLogger(__name__)
+
+
+class DictWriter:
+    def __init__(self, rows: dict[int, Record], last_seq: int) -> None:
+        self.rows, self.last_seq = rows, last_seq
+
+    def insert(self, record: Record) -> None:
+        self.last_seq += 1
+        self.rows[self.last_seq] = record
+
+    def update(self, record: Record) -> int:
+        for seq, old in self.rows.items():
+            if old.id == record.id:
+                self.rows[seq] = replace(old, fields=record.fields)
+                return seq
+        raise RecordNotFoundError(record.id)
+
+    def delete(self, seqs: Sequence[int]) -> None:
+        for seq in seqs:
+            self.rows.pop(seq, None)
+
+
+class DictStore:
+    """Every transaction replaces the dictionary, so that readers keep theirs.
+
+    Attributes:
+        broken: the seqs of damaged records.
+        found: those of them that were read since it was opened.
+    """
+
+    def __init__(self) -> None:
+        self.rows: dict[int, Record] = {}
+        self.last_seq = 0
+        self.broken: set[int] = set()
+        self.found: set[int] = set()
+
+    @property
+    def num_damaged(self) -> int:
+        return len(self.found)
+
+    @contextmanager
+    def transaction(self) -> Iterator[DictWriter]:
+        writer = DictWriter(dict(self.rows), self.last_seq)
+        yield writer
+        self.rows, self.last_seq = writer.rows, writer.last_seq
+        self.broken &= self.rows.keys()
+        self.found &= self.rows.keys()
+
+    def get(self, id_: str) -> Record | None:
+        for seq in self.seqs_of([id_]):
+            if not self._intact([seq]):
+                raise DamagedRecordError(f"the record {id_} is damaged")
+            return self.rows[seq]
+        return None
+
+    def records_of(self, ids: Sequence[str]) -> list[Record]:
+        return [record for _, record in self._intact(self.seqs_of(ids))]
+
+    def records_at(self, seqs: Sequence[int]) -> dict[int, Record]:
+        return dict(self._intact(seqs))
+
+    def records_after(self, seq: int, model: ModelKey) -> Iterator[tuple[int, Record]]:
+        yield from self._intact([key for key, one in self.rows.items() if key > seq and one.model == model])
+
+    def page(self, where: Filter, after: int, limit: int) -> list[int]:
+        return [seq for seq in self.contents_passing(where) if seq > after][:limit]
+
+    def count(self, where: Filter) -> int:
+        return len(self.contents_passing(where))
+
+    def num_of_model(self, model: ModelKey) -> int:
+        return sum(one.model == model for one in self.rows.values())
+
+    def tallies(self, limit: int) -> Tallies:
+        records = list(self.rows.values())
+        cameras = Counter(one.fields.camera for one in records)
+        identities = Counter(one.fields.identity for one in records)
+        models = Counter(one.model for one in records)
+        return Tallies(
+            len(self.contents()),
+            len(cameras.keys() - {None}),
+            len(identities.keys() - {None}),
+            sorted(cameras.items(), key=lambda item: (-item[1], item[0] or ""))[:limit],
+            sorted(identities.items(), key=lambda item: (-item[1], item[0] or ""))[:limit],
+            [(key.fingerprint, key.precision, num) for key, num in models.most_common()],
+        )
+
+    def seqs_of(self, ids: Sequence[str]) -> list[int]:
+        return [seq for seq, one in self.rows.items() if one.id in ids]
+
+    def contents_of(self, id_: str) -> dict[int, str]:
+        return {seq: self.rows[seq].content for seq in self.seqs_of([id_])}
+
+    def contents_passing(self, where: Filter) -> dict[int, str]:
+        return {seq: one.content for seq, one in self.rows.items() if where.matches(one)}
+
+    def contents(self) -> set[str]:
+        return {one.content for one in self.rows.values()}
+
+    def doubtful_contents(self) -> set[str]:
+        return {self.rows[seq].content for seq in self.found}
+
+    def named(self, contents: Collection[str]) -> set[str]:
+        return self.contents() & set(contents)
+
+    def _intact(self, seqs: Sequence[int]) -> list[tuple[int, Record]]:
+        rows = self.rows
+        for seq in set(seqs) & self.broken - self.found:
+            self.found.add(seq)
+            _LOG.error("the record %s is damaged", rows[seq].id)
+        return [(seq, rows[seq]) for seq in seqs if seq in rows and seq not in self.broken]
+
+
+class NumpyIndex:
+    def __init__(self) -> None:
+        self.rows: dict[int, Record] = {}
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def last_seq(self) -> int:
+        return max(self.rows, default=0)
+
+    def add(self, records: Sequence[tuple[int, Record]]) -> None:
+        with self._lock:
+            self.rows.update(records)
+
+    def update(self, seq: int, fields: Fields) -> None:
+        with self._lock:
+            if seq in self.rows:
+                self.rows[seq] = replace(self.rows[seq], fields=fields)
+
+    def remove(self, seqs: Sequence[int]) -> None:
+        with self._lock:
+            for seq in seqs:
+                self.rows.pop(seq, None)
+
+    def search(
+        self,
+        queries: NDArray[np.float32],
+        top_k: int,
+        where: Filter,
+        group_by: Literal["identity"] | None = None,
+    ) -> list[Neighbours]:
+        with self._lock:
+            passing = {seq: one for seq, one in self.rows.items() if where.matches(one)}
+        results = []
+        for query in queries:
+            distances = {
+                seq: float(np.linalg.norm(one.embedding.astype(np.float64) - query)) for seq, one in passing.items()
+            }
+            ranked = sorted(passing, key=lambda seq: (distances[seq], passing[seq].id))
+            if group_by == "identity":
+                nearest: dict[object, int] = {}
+                for seq in ranked:
+                    identity = passing[seq].fields.identity
+                    nearest.setdefault(seq if identity is None else identity, seq)
+                ranked = list(nearest.values())
+            seqs = ranked[:top_k]
+            results.append(Neighbours(np.array(seqs, np.int64), np.array([distances[s] for s in seqs]), len(passing)))
+        return results
+
+
+class DictImages:
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.trash: dict[str, tuple[date, bytes]] = {}
+
+    def contents(self) -> set[str]:
+        return set(self.files)
+
+    def absent(self, contents: Iterable[str]) -> set[str]:
+        return set(contents) - self.files.keys()
+
+    def get(self, content: str) -> bytes:
+        data = self.files.get(content)
+        if data is None or content_hash(data) != content:
+            raise GalleryError(f"the image {content} is missing or damaged: enrol it again")
+        return data
+
+    def put(self, images: Iterable[tuple[str, bytes]]) -> None:
+        for content, data in images:
+            if content_hash(data) != content:
+                raise GalleryError(f"the image {content} changed since it was embedded: send it again")
+            self.files[content] = data
+
+    def undo_put(self, contents: Iterable[str]) -> None:
+        for content in contents:
+            self.files.pop(content, None)
+
+    def discard(self, contents: Iterable[str]) -> None:
+        for content in contents:
+            if content in self.files:
+                self.trash[content] = (datetime.now(UTC).date(), self.files.pop(content))
+
+    def take_back(self, content: str) -> bool:
+        if content not in self.trash:
+            return False
+        self.files[content] = self.trash.pop(content)[1]
+        return True
+
+    def contents_of_trash(self, older_than: timedelta) -> set[str]:
+        last_day = (datetime.now(UTC) - older_than).date()
+        return {content for content, (day, _) in self.trash.items() if day <= last_day}
+
+    def empty_trash(self, older_than: timedelta) -> int:
+        expired = self.contents_of_trash(older_than)
+        for content in expired:
+            del self.trash[content]
+        return len(expired)
