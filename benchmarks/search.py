@@ -35,6 +35,7 @@ from index.datasets.bulk_embedding import embed_entries
 from index.datasets.manifest import ManifestError, read_manifest
 from index.datasets.protocol import ProtocolError
 from index.embedded.row_blocks import RowBlocks
+from index.gallery.fields import Fields
 from model.checkpoint import CheckpointError, load_checkpoint
 from model.cores import usable_cores
 from model.embedder import embed_prepared, pick_device
@@ -96,7 +97,7 @@ def measure_gallery(gallery: Galleries, num_rounds: int, bar: "tqdm[Any]") -> li
     start = time.perf_counter()
     for first in range(0, num, 4096):
         seqs = range(first + 1, min(first + 4096, num) + 1)
-        blocks.add(rows[seqs.start - 1 : seqs.stop - 1], seqs, [f"{seq:032x}" for seq in seqs])
+        blocks.add(rows[seqs.start - 1 : seqs.stop - 1], seqs, [f"{seq:032x}" for seq in seqs], [Fields()] * len(seqs))
     blocks.settle()
     build_s = time.perf_counter() - start
     flat = faiss.IndexFlatL2(dim)

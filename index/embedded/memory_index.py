@@ -1,71 +1,57 @@
 """The vector index of one process: all rows in memory, searched exactly."""
 
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from index.embedded.exact_search import ExactSearch
+from index.embedded.record_columns import NO_IDENTITY
+from index.embedded.row_block import RowBlock
+from index.embedded.row_blocks import RowBlocks
 from index.gallery.fields import Fields
 from index.gallery.filters import Filter
 from index.gallery.record import Record
 from index.gallery.vector_index import Neighbours
 
-_NO_IDENTITY: Final = -1
 # How many times as many rows are asked for where those of a step belong to too few identities.
 _GROWTH: Final = 4
 
 
 class MemoryIndex:
-    """Implements `index.gallery.vector_index.VectorIndex`; searches and changes wait for each other.
+    """Implements `index.gallery.vector_index.VectorIndex` over row blocks. Searches wait for nothing."""
 
-    Of the fields it keeps each row's identity, as a code: equal codes are equal identities. A code stays when the last
-    row of its identity goes.
-    """
-
-    def __init__(self, dim: int, seqs_passing: Callable[[Filter], NDArray[np.int64]]) -> None:
-        """An empty index of embeddings (D,); `seqs_passing` gives the seqs (N,) of the records that pass a filter."""
-        self._rows = ExactSearch(dim)
-        self._seqs_passing = seqs_passing
-        self._lock = threading.Lock()
-        self._codes: dict[str, int] = {}
-        self._seq = np.empty(0, np.int64)
-        self._identity = np.empty(0, np.int64)
+    def __init__(self, dim: int, num_threads: int = 1) -> None:
+        """An empty index of embeddings (D,); `num_threads` search at the same time."""
+        self._rows = RowBlocks(dim, num_threads)
 
     def __len__(self) -> int:
         return len(self._rows)
 
     @property
     def last_seq(self) -> int:
+        """The highest seq ever held, 0 if there was none."""
         return self._rows.last_seq
 
     def add(self, records: Sequence[tuple[int, Record]]) -> None:
-        if not records:
-            return
-        seqs = [seq for seq, _ in records]
-        with self._lock:
-            identities = [self._code(record.fields.identity) for _, record in records]
-            # All that may fail for want of memory comes before the first change.
-            grown = np.append(self._seq, seqs), np.append(self._identity, identities)
+        """Appends (seq, record); seqs rise, also over what is there."""
+        if records:
             self._rows.add(
-                np.stack([record.embedding for _, record in records]), seqs, [record.id for _, record in records]
+                np.stack([record.embedding for _, record in records]),
+                [seq for seq, _ in records],
+                [record.id for _, record in records],
+                [record.fields for _, record in records],
             )
-            self._seq, self._identity = grown
 
     def update(self, seq: int, fields: Fields) -> None:
-        with self._lock:
-            self._identity[self._seq == seq] = self._code(fields.identity)
+        """Replaces the user's fields of a row; a seq that is not there is fine."""
+        self._rows.update(seq, fields)
 
     def remove(self, seqs: Sequence[int]) -> None:
-        if not seqs:
-            return
-        with self._lock:
-            kept = ~np.isin(self._seq, seqs)
-            shrunk = self._seq[kept], self._identity[kept]
-            self._rows.remove(list(seqs))
-            self._seq, self._identity = shrunk
+        """Drops rows; a seq that is not there is fine."""
+        if seqs:
+            self._rows.remove(seqs)
 
     def search(
         self,
@@ -74,38 +60,39 @@ class MemoryIndex:
         where: Filter,
         group_by: Literal["identity"] | None = None,
     ) -> list[Neighbours]:
-        seqs = None if where == Filter() else self._seqs_passing(where)
-        if group_by is None:
-            return [self._rows.search(query, top_k, seqs) for query in queries]
-        with self._lock:
-            num_groups = self._num_groups(seqs)
-            return [self._nearest_groups(query, top_k, seqs, num_groups) for query in queries]
+        """For each of the queries (Q, D) the `top_k` nearest rows that pass the filter, or the nearest of each group.
 
-    def _num_groups(self, seqs: NDArray[np.int64] | None) -> int:
-        """How many identities these rows have (all if None); a row without one counts as its own."""
-        identities = self._identity if seqs is None else self._identity[np.isin(self._seq, seqs)]
-        named = identities[identities != _NO_IDENTITY]
-        return int(np.count_nonzero(np.bincount(named))) + len(identities) - len(named)
+        Raises:
+            ValueError: queries that are not finite or of another size, or `top_k` below 1.
+        """
+        if group_by is not None:
+            return [self._nearest_groups(query, top_k, where) for query in queries]
+        return self._rows.search(queries, top_k, None if where == Filter() else partial(_passing, where))
 
-    def _nearest_groups(
-        self, query: NDArray[np.float32], top_k: int, seqs: NDArray[np.int64] | None, num_groups: int
-    ) -> Neighbours:
-        num_asked = top_k
+    def close(self) -> None:
+        """Ends its threads."""
+        self._rows.close()
+
+    def _nearest_groups(self, query: NDArray[np.float32], top_k: int, where: Filter) -> Neighbours:
+        passing = partial(_passing, where)
+        num_wanted, num_asked = top_k, top_k
         while True:
-            nearest = self._rows.search(query, num_asked, seqs)
-            first = _first_of_each(self._identity[np.searchsorted(self._seq, nearest.seq)])
-            if len(first) >= min(top_k, num_groups):
+            (nearest,) = self._rows.search(query[None], num_asked, passing)
+            first = _first_of_each(self._rows.identities(nearest.seq))
+            if len(first) < num_wanted and num_asked == top_k:
+                num_wanted = min(top_k, self._rows.num_groups(passing))
+            # Rows may have come or gone since the groups were counted: more than all need not be asked for.
+            if len(first) >= num_wanted or num_asked >= nearest.searched:
                 first = first[:top_k]
                 return Neighbours(nearest.seq[first], nearest.distance[first], nearest.searched)
             num_asked *= _GROWTH
 
-    def _code(self, identity: str | None) -> int:
-        return _NO_IDENTITY if identity is None else self._codes.setdefault(identity, len(self._codes))
+
+def _passing(where: Filter, block: RowBlock) -> NDArray[np.bool_]:
+    return block.columns.passing(where)
 
 
 def _first_of_each(identities: NDArray[np.int64]) -> NDArray[np.int64]:
     """The position of the first of each identity, and of each without one, rising."""
-    positions = np.arange(len(identities))
-    groups = np.where(identities == _NO_IDENTITY, -1 - positions, identities)
-    _, first = np.unique(groups, return_index=True)
-    return np.sort(first)
+    _, first = np.unique(identities, return_index=True)
+    return np.union1d(first[identities[first] != NO_IDENTITY], np.flatnonzero(identities == NO_IDENTITY))

@@ -12,6 +12,7 @@ from index.embedded.record_store import SqliteRecordStore
 from index.gallery.errors import GalleryError
 from index.gallery.gallery import Gallery
 from index.gallery.record import ModelKey
+from model.cores import usable_cores
 
 
 class GalleryLockedError(GalleryError):
@@ -33,7 +34,8 @@ def open_gallery(data_dir: Path, model: ModelKey, embedding_dim: int) -> Gallery
         store = SqliteRecordStore(data_dir / "gallery.sqlite", may_create=files.is_empty())
         opened.callback(store.close)
         files.discard_unfinished()
-        index = MemoryIndex(embedding_dim, store.seqs)
+        index = MemoryIndex(embedding_dim, usable_cores())
+        opened.callback(index.close)
         return Gallery(store, index, files, model, embedding_dim, opened)
 
 

@@ -11,7 +11,6 @@ from index.embedded.circle import within_circle
 from index.embedded.inverted_index import NUM_ROWS, InvertedIndex
 from index.gallery.fields import Fields
 from index.gallery.filters import Filter
-from index.gallery.record import Record
 
 NO_IDENTITY: Final = -1
 """The code of records without an identity: Python's `hash` never returns it."""
@@ -22,181 +21,126 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 
 
 class RecordColumns:
-    """Rows 0, 1, .. in the order of `add`, in blocks of `NUM_ROWS`; a row is a record's for good, until `take`.
+    """The fields of a block's rows 0, 1, .., at most `NUM_ROWS`.
 
     `passing` selects what `Filter.matches` lets pass; records whose degrees no place on Earth has are nowhere, as in
     SQL. Texts are kept as 64-bit codes, Python's keyed hash of them, and not as texts, of which sources and attributes
     may have a different one for every record: 48 bytes a record and 10 for each tag and attribute. Two texts of a
     million have the same code in one of 37 million processes, and a text that is asked for has that of another one in
-    one of 2 * 10**13 questions. Who changes or deletes what passes can ask `Filter.matches` of each record as well.
+    one of 2 * 10**13 questions: beside 128 bits of a record's id much, beside the errors of memory nothing. Who must
+    know asks `Filter.matches` of the records that pass.
 
-    The owner locks. `passing` and `identity_codes` may run in several threads at once, and beside one `add`, of which
-    they see all rows of a block or none; `set` needs to be alone. `take` leaves the object as it is.
+    One thread writes; `passing` and `identity` may be read meanwhile. Of rows that are being added they see all or
+    none, of a row that is changed each field as it was or as it becomes; the place is one field. Fields that change
+    together need not be seen together: who must know asks `Filter.matches` here too.
+
+    Attributes:
+        num_rows: so many are there.
+        identity: (capacity,) codes that are equal where identities are; `NO_IDENTITY` where there is none.
     """
 
-    def __init__(self) -> None:
-        self._blocks: list[_Block] = []
+    def __init__(self, capacity: int = NUM_ROWS) -> None:
+        """Room for rows; pages of it take memory when they are written.
 
-    def __len__(self) -> int:
-        return sum(block.num_rows for block in self._blocks)
+        Raises:
+            ValueError: a capacity above `NUM_ROWS`.
+        """
+        if capacity > NUM_ROWS:
+            raise ValueError(f"columns have room for at most {NUM_ROWS} rows, got a capacity of {capacity}")
+        self.num_rows = 0
+        self.identity = np.empty(capacity, np.int64)
+        self._camera = np.empty(capacity, np.int64)
+        self._source = np.empty(capacity, np.int64)
+        self._captured_at = np.empty(capacity, np.int64)
+        # Latitudes and longitudes in degrees, NaN where there is no place on Earth.
+        self._places = np.empty((2, capacity))
+        self._tags = InvertedIndex()
+        self._attributes = InvertedIndex()
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all rows; what the last block has set aside for further rows takes no memory yet."""
-        return sum(block.nbytes for block in self._blocks)
+        """Bytes of all rows; what is set aside for further rows takes no memory yet."""
+        columns = sum(column[: self.num_rows].nbytes for column in self._columns())
+        return columns + self._tags.nbytes + self._attributes.nbytes
 
-    def add(self, records: Sequence[Record]) -> None:
-        """Appends rows; without enough memory nothing is changed."""
-        fields = [record.fields for record in records]
-        last = self._blocks[-1] if self._blocks else _Block()
-        num_free = NUM_ROWS - last.num_rows
-        blocks = [_Block(fields[start : start + NUM_ROWS]) for start in range(num_free, len(fields), NUM_ROWS)]
-        last.add(fields[:num_free])
-        if not self._blocks:
-            self._blocks.append(last)
-        self._blocks.extend(blocks)
+    def put(self, start: int, fields: Sequence[Fields]) -> None:
+        """Writes the fields of rows from `start` on; what was there before from that row on is forgotten."""
+        tags, attributes = self._tags, self._attributes
+        if start < self.num_rows:
+            kept = np.arange(start)
+            tags, attributes = (InvertedIndex().with_rows_of(index, kept, 0) for index in (tags, attributes))
+        tags = tags.with_rows(start, [_tag_codes(f) for f in fields])
+        attributes = attributes.with_rows(start, [_attribute_codes(f) for f in fields])
+        stop = start + len(fields)
+        self._write(slice(start, stop), fields)
+        self._places[:, start:stop] = _places(fields)
+        self._tags, self._attributes = tags, attributes
+        # Only now: a search that runs meanwhile does not see the rows before they are whole.
+        self.num_rows = stop
+
+    def put_rows_of(self, other: "RecordColumns", rows: NDArray[np.int64]) -> None:
+        """Appends rows (rising) of another block."""
+        stop = self.num_rows + len(rows)
+        for column, other_column in zip(self._columns(), other._columns(), strict=True):
+            column[self.num_rows : stop] = other_column[rows]
+        self._tags = self._tags.with_rows_of(other._tags, rows, self.num_rows)
+        self._attributes = self._attributes.with_rows_of(other._attributes, rows, self.num_rows)
+        self.num_rows = stop
 
     def set(self, row: int, fields: Fields) -> None:
-        """Replaces the fields of a row, after the user's change.
-
-        Raises:
-            IndexError: there is no such row.
-        """
-        self._check_rows(np.array([row]))
-        self._blocks[row // NUM_ROWS].set(row % NUM_ROWS, fields)
+        """Replaces the fields of a row, after the user's change."""
+        tags = self._tags.with_codes(row, _tag_codes(fields))
+        attributes = self._attributes.with_codes(row, _attribute_codes(fields))
+        place = _places([fields])
+        if not np.array_equal(self._places[:, row : row + 1], place, equal_nan=True):
+            # A copy: who reads meanwhile never sees the latitude of one place and the longitude of another.
+            places = self._places.copy()
+            places[:, row : row + 1] = place
+            self._places = places
+        self._write(slice(row, row + 1), [fields])
+        self._tags, self._attributes = tags, attributes
 
     def passing(self, where: Filter) -> NDArray[np.bool_]:
-        """Which rows (N,) a filter lets pass; all of them if it has no condition.
+        """Which rows (num_rows,) a filter lets pass; all of them if it has no condition.
 
         Raises:
             ValueError: the filter's circle has no place on Earth as its centre.
         """
-        return np.concatenate([np.empty(0, np.bool_), *(block.passing(where) for block in self._blocks)])
-
-    def identity_codes(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Codes (len(rows),) that are equal where identities are; `NO_IDENTITY` where there is none.
-
-        Raises:
-            IndexError: there is no such row.
-        """
-        self._check_rows(rows)
-        # Two bytes are sorted in linear time.
-        block_of = (rows // NUM_ROWS).astype(np.uint16)
-        order = np.argsort(block_of, kind="stable")
-        blocks = self._blocks.copy()
-        starts = np.searchsorted(block_of[order], np.arange(len(blocks) + 1))
-        codes = np.empty(len(rows), np.int64)
-        for block, start, end in zip(blocks, starts[:-1], starts[1:], strict=True):
-            here = order[start:end]
-            codes[here] = block.identity[rows[here] % NUM_ROWS]
-        return codes
-
-    def take(self, rows: NDArray[np.int64]) -> "RecordColumns":
-        """Columns of these rows alone, numbered anew from 0: what is left after deletions.
-
-        Raises:
-            ValueError: the rows do not rise.
-            IndexError: there is no such row.
-        """
-        if not (np.diff(rows) > 0).all():
-            raise ValueError("the rows to keep must rise")
-        self._check_rows(rows)
-        kept = RecordColumns()
-        for start in range(0, len(rows), NUM_ROWS):
-            block = _Block()
-            part = rows[start : start + NUM_ROWS]
-            for number in np.unique(part // NUM_ROWS).tolist():
-                block.add_rows_of(self._blocks[number], part[part // NUM_ROWS == number] % NUM_ROWS)
-            kept._blocks.append(block)
-        return kept
-
-    def _check_rows(self, rows: NDArray[np.int64]) -> None:
-        wrong = rows[(rows < 0) | (rows >= len(self))]
-        if len(wrong):
-            raise IndexError(f"rows from 0 to {len(self) - 1} were expected, got {wrong[0]}")
-
-
-class _Block:
-    """Up to `NUM_ROWS` rows. A column is allocated at once; pages of it take memory when they are written."""
-
-    def __init__(self, fields: Sequence[Fields] = ()) -> None:
-        self.num_rows = 0
-        self.identity = np.empty(NUM_ROWS, np.int64)
-        self.camera = np.empty(NUM_ROWS, np.int64)
-        self.source = np.empty(NUM_ROWS, np.int64)
-        self.captured_at = np.empty(NUM_ROWS, np.int64)
-        self.latitude = np.empty(NUM_ROWS)
-        self.longitude = np.empty(NUM_ROWS)
-        self.tags = InvertedIndex()
-        self.attributes = InvertedIndex()
-        self.add(fields)
-
-    @property
-    def nbytes(self) -> int:
-        columns = sum(column[: self.num_rows].nbytes for column in self._columns())
-        return columns + self.tags.nbytes + self.attributes.nbytes
-
-    def add(self, fields: Sequence[Fields]) -> None:
-        tags = self.tags.with_rows(self.num_rows, [_tag_codes(f) for f in fields])
-        attributes = self.attributes.with_rows(self.num_rows, [_attribute_codes(f) for f in fields])
-        end = self.num_rows + len(fields)
-        self._write(slice(self.num_rows, end), fields)
-        self.tags, self.attributes = tags, attributes
-        # Only now: a search that runs meanwhile does not see the rows before they are whole.
-        self.num_rows = end
-
-    def add_rows_of(self, other: "_Block", rows: NDArray[np.int64]) -> None:
-        """Appends rows (rising) of another block."""
-        end = self.num_rows + len(rows)
-        for column, other_column in zip(self._columns(), other._columns(), strict=True):
-            column[self.num_rows : end] = other_column[rows]
-        self.tags = self.tags.with_rows_of(other.tags, rows, self.num_rows)
-        self.attributes = self.attributes.with_rows_of(other.attributes, rows, self.num_rows)
-        self.num_rows = end
-
-    def set(self, row: int, fields: Fields) -> None:
-        tags = self.tags.with_codes(row, _tag_codes(fields))
-        attributes = self.attributes.with_codes(row, _attribute_codes(fields))
-        self._write(slice(row, row + 1), [fields])
-        self.tags, self.attributes = tags, attributes
-
-    def passing(self, where: Filter) -> NDArray[np.bool_]:
-        num_rows = self.num_rows
+        # What is written meanwhile is read once: a value that changed between two looks would be neither of its values.
+        num_rows, tags, attributes = self.num_rows, self._tags, self._attributes
+        latitude, longitude = self._places
         passing = np.ones(num_rows, np.bool_)
         if where.identity is not None:
             passing &= self.identity[:num_rows] == _code(where.identity)
         if where.cameras:
-            passing &= np.isin(self.camera[:num_rows], [_code(camera) for camera in where.cameras])
+            passing &= np.isin(self._camera[:num_rows].copy(), [_code(camera) for camera in where.cameras])
         if where.source is not None:
-            passing &= self.source[:num_rows] == _code(where.source)
-        captured_at = self.captured_at[:num_rows]
-        if where.captured_after is not None:
-            passing &= captured_at >= _microseconds(where.captured_after)
-        if where.captured_before is not None:
-            passing &= (captured_at < _microseconds(where.captured_before)) & (captured_at != _NO_TIME)
+            passing &= self._source[:num_rows] == _code(where.source)
+        if where.captured_after is not None or where.captured_before is not None:
+            captured_at = self._captured_at[:num_rows].copy()
+            passing &= captured_at != _NO_TIME
+            if where.captured_after is not None:
+                passing &= captured_at >= _microseconds(where.captured_after)
+            if where.captured_before is not None:
+                passing &= captured_at < _microseconds(where.captured_before)
         for tag in where.tags:
-            passing &= _mask(self.tags.rows_with(_code(tag)), num_rows)
+            passing &= _mask(tags.rows_with(_code(tag)), num_rows)
         for attribute in where.attributes:
-            passing &= _mask(self.attributes.rows_with(_code(attribute)), num_rows)
+            passing &= _mask(attributes.rows_with(_code(attribute)), num_rows)
         if where.near is not None:
             # The dearest condition: only of rows that pass the others.
             rows = slice(num_rows) if passing.all() else np.flatnonzero(passing)
-            passing[rows] = within_circle(self.latitude[rows], self.longitude[rows], where.near)
+            passing[rows] = within_circle(latitude[rows], longitude[rows], where.near)
         return passing
 
     def _columns(self) -> list[NDArray[np.int64] | NDArray[np.float64]]:
-        return [self.identity, self.camera, self.source, self.captured_at, self.latitude, self.longitude]
+        return [self.identity, self._camera, self._source, self._captured_at, *self._places]
 
     def _write(self, rows: slice, fields: Sequence[Fields]) -> None:
         self.identity[rows] = [_code(f.identity) for f in fields]
-        self.camera[rows] = [_code(f.camera) for f in fields]
-        self.source[rows] = [_code(f.source) for f in fields]
-        self.captured_at[rows] = [_NO_TIME if f.captured_at is None else _microseconds(f.captured_at) for f in fields]
-        latitude = np.array([f.latitude for f in fields], np.float64)
-        longitude = np.array([f.longitude for f in fields], np.float64)
-        on_earth = (np.abs(latitude) <= 90) & (np.abs(longitude) <= 180)
-        self.latitude[rows] = np.where(on_earth, latitude, np.nan)
-        self.longitude[rows] = np.where(on_earth, longitude, np.nan)
+        self._camera[rows] = [_code(f.camera) for f in fields]
+        self._source[rows] = [_code(f.source) for f in fields]
+        self._captured_at[rows] = [_NO_TIME if f.captured_at is None else _microseconds(f.captured_at) for f in fields]
 
 
 def _code(value: Hashable | None) -> int:
@@ -210,6 +154,14 @@ def _tag_codes(fields: Fields) -> list[int]:
 
 def _attribute_codes(fields: Fields) -> list[int]:
     return [_code(attribute) for attribute in fields.attributes.items()]
+
+
+def _places(fields: Sequence[Fields]) -> NDArray[np.float64]:
+    """(2, N), latitudes and longitudes."""
+    latitude = np.array([f.latitude for f in fields], np.float64)
+    longitude = np.array([f.longitude for f in fields], np.float64)
+    on_earth = (np.abs(latitude) <= 90) & (np.abs(longitude) <= 180)
+    return np.where(on_earth, [latitude, longitude], np.nan)
 
 
 def _microseconds(time: datetime) -> int:

@@ -9,8 +9,6 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-
 from index.embedded.disk import disk_errors
 from index.embedded.filter_sql import distance_m_or_null, sql_condition
 from index.embedded.index_repair import repair_indexes
@@ -135,12 +133,6 @@ class SqliteRecordStore:
     def count(self, where: Filter) -> int:
         condition, parameters = sql_condition(where)
         return self._scalar(f"SELECT count(*) FROM record WHERE {condition}", parameters)  # noqa: S608 (no values)
-
-    def seqs(self, where: Filter) -> np.ndarray[Any, np.dtype[np.int64]]:
-        """The seq of every record that passes the filter, (N,) int64, in no particular order."""
-        condition, parameters = sql_condition(where)
-        rows = self._rows(f"SELECT seq FROM record WHERE {condition}", parameters)  # noqa: S608 (no values)
-        return np.fromiter((row[0] for row in rows), np.int64)
 
     def page(self, where: Filter, after: int, limit: int) -> list[int]:
         condition, parameters = sql_condition(where)

@@ -1,5 +1,6 @@
-"""A block of a gallery's rows in memory: embeddings, their folded vectors, the bounds of both."""
+"""A block of a gallery's rows in memory: embeddings, their folded vectors, the bounds of both, and fields."""
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import faiss
@@ -8,6 +9,8 @@ from numpy.typing import NDArray
 
 from index.embedded.bounds import Bounds
 from index.embedded.folding import Folding
+from index.embedded.record_columns import RecordColumns
+from index.gallery.fields import Fields
 
 _CHUNK: Final = 1024  # rows copied at once: 10 MB at 2560 numbers each
 
@@ -29,6 +32,7 @@ class RowBlock:
         vectors: (capacity, D) float32; memory is taken as rows are written.
         seqs: (capacity,) int64.
         ids: (capacity,) bytes.
+        columns: the users' fields.
         whole: bounds from the embeddings themselves.
         folded: None until there are enough rows to learn a folding from.
     """
@@ -37,18 +41,30 @@ class RowBlock:
         self.vectors = np.empty((capacity, dim), np.float32)
         self.seqs = np.empty(capacity, np.int64)
         self.ids = np.empty(capacity, "S32")
+        self.columns = RecordColumns(capacity)
         self.whole = Bounds(self.vectors)
         self.folded: Folded | None = None
         if folding is not None:
             self.refold(folding, 0)
 
-    def put(self, start: int, vectors: NDArray[np.float32], seqs: NDArray[np.int64], ids: NDArray[np.bytes_]) -> None:
+    def put(
+        self,
+        start: int,
+        vectors: NDArray[np.float32],
+        seqs: NDArray[np.int64],
+        ids: NDArray[np.bytes_],
+        fields: Sequence[Fields],
+    ) -> None:
         """Writes rows (N, D) from row `start` on, where nobody reads yet."""
-        stop = start + len(vectors)
-        self.vectors[start:stop], self.seqs[start:stop], self.ids[start:stop] = vectors, seqs, ids
-        self.whole.put(start, stop)
-        if self.folded is not None:
-            _fold(self.folded, vectors, start, stop)
+        self._put_vectors(start, vectors, seqs, ids)
+        self.columns.put(start, fields)
+
+    def put_rows_of(self, start: int, other: "RowBlock", rows: NDArray[np.int64]) -> None:
+        """Copies rows (rising) of another block to the rows from `start` on, which are the next ones."""
+        for first in range(0, len(rows), _CHUNK):
+            chunk = rows[first : first + _CHUNK]
+            self._put_vectors(start + first, other.vectors[chunk], other.seqs[chunk], other.ids[chunk])
+        self.columns.put_rows_of(other.columns, rows)
 
     def refold(self, folding: Folding, num_rows: int) -> None:
         """Replaces the folded vectors of the first `num_rows`.
@@ -84,6 +100,15 @@ class RowBlock:
                 len(query), len(vectors),
             )  # fmt: skip
         return squared
+
+    def _put_vectors(
+        self, start: int, vectors: NDArray[np.float32], seqs: NDArray[np.int64], ids: NDArray[np.bytes_]
+    ) -> None:
+        stop = start + len(vectors)
+        self.vectors[start:stop], self.seqs[start:stop], self.ids[start:stop] = vectors, seqs, ids
+        self.whole.put(start, stop)
+        if self.folded is not None:
+            _fold(self.folded, vectors, start, stop)
 
 
 def _fold(folded: Folded, vectors: NDArray[np.float32], start: int, stop: int) -> None:

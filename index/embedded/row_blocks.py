@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from index.embedded.certified_search import Queries, Stretch, search_stretch
 from index.embedded.folding import Folding
+from index.embedded.inverted_index import NUM_ROWS
+from index.embedded.record_columns import NO_IDENTITY
 from index.embedded.row_block import RowBlock
 from index.embedded.rows import Rows
+from index.gallery.fields import Fields
 from index.gallery.vector_index import Neighbours
 
 _LOG = logging.getLogger(__name__)
-
-BLOCK_ROWS: Final = 65_536
 
 # What one thread searches before it looks at what others have found.
 _STRETCH_ROWS: Final = 32_768
@@ -27,18 +28,21 @@ _GROWTH: Final = 8
 _SAMPLE_ROWS: Final = 8192
 # Blocks are rewritten when this share of what they can hold is dead.
 _MOST_DEAD: Final = 0.25
-_CHUNK: Final = 1024  # rows copied at once: 10 MB at 2560 numbers each
+
+
+Passing = Callable[[RowBlock], NDArray[np.bool_]]
+"""Says of a block which of its rows (N,) pass, at least of all that were put when it was asked."""
 
 
 class RowBlocks:
-    """Embeddings (N, D) float32, each with a rising seq and an id. Derived: it can always be rebuilt.
+    """Embeddings (N, D) float32, each with a rising seq, an id and fields. Derived: it can always be rebuilt.
 
     An answer is the exact one, in float64 and by (distance, id), for every batch size, number of threads, filter and
     machine, of the rows that were there at one moment after the search began. Searches wait for nothing; writes wait
     for each other. Learning a folding and compacting happen in one thread of their own, while all else goes on.
     """
 
-    def __init__(self, dim: int, num_threads: int = 1, block_rows: int = BLOCK_ROWS) -> None:
+    def __init__(self, dim: int, num_threads: int = 1, block_rows: int = NUM_ROWS) -> None:
         """`num_threads` search one query's blocks at the same time."""
         self._dim, self._block_rows = dim, block_rows
         # Replaced as a whole, by one thread at a time. Only the last block grows.
@@ -49,6 +53,9 @@ class RowBlocks:
         self._folding: Folding | None = None
         self._refold_at = _FIRST_FOLDING
         self._last_seq = 0
+        # What was updated since compaction began, if it is under way.
+        self._updated: list[tuple[int, Fields]] | None = None
+        self._closed = threading.Event()
 
     def __len__(self) -> int:
         return sum(rows.num_alive for rows in self._blocks)
@@ -58,7 +65,9 @@ class RowBlocks:
         """The highest seq ever added, 0 if there was none."""
         return self._last_seq
 
-    def add(self, embeddings: NDArray[np.float32], seqs: Sequence[int], ids: Sequence[str]) -> None:
+    def add(
+        self, embeddings: NDArray[np.float32], seqs: Sequence[int], ids: Sequence[str], fields: Sequence[Fields]
+    ) -> None:
         """Appends rows (N, D), all of them or, if it raises, none; seqs must rise, also over what was there.
 
         Raises:
@@ -66,10 +75,10 @@ class RowBlocks:
         """
         if not len(seqs):
             return
-        if embeddings.shape != (len(seqs), self._dim) or len(ids) != len(seqs):
+        if embeddings.shape != (len(seqs), self._dim) or not len(ids) == len(fields) == len(seqs):
             raise ValueError(
-                f"expected an embedding of {self._dim} numbers and an id for each of {len(seqs)} seqs, "
-                f"got embeddings {embeddings.shape} and {len(ids)} ids"
+                f"expected an embedding of {self._dim} numbers, an id and fields for each of {len(seqs)} seqs, "
+                f"got embeddings {embeddings.shape}, {len(ids)} ids and {len(fields)} fields"
             )
         if not np.isfinite(embeddings).all():
             raise ValueError("an embedding is not finite")
@@ -85,7 +94,7 @@ class RowBlocks:
                 if not blocks or not blocks[-1].num_free:
                     blocks.append(Rows.none_yet(RowBlock(self._dim, self._block_rows, self._folding)))
                 new = slice(start, start + blocks[-1].num_free)
-                blocks[-1] = blocks[-1].plus(embeddings[new], new_seqs[new], new_ids[new])
+                blocks[-1] = blocks[-1].plus(embeddings[new], new_seqs[new], new_ids[new], fields[new])
                 start = new.stop
             self._blocks, self._last_seq = tuple(blocks), int(rising[-1])
             num_rows = sum(rows.num_rows for rows in blocks)
@@ -101,10 +110,16 @@ class RowBlocks:
             if sum(rows.num_dead for rows in self._blocks[:-1]) > _MOST_DEAD * self._block_rows:
                 self._maintain(self._compact)
 
-    def search(
-        self, queries: NDArray[np.float32], top_k: int, seqs: NDArray[np.int64] | None = None
-    ) -> list[Neighbours]:
-        """The `top_k` rows nearest to each query (Q, D), among `seqs` (all rows if None).
+    def update(self, seq: int, fields: Fields) -> None:
+        """Replaces the fields of a row; a seq that is not there is fine."""
+        with self._writing:
+            for rows in self._blocks:
+                rows.update(seq, fields)
+            if self._updated is not None:
+                self._updated.append((seq, fields))
+
+    def search(self, queries: NDArray[np.float32], top_k: int, passing: Passing | None = None) -> list[Neighbours]:
+        """The `top_k` rows nearest to each query (Q, D), among those that pass (all rows if None).
 
         Raises:
             ValueError: a query is not finite or of another size, or `top_k` below 1.
@@ -115,10 +130,26 @@ class RowBlocks:
             raise ValueError(f"top_k must be 1 or more, got {top_k}")
         blocks = self._blocks
         asked = Queries(np.ascontiguousarray(queries, np.float32), top_k, [rows.block for rows in blocks])
-        stretches = list(_stretches(blocks, None if seqs is None else np.unique(seqs)))
+        stretches = list(_stretches(blocks, passing))
         run = map if len(stretches) == 1 else self._searching.map
         searched = sum(run(lambda stretch: search_stretch(asked, stretch), stretches))
         return [nearest.neighbours(searched) for nearest in asked.nearest]
+
+    def identities(self, seqs: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Codes (N,) of the identities of some rows, equal where these are; `NO_IDENTITY` for none."""
+        codes = np.full(len(seqs), NO_IDENTITY)
+        for rows in self._blocks:
+            positions = rows.positions(seqs)
+            here = positions >= 0
+            codes[here] = rows.block.columns.identity[positions[here]]
+        return codes
+
+    def num_groups(self, passing: Passing) -> int:
+        """How many identities the rows have that pass; a row without one counts as its own."""
+        codes = [rows.block.columns.identity[: rows.num_rows][_searched(rows, passing)] for rows in self._blocks]
+        of_all = np.concatenate([np.empty(0, np.int64), *codes])
+        named = of_all[of_all != NO_IDENTITY]
+        return len(np.unique(named)) + len(of_all) - len(named)
 
     def refold(self) -> None:
         """Learns the folding anew from a sample of all rows, folds every block by it, and returns when this is done."""
@@ -133,7 +164,8 @@ class RowBlocks:
         self._maintain(lambda: None).result()
 
     def close(self) -> None:
-        """Ends its threads."""
+        """Ends its threads, after the block that is maintained."""
+        self._closed.set()
         self._maintaining.shutdown(cancel_futures=True)
         self._searching.shutdown()
 
@@ -153,6 +185,8 @@ class RowBlocks:
             self._folding = folding  # of all blocks that are new from here on
             num_blocks = len(self._blocks)
         for number in range(num_blocks):
+            if self._closed.is_set():
+                return
             # Writers wait for one block at a time, a second or so.
             with self._writing:
                 rows = self._blocks[number]
@@ -160,18 +194,31 @@ class RowBlocks:
 
     def _compact(self) -> None:
         for old in _runs(self._blocks[:-1], self._block_rows):
-            new = Rows.none_yet(RowBlock(self._dim, self._block_rows, self._folding))
-            for rows in old:
-                alive = np.flatnonzero(rows.alive[: rows.num_rows])
-                for start in range(0, len(alive), _CHUNK):
-                    chunk = alive[start : start + _CHUNK]
-                    new = new.plus(rows.block.vectors[chunk], rows.block.seqs[chunk], rows.block.ids[chunk])
+            if self._closed.is_set():
+                return
+            updated: list[tuple[int, Fields]] = []
             with self._writing:
-                start = [rows.block for rows in self._blocks].index(old[0].block)
-                stop = start + len(old)
-                for rows in self._blocks[start:stop]:
-                    new = new.minus(rows.seqs[~rows.alive[: rows.num_rows]])  # deleted since they were copied
-                self._blocks = (*self._blocks[:start], new, *self._blocks[stop:])
+                self._updated = updated
+            try:
+                self._rewrite(old, updated)
+            finally:
+                with self._writing:
+                    self._updated = None
+
+    def _rewrite(self, old: Sequence[Rows], updated: Sequence[tuple[int, Fields]]) -> None:
+        """Replaces neighbouring blocks by one of their living rows; `updated` grows while these are copied."""
+        new = Rows.none_yet(RowBlock(self._dim, self._block_rows, self._folding))
+        for rows in old:
+            new = new.plus_alive_of(rows)
+        with self._writing:
+            start = [rows.block for rows in self._blocks].index(old[0].block)
+            stop = start + len(old)
+            # What came while they were copied.
+            for rows in self._blocks[start:stop]:
+                new = new.minus(rows.seqs[~rows.alive[: rows.num_rows]])
+            for seq, fields in updated:
+                new.update(seq, fields)
+            self._blocks = (*self._blocks[:start], new, *self._blocks[stop:])
 
 
 def _log_failure(done: "Future[None]") -> None:
@@ -180,12 +227,18 @@ def _log_failure(done: "Future[None]") -> None:
         _LOG.error("maintaining the rows failed; searches stay exact, but may be slow", exc_info=error)
 
 
-def _stretches(blocks: Sequence[Rows], seqs: NDArray[np.int64] | None) -> Iterator[Stretch]:
+def _stretches(blocks: Sequence[Rows], passing: Passing | None) -> Iterator[Stretch]:
     for number, rows in enumerate(blocks):
-        searched = rows.alive[: rows.num_rows] if seqs is None else rows.among(seqs)
+        searched = _searched(rows, passing)
         for start in range(0, rows.num_rows, _STRETCH_ROWS):
             stop = min(start + _STRETCH_ROWS, rows.num_rows)
             yield Stretch(rows.block, number, start, stop, searched[start:stop])
+
+
+def _searched(rows: Rows, passing: Passing | None) -> NDArray[np.bool_]:
+    """(num_rows,), which rows are alive and pass."""
+    alive = rows.alive[: rows.num_rows]
+    return alive if passing is None else alive & passing(rows.block)[: rows.num_rows]
 
 
 def _runs(blocks: Sequence[Rows], capacity: int) -> list[list[Rows]]:

@@ -1,11 +1,13 @@
-"""The rows of a block at one moment. What is here never changes, so that a search answers for one moment too."""
+"""The rows of a block at one moment. Which they are never changes, so that a search answers for one moment too."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from index.embedded.row_block import RowBlock
+from index.gallery.fields import Fields
 
 
 class Rows(NamedTuple):
@@ -42,24 +44,43 @@ class Rows(NamedTuple):
         """(num_rows,), rising."""
         return self.block.seqs[: self.num_rows]
 
-    def among(self, seqs: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """(num_rows,), which rows are alive and have one of these seqs (rising, without repeats)."""
-        if not self.num_rows:
-            return np.empty(0, np.bool_)
-        first = np.searchsorted(seqs, self.seqs[0])
-        last = np.searchsorted(seqs, self.seqs[-1], "right")
-        return np.isin(self.seqs, seqs[first:last], assume_unique=True) & self.alive[: self.num_rows]
+    def positions(self, seqs: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The row of each seq (N,); -1 for one that is not here. Dead rows are found too."""
+        rows = np.searchsorted(self.seqs, seqs)
+        found = rows < self.num_rows
+        found[found] = self.seqs[rows[found]] == seqs[found]
+        return np.where(found, rows, -1)
 
-    def plus(self, vectors: NDArray[np.float32], seqs: NDArray[np.int64], ids: NDArray[np.bytes_]) -> "Rows":
+    def plus(
+        self,
+        vectors: NDArray[np.float32],
+        seqs: NDArray[np.int64],
+        ids: NDArray[np.bytes_],
+        fields: Sequence[Fields],
+    ) -> "Rows":
         """With further rows (N, D), at most `num_free`. Of all `Rows` of a block, only the latest may be added to."""
-        self.block.put(self.num_rows, vectors, seqs, ids)
+        self.block.put(self.num_rows, vectors, seqs, ids, fields)
         return self._replace(num_rows=self.num_rows + len(vectors))
 
+    def plus_alive_of(self, other: "Rows") -> "Rows":
+        """With another block's rows that are alive."""
+        rows = np.flatnonzero(other.alive[: other.num_rows])
+        self.block.put_rows_of(self.num_rows, other.block, rows)
+        return self._replace(num_rows=self.num_rows + len(rows))
+
+    def update(self, seq: int, fields: Fields) -> None:
+        """Replaces the fields of a row, for all `Rows` of the block; a seq that is not here is fine."""
+        (row,) = self.positions(np.array([seq])).tolist()
+        if row >= 0:
+            self.block.columns.set(row, fields)
+
     def minus(self, seqs: NDArray[np.int64]) -> "Rows":
-        """Without the rows of these seqs (rising, without repeats); one that is not there is fine."""
-        deleted = self.among(seqs)
-        if not deleted.any():
+        """Without the rows of these seqs; one that is not there is fine."""
+        rows = self.positions(seqs)
+        rows = rows[rows >= 0]
+        rows = np.unique(rows[self.alive[rows]])
+        if not len(rows):
             return self
         alive = self.alive.copy()
-        alive[: self.num_rows] &= ~deleted
-        return self._replace(alive=alive, num_dead=self.num_dead + int(np.count_nonzero(deleted)))
+        alive[rows] = False
+        return self._replace(alive=alive, num_dead=self.num_dead + len(rows))

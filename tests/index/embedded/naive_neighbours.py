@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from index.gallery.fields import Fields
 from index.gallery.vector_index import Neighbours
 
 Vectors = NDArray[np.float32]
@@ -20,6 +21,11 @@ def id_of(seq: int) -> str:
 def ids_of(seqs: Sequence[int]) -> NDArray[np.bytes_]:
     """The ids of some seqs, as blocks keep them."""
     return np.array([id_of(seq) for seq in seqs], "S32")
+
+
+def fields_of(seqs: Sequence[int]) -> list[Fields]:
+    """Fields for some seqs: a third of the rows have each identity."""
+    return [Fields(identity=f"vehicle {seq % 3}") for seq in seqs]
 
 
 def naive_neighbours(rows: Mapping[int, Vectors], query: Vectors, top_k: int) -> Neighbours:

@@ -11,7 +11,15 @@ from index.embedded.bounds import Bounds
 from index.embedded.certified_search import Queries, Stretch, search_stretch
 from index.embedded.folding import Folding
 from index.embedded.row_block import RowBlock
-from tests.index.embedded.naive_neighbours import KINDS, Vectors, assert_same, gallery, ids_of, naive_neighbours
+from tests.index.embedded.naive_neighbours import (
+    KINDS,
+    Vectors,
+    assert_same,
+    fields_of,
+    gallery,
+    ids_of,
+    naive_neighbours,
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -50,7 +58,7 @@ def block_of(vectors: Vectors, learned_from: Vectors | None) -> RowBlock:
     folding = None if learned_from is None else Folding.of_sample(learned_from)
     block = RowBlock(vectors.shape[1], len(vectors), folding)
     seqs = np.arange(1, len(vectors) + 1)
-    block.put(0, vectors, seqs, ids_of(seqs.tolist()))
+    block.put(0, vectors, seqs, ids_of(seqs.tolist()), fields_of(seqs.tolist()))
     return block
 
 
@@ -121,7 +129,7 @@ def test_any_gallery_with_the_folding_of_any_other(
 
 
 @pytest.mark.trial
-@settings(max_examples=30_000, deadline=None, database=None)
+@settings(max_examples=10_000, deadline=None, database=None)
 @drawn
 def test_any_gallery_with_the_folding_of_any_other_in_a_long_run(
     learned: str, kind: str, dim: int, top_k: int, share: float, seed: int

@@ -1,15 +1,24 @@
+import sys
+import threading
+from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal
 
 import numpy as np
 import pytest
 
-from index.embedded.exact_search import ExactSearch
+from index.embedded import certified_search, memory_index, row_blocks
 from index.embedded.memory_index import MemoryIndex
 from index.embedded.opening import open_gallery
+from index.embedded.record_columns import RecordColumns
+from index.embedded.row_block import RowBlock
+from index.embedded.row_blocks import RowBlocks
 from index.gallery.fields import Fields
-from index.gallery.filters import Filter
+from index.gallery.filters import Filter, Near
 from index.gallery.record import Record
 from index.gallery.vector_index import Neighbours
 from tests.index.naive_search import EVERYTHING, ids, naive_groups
@@ -17,14 +26,20 @@ from tests.index.records import DIM, MODEL, OTHER_MODELS, enrolment, in_one_fram
 
 Vectors = np.ndarray[Any, np.dtype[np.float32]]
 
+OPENED: Final[list[MemoryIndex]] = []
+
+
+@pytest.fixture(autouse=True)
+def _closed() -> Iterator[None]:
+    yield
+    while OPENED:
+        OPENED.pop().close()
+
 
 def index_of(records: dict[int, Record]) -> MemoryIndex:
-    """An index of records by seq; what passes a filter is asked of the records as they are in the dictionary then."""
-
-    def seqs_passing(where: Filter) -> np.ndarray[Any, np.dtype[np.int64]]:
-        return np.array([seq for seq, one in records.items() if where.matches(one)], np.int64)
-
-    index = MemoryIndex(DIM, seqs_passing)
+    """An index of records by seq."""
+    index = MemoryIndex(DIM, num_threads=2)
+    OPENED.append(index)
     index.add(list(records.items()))
     return index
 
@@ -114,7 +129,7 @@ def test_rows_that_cannot_be_added_leave_it_as_it_was(monkeypatch: pytest.Monkey
     records = records_of(["a", "b", None])
     index = index_of(records)
     with monkeypatch.context() as patch:
-        patch.setattr(ExactSearch, "add", lambda *_: [][0])
+        patch.setattr(RowBlock, "put", lambda *_: [][0])
         with pytest.raises(IndexError):
             index.add([(50, record(50, identity="c"))])
     assert (len(index), index.last_seq) == (3, 7)
@@ -134,16 +149,212 @@ def test_grouping_asks_for_no_more_rows_than_hide_a_group(monkeypatch: pytest.Mo
         for seed in range(100)
     }
     index = index_of({**records, **near})
-    search, asked = ExactSearch.search, []
+    search, asked = RowBlocks.search, []
 
-    def watched(self: ExactSearch, query: Any, top_k: int, seqs: Any = None) -> Neighbours:
+    def watched(self: RowBlocks, queries: Any, top_k: int, passing: Any = None) -> list[Neighbours]:
         asked.append(top_k)
-        return search(self, query, top_k, seqs)
+        return search(self, queries, top_k, passing)
 
-    monkeypatch.setattr(ExactSearch, "search", watched)
+    monkeypatch.setattr(RowBlocks, "search", watched)
     (found,) = index.search(np.zeros((1, DIM), np.float32), 10, EVERYTHING, "identity")
     assert len(found.seq) == 4
     assert asked == [10, 40, 160]
+
+
+NOON: Final = datetime(2026, 5, 1, 12, tzinfo=UTC)
+FILTERS: Final = [
+    EVERYTHING, Filter(cameras=("a",)), Filter(cameras=("a", "b"), tags=("day",)), Filter(identity="v1"),
+    Filter(tags=("day", "rain")), Filter(captured_after=NOON + timedelta(minutes=20)),
+    Filter(captured_before=NOON + timedelta(minutes=20), source="1.jpg"), Filter(near=Near(48.0, 11.0, 20_000)),
+    Filter(attributes=(("colour", "red"),)), Filter(attributes=(("colour", "blue"),), near=Near(48.1, 11.0, 5000)),
+]  # fmt: skip
+
+
+def fields_by_chance(rng: np.random.Generator) -> Fields:
+    def one_of(*values: Any) -> Any:
+        return values[rng.integers(len(values))]
+
+    return Fields(
+        identity=one_of(None, "v0", "v1", "v2", "v3"),
+        camera=one_of(None, "a", "b", "c"),
+        captured_at=one_of(None, NOON + timedelta(minutes=int(rng.integers(60)))),
+        latitude=48 + float(rng.random()),
+        longitude=11.0,
+        tags=one_of((), ("day",), ("day", "rain"), ("night",)),
+        source=one_of(None, "1.jpg", "2.jpg"),
+        attributes=one_of({}, {"colour": "red"}, {"colour": "blue", "make": "vw"}),
+    )
+
+
+@pytest.fixture
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few rows go all ways that many go."""
+    monkeypatch.setattr(memory_index, "RowBlocks", partial(RowBlocks, block_rows=9))
+    for name, value in {"_STRETCH_ROWS": 5, "_FIRST_FOLDING": 12, "_GROWTH": 2}.items():
+        monkeypatch.setattr(row_blocks, name, value)
+    for name, value in {"_MARGIN": 1, "_FIRST_ROWS": 4, "_FEW_ROWS": 1, "_FIRST_STEP": 2}.items():
+        monkeypatch.setattr(certified_search, name, value)
+
+
+def assert_is_naive(index: MemoryIndex, records: dict[int, Record], query: Vectors, top_k: int) -> int:
+    """All filters, grouped and not; says how many rows were found."""
+    num_found = 0
+    grouping: tuple[Literal["identity"] | None, ...] = (None, "identity")
+    for where in FILTERS:
+        for group_by in grouping:
+            (found,) = index.search(query[None], top_k, where, group_by)
+            assert found.seq.tolist() == naive_seqs(records, query, top_k, where, group_by)
+            assert found.searched == sum(map(where.matches, records.values()))
+            num_found += len(found.seq)
+    return num_found
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_filters_hold_through_growth_change_deletion_and_compaction() -> None:
+    rng = np.random.default_rng(17)
+    records: dict[int, Record] = {}
+    index, seq, num_found = index_of(records), 0, 0
+    for step in range(120):
+        choice = rng.random()
+        if choice < 0.35:
+            # Up to three blocks at once, over any boundary.
+            seqs = range(seq + 1, seq + 1 + int(rng.integers(28)))
+            new = {one: replace(record(one), fields=fields_by_chance(rng)) for one in seqs}
+            index.add(list(new.items()))
+            records |= new
+            seq += len(new)
+        elif choice < 0.75 and seq:
+            # It may be there, have been there, or never have been.
+            for changed in rng.integers(1, seq + 3, 8).tolist():
+                fields = fields_by_chance(rng)
+                index.update(changed, fields)
+                if changed in records:
+                    records[changed] = replace(records[changed], fields=fields)
+        else:
+            gone = [one for one in records if rng.random() < rng.choice([0.1, 0.6])]
+            index.remove(gone)
+            records = {one: kept for one, kept in records.items() if one not in gone}
+        if rng.random() < 0.3:
+            index._rows.compact()
+        num_found += assert_is_naive(index, records, vector(step), int(rng.integers(1, 30)))
+    assert seq > 300
+    assert num_found > 2000
+
+
+def change_while_columns_are_copied(
+    monkeypatch: pytest.MonkeyPatch, index: MemoryIndex, records: dict[int, Record], seqs: list[int]
+) -> None:
+    """Before and after a block's columns are copied; a record may change twice."""
+    rng = np.random.default_rng(5)
+    put_rows_of = RecordColumns.put_rows_of
+
+    def change(num: int) -> None:
+        for seq in (seqs.pop() for _ in range(min(num, len(seqs)))):
+            fields = fields_by_chance(rng)
+            index.update(seq, fields)
+            if seq in records:
+                records[seq] = replace(records[seq], fields=fields)
+
+    def put_while_fields_change(self: RecordColumns, *args: Any) -> None:
+        change(3)
+        put_rows_of(self, *args)
+        change(5)
+
+    monkeypatch.setattr(RecordColumns, "put_rows_of", put_while_fields_change)
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_fields_that_change_while_their_block_is_compacted_stay_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(4)
+    records = {seq: replace(record(seq), fields=fields_by_chance(rng)) for seq in range(1, 60)}
+    index = index_of(records)
+    index._rows.settle()
+    seqs = [*range(1, 60), 500, *rng.integers(1, 60, 30).tolist()]
+    change_while_columns_are_copied(monkeypatch, index, records, seqs)
+    while seqs:
+        # A block loses four of nine rows at a time, which is enough for it to be rewritten.
+        gone = list(records)[1:5]
+        index.remove(gone)
+        for seq in gone:
+            records.pop(seq)
+        index._rows.compact()
+        assert_is_naive(index, records, vector(1), 20)
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_compaction_that_fails_keeps_every_change(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    rng = np.random.default_rng(6)
+    records = {seq: replace(record(seq), fields=fields_by_chance(rng)) for seq in range(1, 60)}
+    index = index_of(records)
+
+    def full(self: RecordColumns, *_: Any) -> None:
+        fields = fields_by_chance(rng)
+        index.update(12, fields)
+        records[12] = replace(records[12], fields=fields)
+        raise MemoryError("no room for a block")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RecordColumns, "put_rows_of", full)
+        index.remove(list(range(1, 9)))
+        index._rows.settle()
+    assert "no room for a block" in caplog.text
+    assert index._rows._updated is None  # or it would grow with every change from now on
+    records = {seq: kept for seq, kept in records.items() if seq > 8}
+    assert_is_naive(index, records, vector(1), 20)
+    index.update(12, Fields(camera="a"))
+    records[12] = replace(records[12], fields=Fields(camera="a"))
+    index._rows.compact()
+    assert_is_naive(index, records, vector(1), 20)
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_a_search_beside_additions_changes_deletions_and_compaction_finds_what_always_passes() -> None:
+    """Every third record stays, and passes with the fields that it has in turns; what comes and goes does not pass."""
+    turns = [
+        Fields(identity="v0", camera="a", tags=("day",), latitude=48.0, longitude=11.0, captured_at=NOON),
+        Fields(identity="v1", camera="b", tags=("day", "rain"), latitude=48.1, longitude=11.1),
+    ]
+    where = Filter(cameras=("a", "b"), tags=("day",), near=Near(48.05, 11.05, 7000))
+    lasting = {seq: replace(record(seq), fields=turns[0]) for seq in range(3, 150, 3)}
+    assert all(where.matches(replace(record(1), fields=fields)) for fields in turns)
+    index = index_of({seq: lasting.get(seq, record(seq)) for seq in range(1, 150)})
+    done = threading.Event()
+
+    def change() -> None:
+        rng = np.random.default_rng(9)
+        passing = [seq for seq in range(1, 150) if seq not in lasting]
+        try:
+            for start in range(200, 3000, 12):
+                new = range(start, start + 12)
+                index.add([(seq, record(seq, camera="a", tags=("night",))) for seq in new])
+                for seq in rng.choice(list(lasting), 5).tolist():
+                    index.update(seq, turns[start // 12 % 2])
+                index.remove([*new, *passing[:1]])
+                del passing[:1]
+        finally:
+            done.set()
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    writer = threading.Thread(target=change)
+    writer.start()
+    try:
+        num_answers = 0
+        while not done.is_set():
+            query = vector(num_answers)
+            (found,) = index.search(query[None], 10, where)
+            assert found.seq.tolist() == naive_seqs(lasting, query, 10, EVERYTHING, None)
+            assert found.searched == len(lasting)
+            (of_groups,) = index.search(query[None], 10, where, "identity")
+            assert of_groups.searched == len(lasting)
+            assert 1 <= len(of_groups.seq) <= 2
+            num_answers += 1
+    finally:
+        writer.join()
+        sys.setswitchinterval(interval)
+    assert num_answers > 10
 
 
 def damage(folder: Path) -> None:
@@ -168,13 +379,13 @@ def test_a_record_that_is_not_searched_does_not_make_grouping_read_everything(
     if hidden == "damaged":
         damage(tmp_path)
     with closing(open_gallery(tmp_path, MODEL, DIM)) as gallery:
-        search, asked = ExactSearch.search, []
+        search, asked = RowBlocks.search, []
 
-        def watched(self: ExactSearch, query: Any, top_k: int, seqs: Any = None) -> Any:
+        def watched(self: RowBlocks, queries: Any, top_k: int, passing: Any = None) -> list[Neighbours]:
             asked.append(top_k)
-            return search(self, query, top_k, seqs)
+            return search(self, queries, top_k, passing)
 
-        monkeypatch.setattr(ExactSearch, "search", watched)
+        monkeypatch.setattr(RowBlocks, "search", watched)
         where = Filter(cameras=("a",)) if hidden.endswith("filtered") else EVERYTHING
         found = gallery.search(vector(1), 10, where, "identity")
         assert ids(found) == naive_groups(batch, vector(1), 10)

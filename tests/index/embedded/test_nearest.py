@@ -8,7 +8,15 @@ from hypothesis import strategies as st
 
 from index.embedded.nearest import Nearest
 from index.embedded.row_block import RowBlock
-from tests.index.embedded.naive_neighbours import KINDS, Vectors, assert_same, gallery, ids_of, naive_neighbours
+from tests.index.embedded.naive_neighbours import (
+    KINDS,
+    Vectors,
+    assert_same,
+    fields_of,
+    gallery,
+    ids_of,
+    naive_neighbours,
+)
 
 
 def blocks_of(vectors: Vectors, num_rows: int) -> list[RowBlock]:
@@ -17,7 +25,7 @@ def blocks_of(vectors: Vectors, num_rows: int) -> list[RowBlock]:
     for start in range(0, len(vectors), num_rows):
         block, rows = RowBlock(vectors.shape[1], num_rows, None), vectors[start : start + num_rows]
         seqs = np.arange(start + 1, start + 1 + len(rows))
-        block.put(0, rows, seqs, ids_of(seqs.tolist()))
+        block.put(0, rows, seqs, ids_of(seqs.tolist()), fields_of(seqs.tolist()))
         blocks.append(block)
     return blocks
 
@@ -57,6 +65,21 @@ def test_the_limit_is_close(kind: str) -> None:
         assert last <= nearest.distance <= last * (1 + 4 * 22 * 2.0**-24)
     else:
         assert nearest.distance == np.inf
+
+
+def test_squares_that_overflow_though_the_true_ones_do_not() -> None:
+    """Around float32's largest number rounding alone decides which squared distances are infinite."""
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(400, 40))
+    lengths = np.sqrt(float(np.finfo(np.float32).max)) * (1 + rng.normal(scale=1e-7, size=(400, 1)))
+    rows = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True) * lengths).astype(np.float32)
+    query = np.zeros(40, np.float32)
+    for top_k in (1, 50, 150, 200, 250, 400):
+        nearest = Nearest(query, top_k, blocks_of(rows, 400))
+        for start in range(0, 400, 50):
+            nearest.offer(0, np.arange(start, start + 50))
+        expected = naive_neighbours({row + 1: rows[row] for row in range(400)}, query, top_k)
+        assert_same(nearest.neighbours(400), expected)
 
 
 def test_nothing_offered_is_nothing_found() -> None:

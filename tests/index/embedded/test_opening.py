@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 
 from index.embedded.disk import disk_errors
-from index.embedded.exact_search import ExactSearch
 from index.embedded.image_store import ImageStore
 from index.embedded.opening import GalleryLockedError, open_gallery
 from index.embedded.record_store import SqliteRecordStore
 from index.embedded.record_writer import SqliteWriter
+from index.embedded.row_blocks import RowBlocks
 from index.gallery.answers import Enrolled
 from index.gallery.errors import GalleryError, GalleryFullError
 from index.gallery.gallery import Gallery
@@ -392,8 +392,8 @@ _STEPS: list[tuple[object, str]] = [
     (SqliteRecordStore, "_open"),
     (ImageStore, "discard_unfinished"),
     (SqliteRecordStore, "contents"),
-    (ExactSearch, "__init__"),
-    (ExactSearch, "add"),
+    (RowBlocks, "__init__"),
+    (RowBlocks, "add"),
     (SqliteRecordStore, "num_of_model"),
 ]
 

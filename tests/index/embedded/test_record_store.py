@@ -197,7 +197,7 @@ def test_a_damaged_record_does_not_break_the_filters(
 ) -> None:
     insert(store, _full(1), _full(2))
     tamper(path, f"UPDATE record SET {column} = {value} WHERE seq = 1")
-    assert store.seqs(where).tolist() == [2]
+    assert store.page(where, 0, 10_000) == [2]
 
 
 def test_the_seqs_of_a_page_follow_each_other(store: SqliteRecordStore, path: Path) -> None:
@@ -232,7 +232,7 @@ def test_a_transaction_that_raises_leaves_nothing(
     assert values(kept) == values(first)
     assert store.count(Filter()) == 1
     insert(store, record(3))
-    assert sorted(store.seqs(Filter()).tolist()) == [1, 2]
+    assert store.page(Filter(), 0, 10_000) == [1, 2]
 
 
 def test_a_transaction_is_seen_by_others_only_when_it_is_committed(store: SqliteRecordStore) -> None:
@@ -267,7 +267,7 @@ def test_a_seq_is_never_used_twice(store: SqliteRecordStore) -> None:
     with store.transaction() as writer:
         writer.delete([2])
         writer.insert(record(2))
-    assert sorted(store.seqs(Filter()).tolist()) == [1, 3]
+    assert store.page(Filter(), 0, 10_000) == [1, 3]
 
 
 def test_the_layout_of_a_newer_program_is_refused(path: Path) -> None:
@@ -363,7 +363,7 @@ def test_a_value_that_looks_like_sql_is_only_a_value(store: SqliteRecordStore, v
     assert store.contents_passing(Filter(identity=value)) == {2: record(2).content}
     assert (store.records_of([value]), store.seqs_of([value]), store.contents_of(value)) == ([], [], {})
     assert store.page(Filter(identity=value), 0, 9) == [2]
-    assert store.seqs(Filter(identity=value, cameras=(value,), tags=(value,))).tolist() == [2]
+    assert store.page(Filter(identity=value, cameras=(value,), tags=(value,)), 0, 10_000) == [2]
     assert store.get(value) is None
     assert store.count(Filter()) == 2
 
@@ -470,7 +470,7 @@ def test_what_decides_of_images_and_records_does_not_trust_an_index(
                 [name, rootpage, sql],
             )
     damaged = SqliteRecordStore(path)
-    assert damaged.seqs(Filter(identity="a")).tolist() == [1]  # what the index says
+    assert damaged.page(Filter(identity="a"), 0, 10_000) == [1]  # what the index says
     assert damaged.contents() == {record(3).content, record(2).content}
     assert damaged.named([record(1).content, record(3).content]) == {record(3).content}
     assert damaged.contents_passing(Filter(identity="a")) == {}

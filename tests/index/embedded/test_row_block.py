@@ -4,13 +4,13 @@ import pytest
 from index.embedded import row_block
 from index.embedded.folding import Folding
 from index.embedded.row_block import RowBlock
-from tests.index.embedded.naive_neighbours import KINDS, Vectors, gallery, ids_of
+from tests.index.embedded.naive_neighbours import KINDS, Vectors, fields_of, gallery, ids_of
 
 
 def block_of(vectors: Vectors, folding: Folding | None = None) -> RowBlock:
     block = RowBlock(vectors.shape[1], len(vectors) + 3, folding)
     seqs = np.arange(1, len(vectors) + 1)
-    block.put(0, vectors, seqs, ids_of(seqs.tolist()))
+    block.put(0, vectors, seqs, ids_of(seqs.tolist()), fields_of(seqs.tolist()))
     return block
 
 

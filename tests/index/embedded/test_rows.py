@@ -2,7 +2,7 @@ import numpy as np
 
 from index.embedded.row_block import RowBlock
 from index.embedded.rows import Rows
-from tests.index.embedded.naive_neighbours import gallery, ids_of
+from tests.index.embedded.naive_neighbours import fields_of, gallery, ids_of
 
 
 def rows_of(seqs: list[int], capacity: int = 10) -> Rows:
@@ -10,11 +10,7 @@ def rows_of(seqs: list[int], capacity: int = 10) -> Rows:
 
 
 def plus(rows: Rows, seqs: list[int]) -> Rows:
-    return rows.plus(gallery("noise", len(seqs), 2, seed=len(seqs)), np.array(seqs), ids_of(seqs))
-
-
-def among(rows: Rows, seqs: list[int]) -> list[int]:
-    return [int(seq) for seq in rows.seqs[rows.among(np.array(seqs, np.int64))]]
+    return rows.plus(gallery("noise", len(seqs), 2, seed=len(seqs)), np.array(seqs), ids_of(seqs), fields_of(seqs))
 
 
 def test_rows_are_counted() -> None:
@@ -43,10 +39,20 @@ def test_a_row_is_deleted_once() -> None:
     assert rows.minus(np.empty(0, np.int64)) is rows
 
 
-def test_among_are_the_living_of_those_that_are_asked_for() -> None:
+def test_positions_of_seqs_alive_dead_and_absent() -> None:
     rows = rows_of([2, 5, 9]).minus(np.array([5]))
-    assert among(rows, [1, 2, 5, 9, 10]) == [2, 9]
-    assert among(rows, [3, 9]) == [9]
-    assert among(rows, [1]) == among(rows, [10]) == among(rows, []) == []
-    assert among(Rows.none_yet(RowBlock(2, 4, None)), [1, 2]) == []
-    assert among(Rows.none_yet(RowBlock(2, 0, None)), [1]) == []
+    assert rows.positions(np.array([9, 1, 2, 5, 10, 9])).tolist() == [2, -1, 0, 1, -1, 2]
+    assert rows.positions(np.empty(0, np.int64)).tolist() == []
+    assert Rows.none_yet(RowBlock(2, 4, None)).positions(np.array([0, 1])).tolist() == [-1, -1]
+
+
+def test_the_living_rows_of_blocks_are_put_together() -> None:
+    first, second = rows_of([2, 5, 9]).minus(np.array([5])), rows_of([11, 12]).minus(np.array([11]))
+    both = plus(Rows.none_yet(RowBlock(2, 10, None)).plus_alive_of(first).plus_alive_of(second), [20])
+    assert both.seqs.tolist() == [2, 9, 12, 20]
+    assert (both.num_rows, both.num_dead) == (4, 0)
+    rows = [(first, 0), (first, 2), (second, 1)]
+    for row, (old, old_row) in enumerate(rows):
+        assert both.block.ids[row] == old.block.ids[old_row]
+        assert np.array_equal(both.block.vectors[row], old.block.vectors[old_row])
+        assert both.block.columns.identity[row] == old.block.columns.identity[old_row]
