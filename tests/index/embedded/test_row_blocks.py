@@ -410,6 +410,28 @@ def test_maintenance_that_fails_is_logged_and_searches_stay_exact(
     oracle.assert_exact(gallery("noise", 2, 3, seed=1), 5)
 
 
+def test_closing_waits_for_one_block_only(closed: list[RowBlocks], monkeypatch: pytest.MonkeyPatch) -> None:
+    oracle = oracle_of(closed, 3)
+    oracle.add(gallery("noise", 10 * BLOCK_ROWS, 3, seed=0))
+    oracle.blocks.settle()
+    refold, num_folded, first = RowBlock.refold, 0, threading.Event()
+
+    def refold_while_it_is_closed(self: RowBlock, *args: Any) -> None:
+        nonlocal num_folded
+        num_folded += 1
+        first.set()
+        assert oracle.blocks._closed.wait(60)
+        refold(self, *args)
+
+    monkeypatch.setattr(RowBlock, "refold", refold_while_it_is_closed)
+    refolding = threading.Thread(target=oracle.blocks.refold)
+    refolding.start()
+    assert first.wait(60)
+    oracle.blocks.close()
+    refolding.join()
+    assert num_folded == 1
+
+
 class Seen(NamedTuple):
     """An answer, and which states of the rows may have been there while it was looked for."""
 
