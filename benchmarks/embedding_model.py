@@ -1,5 +1,6 @@
 """A stated model of a network's embeddings, for galleries larger than any that could be photographed here."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -20,10 +21,11 @@ class EmbeddingModel:
         vehicles = np.zeros((len(num_views), embeddings.shape[1]), np.float32)
         np.add.at(vehicles, of_row, embeddings)
         vehicles /= num_views[:, None]
-        # A row of either is one deviation; a normal mixture of n rows over sqrt(n) has their covariance.
-        self._between = (vehicles - self._mean) / np.sqrt(len(vehicles) - 1)
+        # A row of either is one deviation; a normal mixture of n rows over sqrt(n) has their covariance. NumPy's root
+        # would be a float64, and make the embeddings such too.
+        self._between = (vehicles - self._mean) / math.sqrt(len(vehicles) - 1)
         within = embeddings - vehicles[of_row]
-        self._within = within / np.sqrt(len(embeddings) - len(vehicles))
+        self._within = within / math.sqrt(len(embeddings) - len(vehicles))
 
     def draw(self, num_vehicles: int, num_views: int, rng: np.random.Generator) -> NDArray[np.float32]:
         """Embeddings (num_vehicles, num_views, D)."""

@@ -30,7 +30,7 @@ class VectorIndex(Protocol):
 
     @property
     def last_seq(self) -> int:
-        """The highest seq held, 0 if there is none: from there on the index catches up."""
+        """The highest seq ever held, 0 if there was none: from there on the index catches up."""
 
     def add(self, records: Sequence[tuple[int, Record]]) -> None:
         """Appends (seq, record); seqs rise, also over what is there. All of them, or none if it raises."""
