@@ -21,7 +21,7 @@ from index.embedded.row_block import RowBlock
 _MARGIN: Final = 8
 _FIRST_ROWS: Final = 4096
 # Coarse bounds that leave a larger share of the rows than this cost more than they spare.
-_MOST_LEFT: Final = 0.15
+_MOST_LEFT: Final = 0.5
 # If a smaller share is asked for, the bounds of these rows alone are read.
 _FEW: Final = 0.25
 # So few rows are not worth another way.

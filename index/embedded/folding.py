@@ -11,10 +11,10 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
-NUM_COARSE: Final = 64
-"""Numbers of a coarsely folded vector: 2.5 % of an embedding of 2560."""
-NUM_FINE: Final = 256
-"""Numbers of a finely folded vector: 10 % of an embedding of 2560."""
+NUM_COARSE: Final = 112
+"""Numbers of a coarsely folded vector: 4.4 % of an embedding of 2560."""
+NUM_FINE: Final = 240
+"""Numbers of a finely folded vector: 9.4 % of an embedding of 2560."""
 
 _FLOAT32_UNIT: Final = 2.0**-24
 _FLOAT64_UNIT: Final = 2.0**-53
