@@ -57,6 +57,9 @@ class Queries:
         self.whole = query_vectors(vectors)
         self._vectors = vectors
         self._folded: dict[Folding, tuple[QueryVectors, QueryVectors]] = {}
+        # Before threads share it: each would fold the queries by itself.
+        for folding in {block.folded.folding for block in blocks if block.folded is not None}:
+            self.folded(folding)
 
     def folded(self, folding: Folding) -> tuple[QueryVectors, QueryVectors]:
         """The queries, coarsely and finely folded."""

@@ -107,7 +107,7 @@ class RowBlocks:
         wanted = np.unique(np.array(seqs, np.int64))
         with self._writing:
             self._blocks = tuple(rows.minus(wanted) for rows in self._blocks)
-            if sum(rows.num_dead for rows in self._blocks[:-1]) > _MOST_DEAD * self._block_rows:
+            if _runs(self._blocks[:-1], self._block_rows):
                 self._maintain(self._compact)
 
     def update(self, seq: int, fields: Fields) -> None:
