@@ -25,7 +25,9 @@ class EmbeddingModel:
         # would be a float64, and make the embeddings such too.
         self._between = (vehicles - self._mean) / math.sqrt(len(vehicles) - 1)
         within = embeddings - vehicles[of_row]
-        self._within = within / math.sqrt(len(embeddings) - len(vehicles))
+        within /= math.sqrt(len(embeddings) - len(vehicles))
+        # As many deviations as dimensions have the covariance of any number: R of W = QR, because W'W = R'R.
+        self._within = np.linalg.qr(within, mode="r") if len(within) > within.shape[1] else within
 
     def draw(self, num_vehicles: int, num_views: int, rng: np.random.Generator) -> NDArray[np.float32]:
         """Embeddings (num_vehicles, num_views, D)."""

@@ -1,0 +1,1 @@
+"""What a gallery of a million records costs."""
