@@ -179,6 +179,9 @@ class StatsAnswer(BaseModel):
     damaged: int = Field(description="records that failed their checksum, as far as they were read")
     damaged_images: int = Field(description="image files that are missing or damaged, as far as they were read")
     stray_images: int = Field(description="image files that no record names, when the gallery was opened")
+    index_problems: list[str] = Field(
+        description="what of the index on disk was found damaged at the start, and made anew from the records"
+    )
     num_images: int
     num_cameras: int
     num_identities: int
@@ -194,9 +197,25 @@ class DeletedAnswer(BaseModel):
 
 
 class StatusAnswer(BaseModel):
-    """``GET /healthz`` and ``/readyz``."""
+    """``GET /healthz``."""
 
     status: Literal["alive", "ready"]
+
+
+class DamageAnswer(BaseModel):
+    """What the disk did to the gallery, as far as it was found out."""
+
+    records: int = Field(description="records that failed their checksum; they are not found: enrol their images again")
+    images: int = Field(description="image files that are missing or damaged: enrol them again")
+    index: list[str] = Field(
+        description="what of the index on disk was found damaged at the start; it was made anew and finds every record"
+    )
+
+
+class ReadyAnswer(StatusAnswer):
+    """``GET /readyz``."""
+
+    damage: DamageAnswer | None = Field(None, description="absent if no damage was found")
 
 
 class ModelAnswer(BaseModel):

@@ -16,6 +16,7 @@ from service.body_limit import BodyLimit
 from service.cut_off import CutOff
 from service.engine import Engine
 from service.head import HeadAsGet
+from service.jobs import routes as jobs
 from service.opening import Opening
 from service.settings import Settings
 from service.uploads import body_bytes
@@ -46,9 +47,10 @@ def create_app(settings: Settings, on_failure: Callable[[Exception], None]) -> F
         responses=problems.RESPONSES,
         generate_unique_id_function=lambda route: route.name,  # what generated clients call their functions
     )
+    app.state.is_stopping = lambda: False  # the server that runs it knows when
     app.state.opening = Opening(settings, app.state, on_failure)
     problems.install(app)
-    for module in (query, enrol, records, status, metrics, docs_page):
+    for module in (query, enrol, records, jobs, status, metrics, docs_page):
         app.include_router(module.router)
     app.add_middleware(CutOff)
     app.add_middleware(BodyLimit, limit=partial(_largest_body, settings))

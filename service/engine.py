@@ -21,6 +21,12 @@ from model.embedder import Embedder, EmbeddingError, Precision, pick_device, slo
 from model.image import decode_image
 from service.device import DeviceError, one_line
 from service.heldout import HeldoutEvaluation
+from service.heldout_set import HeldoutSet
+from service.jobs.background import Background
+from service.jobs.import_root import ImportRoot
+from service.jobs.jobs import Jobs
+from service.jobs.kinds.evaluating import Evaluate
+from service.jobs.kinds.importing import Import
 from service.pools import Pools
 from service.problems import NotReadyError
 from service.settings import Settings
@@ -54,6 +60,7 @@ class Engine:
     worker: EmbeddingWorker
     gallery: Gallery
     pools: Pools
+    jobs: Jobs
     heldout: HeldoutEvaluation
 
     @classmethod
@@ -65,6 +72,7 @@ class Engine:
                 OSError: with one line that says what is wrong.
         """
         task = None if settings.heldout is None else plan_task(read_manifest(settings.heldout))
+        root = None if settings.import_root is None else ImportRoot(settings.import_root)
         checkpoint = load_checkpoint(settings.checkpoint)
         card = checkpoint.card
         num_parameters = sum(parameter.numel() for parameter in checkpoint.network.parameters())
@@ -83,7 +91,19 @@ class Engine:
                 max_queries=settings.max_queries,
             )
             opened.callback(worker.close)
-            heldout = HeldoutEvaluation(task, card.preprocessing, worker, model, device)
+            max_file_bytes = settings.max_file_mb * 1_000_000
+            heldout_set = None if task is None else HeldoutSet.of(task, model)
+            background = Background(worker)
+            jobs = Jobs(
+                settings.data_dir,
+                [
+                    Import(root, gallery, card.preprocessing, background, max_file_bytes),
+                    Evaluate(heldout_set, root, card.preprocessing, background, model, device),
+                ],
+            )
+            opened.callback(jobs.close)
+            heldout = HeldoutEvaluation(heldout_set, jobs)
+            heldout.require()
             max_request_bytes = body_bytes(settings.max_request_mb)
             engine = cls(
                 card=card,
@@ -91,12 +111,13 @@ class Engine:
                 num_parameters=num_parameters,
                 device=device,
                 precision=settings.precision,
-                max_file_bytes=settings.max_file_mb * 1_000_000,
+                max_file_bytes=max_file_bytes,
                 max_request_bytes=max_request_bytes,
                 uploads=Uploads(max(settings.max_uploads_mb * 1_000_000, max_request_bytes)),
                 worker=worker,
                 gallery=gallery,
                 pools=pools,
+                jobs=jobs,
                 heldout=heldout,
             )
             for warning in engine.warnings():
@@ -110,8 +131,9 @@ class Engine:
 
     def close(self) -> bool:
         """Finishes what is under way and releases the data folder; whether the device came back from its last batch."""
+        self.jobs.stop()
         ended = self.worker.close()
-        self.heldout.close()
+        self.jobs.close()
         self.pools.close()
         self.gallery.close()
         return ended

@@ -1,26 +1,16 @@
-"""How good the service is: its model scored on the held-out manifest, in the background, once after the start."""
+"""How good the service is: its model scored on the held-out set, by a job that runs once for each model and set."""
 
 import logging
-import threading
-from concurrent.futures import CancelledError
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
-from index.datasets.task import Task
-from index.gallery.record import ModelKey
-from index.ranking.evaluation import evaluate
-from model.embedder import Embeddings
-from model.preprocessing import Preprocessing
-from service.device import DeviceError, one_line
-from service.worker import EmbeddingWorker
+from service.heldout_set import HeldoutSet
+from service.jobs.errors import JobStoreError, TooManyJobsError
+from service.jobs.job import Job
+from service.jobs.jobs import Jobs
+from service.jobs.kinds.evaluating import EvaluateParameters
 
 _LOG = logging.getLogger(__name__)
-
-_CLOSE_S: Final = 5.0
-_ATTEMPTS: Final = 12
 
 State = Literal["absent", "running", "done", "failed"]
 
@@ -30,10 +20,10 @@ class HeldoutStatus:
     """Where the evaluation stands.
 
     Attributes:
-        state: ``absent`` if the service has no held-out set.
+        state: ``absent`` if the service has no held-out set; ``running`` also while it waits.
         num_done, num_total: images embedded, and all of them.
         error: why it failed.
-        result: what ``training.evaluate --json`` prints, once it is done.
+        result: what ``training.evaluate --json`` prints, of the last evaluation that is done.
     """
 
     state: State
@@ -44,57 +34,43 @@ class HeldoutStatus:
 
 
 class HeldoutEvaluation:
-    """Runs beside the requests: its batches go to the worker when nothing else waits, or now and then if always.
+    """The evaluations of this model on this set, among the jobs."""
 
-    A batch that the device failed on is embedded again after a while, as a client would send its request again; only
-    a device that fails for about a minute fails the evaluation.
-    """
+    def __init__(self, heldout: HeldoutSet | None, jobs: Jobs) -> None:
+        self._heldout = heldout
+        self._jobs = jobs
 
-    def __init__(
-        self, task: Task | None, preprocessing: Preprocessing, worker: EmbeddingWorker, model: ModelKey, device: str
-    ) -> None:
-        self._worker, self._model, self._device = worker, model, device
-        self._num_done = 0
-        self._closing = threading.Event()
-        self.status = HeldoutStatus("absent")
-        self._thread: threading.Thread | None = None
-        if task is not None:
-            self.status = HeldoutStatus("running", 0, len(task.entries))
-            self._thread = threading.Thread(target=self._run, args=(task, preprocessing), name="heldout", daemon=True)
-            self._thread.start()
-
-    def close(self) -> None:
-        """Waits a little for the thread, which ends with the worker unless it is scoring; it holds nothing open."""
-        self._closing.set()
-        if self._thread is not None:
-            self._thread.join(_CLOSE_S)
-
-    def _run(self, task: Task, preprocessing: Preprocessing) -> None:
-        total = self.status.num_total
-        try:
-            evaluation = evaluate(task, preprocessing, self._embed, self._count)
-        except CancelledError:
+    def require(self) -> None:
+        """Creates the job if none is done or waits; one that failed or was cancelled is done again."""
+        if self._heldout is None:
             return
-        except Exception as error:  # whatever it was, the service answers queries without it
-            _LOG.error("the evaluation on the held-out set failed: %s", one_line(error))
-            self.status = HeldoutStatus("failed", self._num_done, total, one_line(error))
-            return
-        result = evaluation.to_dict() | {
-            "model": self._model.fingerprint,
-            "precision": self._model.precision,
-            "device": self._device,
-        }
-        self.status = HeldoutStatus("done", total, total, None, result)
-        _LOG.info("held-out set %s: CMC-1 %.4f, mAP %.4f", task.dataset, evaluation.cmc(1), evaluation.map)
-
-    def _embed(self, images: NDArray[np.uint8]) -> Embeddings:
-        for _ in range(_ATTEMPTS - 1):
+        latest = self._jobs.store.latest(self._heldout.key)
+        is_done = self._jobs.store.latest(self._heldout.key, "done") is not None
+        if not is_done and (latest is None or latest.has_ended):
             try:
-                return self._worker.embed_batch(images).result()
-            except DeviceError as error:
-                self._closing.wait(error.retry_after_s)  # once it closes, the worker cancels the next attempt
-        return self._worker.embed_batch(images).result()
+                self._jobs.create(EvaluateParameters(kind="evaluate"), num_total=len(self._heldout.task.entries))
+            except (JobStoreError, TooManyJobsError) as error:  # queries are answered without it
+                _LOG.error("the held-out set is not evaluated: %s", error)
 
-    def _count(self, num: int) -> None:
-        self._num_done += num
-        self.status = HeldoutStatus("running", self._num_done, self.status.num_total)
+    @property
+    def status(self) -> HeldoutStatus:
+        """As it is stored now."""
+        if self._heldout is None:
+            return HeldoutStatus("absent")
+        latest = self._jobs.store.latest(self._heldout.key)
+        done = self._jobs.store.latest(self._heldout.key, "done")
+        num_total = len(self._heldout.task.entries)
+        result = None if done is None else done.report
+        if latest is None:  # one could not be created
+            return HeldoutStatus("failed", 0, num_total, "there is no evaluation of this model", result)
+        return HeldoutStatus(_state_of(latest), latest.num_done, num_total, _error_of(latest), result)
+
+
+def _state_of(job: Job) -> State:
+    if job.state == "done":
+        return "done"
+    return "failed" if job.has_ended else "running"
+
+
+def _error_of(job: Job) -> str | None:
+    return "it was cancelled" if job.state == "cancelled" else job.error

@@ -8,7 +8,8 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from index.gallery.intake import Located, Vehicle, locate_box, take_in
+from index.datasets.vehicle_box import locate_box
+from index.gallery.intake import Located, Vehicle, take_in
 from index.gallery.record import Record
 from model.box import Box
 from model.image import ImageError, decode_image

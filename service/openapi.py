@@ -9,6 +9,8 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from service.forms import GalleryForm, QueryForm, VehicleFields
+from service.jobs.kinds.evaluating import EvaluateParameters
+from service.jobs.kinds.importing import ImportParameters
 from service.problems import Problem
 
 _PREFIX = "#/components/schemas/"
@@ -19,9 +21,9 @@ def form_body(model: type[BaseModel]) -> dict[str, Any]:
     return _body("multipart/form-data", model)
 
 
-def json_body(model: type[BaseModel]) -> dict[str, Any]:
-    """A route's ``openapi_extra``: it takes this JSON object."""
-    return _body("application/json", model)
+def json_body(*models: type[BaseModel]) -> dict[str, Any]:
+    """A route's ``openapi_extra``: it takes this JSON object, or one of these, told apart by ``kind``."""
+    return _body("application/json", *models)
 
 
 def describe(app: FastAPI) -> dict[str, Any]:
@@ -31,7 +33,14 @@ def describe(app: FastAPI) -> dict[str, Any]:
         schemas = document["components"]["schemas"]
         for name in ("HTTPValidationError", "ValidationError"):  # FastAPI's own, which no answer has
             schemas.pop(name, None)
-        bodies: list[type[BaseModel]] = [QueryForm, GalleryForm, VehicleFields, Problem]
+        bodies: list[type[BaseModel]] = [
+            QueryForm,
+            GalleryForm,
+            VehicleFields,
+            ImportParameters,
+            EvaluateParameters,
+            Problem,
+        ]
         _, described = models_json_schema([(model, "validation") for model in bodies], ref_template=_PREFIX + "{model}")
         schemas |= described["$defs"]
         for form in (QueryForm, GalleryForm):
@@ -50,8 +59,9 @@ def describe(app: FastAPI) -> dict[str, Any]:
     return app.openapi_schema
 
 
-def _body(media_type: str, model: type[BaseModel]) -> dict[str, Any]:
-    schema = {"$ref": _PREFIX + model.__name__}
+def _body(media_type: str, *models: type[BaseModel]) -> dict[str, Any]:
+    references = [{"$ref": _PREFIX + model.__name__} for model in models]
+    schema: dict[str, Any] = references[0] if len(models) == 1 else {"oneOf": references}
     return {"requestBody": {"required": True, "content": {media_type: {"schema": schema}}}}
 
 

@@ -59,5 +59,6 @@ class Opening:
         with self._lock:
             if not self._ended:
                 self._state.engine = engine
+                engine.jobs.start()
                 return
         engine.close()

@@ -8,8 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Final, ParamSpec, TypeVar
 
-import faiss
-
+from index.gallery.shared_search import MOST_TOGETHER
 from model.cores import usable_cores
 
 _MAX_RETRY_AFTER_S: Final = 60
@@ -38,10 +37,8 @@ class Pool(ThreadPoolExecutor):
     Without a `limit` it takes all: the requests are then counted elsewhere, by the worker's admission.
     """
 
-    def __init__(
-        self, kind: str, num_threads: int, limit: int | None = None, *, initializer: Callable[[], object] | None = None
-    ) -> None:
-        super().__init__(num_threads, kind, initializer)
+    def __init__(self, kind: str, num_threads: int, limit: int | None = None) -> None:
+        super().__init__(num_threads, kind)
         self._kind = kind
         self._num_threads = num_threads
         self._limit = limit
@@ -81,7 +78,8 @@ class Pools:
 
     Attributes:
         decode_query, decode_enrol: decoding, cutting, resizing and drawing the images of queries and enrolments.
-        search: searching the gallery, which lets one search through at a time but reads records beside it.
+        search: searching the gallery, as many threads as it searches for in one pass: they wait for it together, and
+            read the records that it names.
         read: records, pages and counts.
         write: enrolling, changing and deleting; one thread, because the gallery takes one write at a time.
         draw: images of records.
@@ -91,7 +89,7 @@ class Pools:
         cores = usable_cores()
         self.decode_query = Pool("decode-query", cores)
         self.decode_enrol = Pool("decode-enrol", cores)
-        self.search = Pool("search", 4, initializer=limit_faiss_threads)
+        self.search = Pool("search", MOST_TOGETHER)
         self.read = Pool("read", 4, _MAX_READING)
         self.write = Pool("write", 1, _MAX_WRITING)
         self.draw = Pool("draw", cores, _MAX_DRAWING)
@@ -100,8 +98,3 @@ class Pools:
         """Waits for what is under way and drops what waits: nobody is left to answer."""
         for pool in (self.decode_query, self.decode_enrol, self.search, self.read, self.write, self.draw):
             pool.shutdown(cancel_futures=True)
-
-
-def limit_faiss_threads() -> None:
-    """One FAISS thread per usable core, at most; FAISS keeps this number for each thread that calls it."""
-    faiss.omp_set_num_threads(min(faiss.omp_get_max_threads(), usable_cores()))

@@ -19,6 +19,14 @@ from model.box import BoxError
 from model.image import ImageError
 from service.device import DeviceError
 from service.disconnect import ClientGoneError
+from service.jobs.errors import (
+    JobFinishedError,
+    JobNotFoundError,
+    JobStoreError,
+    NotConfiguredError,
+    TooManyJobsError,
+    UnusableDataError,
+)
 from service.pools import BusyError
 from service.uploads import UploadsBusyError
 from service.worker import QueueFullError, TooManyImagesError
@@ -37,20 +45,27 @@ class Problem(BaseModel):
     detail: str
 
 
+def response(status: int, description: str) -> dict[int | str, dict[str, Any]]:
+    """A route's ``responses``: a problem document with this status."""
+    schema = {"$ref": "#/components/schemas/Problem"}
+    return {status: {"description": description, "content": {MEDIA_TYPE: {"schema": schema}}}}
+
+
 # For the OpenAPI document: what any call may answer besides what it is for.
-RESPONSES: dict[int | str, dict[str, Any]] = {
-    status: {"description": description, "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
-    for status, description in (
-        (400, "the body is not what its content type says"),
-        (404, "there is no such record"),
-        (413, "the body is too large"),
-        (415, "the body has another content type than was expected"),
-        (422, "the request cannot be used; `detail` says what to mend"),
-        (429, "the queue is full; nothing was done, and `Retry-After` says when to send the request again"),
-        (503, "still loading, or its device fails; `Retry-After` says when to try again"),
-        (507, "the gallery's disk is full; nothing was stored"),
-    )
-}
+RESPONSES: dict[int | str, dict[str, Any]] = (
+    response(400, "the body is not what its content type says")
+    | response(404, "there is no such record")
+    | response(413, "the body is too large")
+    | response(415, "the body has another content type than was expected")
+    | response(422, "the request cannot be used; `detail` says what to mend")
+    | response(429, "the queue is full; nothing was done, and `Retry-After` says when to send the request again")
+    | response(503, "still loading, or its device fails; `Retry-After` says when to try again")
+    | response(507, "the gallery's disk is full; nothing was stored")
+)
+
+
+class OtherModelError(Exception):
+    """What was asked for needs the model that embedded a record, and this service has another one."""
 
 
 class NotReadyError(Exception):
@@ -67,6 +82,13 @@ _PROBLEMS: dict[type[Exception], tuple[int, str]] = {
     FieldsError: (422, "Unusable fields"),
     CursorError: (422, "Unknown cursor"),
     RecordNotFoundError: (404, "Record not found"),
+    OtherModelError: (409, "Other model"),
+    UnusableDataError: (422, "Unusable data"),
+    NotConfiguredError: (409, "Not configured"),
+    JobNotFoundError: (404, "Job not found"),
+    JobFinishedError: (409, "Job finished"),
+    TooManyJobsError: (429, "Too many jobs"),
+    JobStoreError: (507, "Jobs not stored"),
     TooManyImagesError: (422, "Too many vehicles"),
     QueueFullError: (429, "Queue full"),
     UploadsBusyError: (429, "Uploads busy"),

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from index.gallery.record import Record
 from model.image import BROWSER_MEDIA_TYPES, FORMATS, encode_image
+from service import problems
 from service.answers import Count, DeletedAnswer, ModelCount, PageAnswer, RecordAnswer, StatsAnswer
 from service.disconnect import while_connected
 from service.engine import Engine, engine_of
@@ -15,6 +16,7 @@ from service.forms import DeleteParameters, ListParameters, StatsParameters, Veh
 from service.json_text import read_json
 from service.openapi import json_body
 from service.pools import Pool
+from service.problems import OtherModelError
 from service.strict_fields import strict_query_string
 
 router = APIRouter(prefix="/gallery", tags=["gallery"], dependencies=[Depends(strict_query_string)])
@@ -73,6 +75,7 @@ async def stats(request: Request, parameters: Annotated[StatsParameters, Query()
         damaged=counted.damaged,
         damaged_images=counted.damaged_images,
         stray_images=counted.stray_images,
+        index_problems=list(counted.index_problems),
         num_images=counted.num_images,
         num_cameras=counted.num_cameras,
         num_identities=counted.num_identities,
@@ -103,11 +106,20 @@ async def image(request: Request, id: str, engine: Ready) -> Response:  # noqa: 
     return await _picture(request, engine, id, draw)
 
 
-@router.get("/{id}/aligned", response_class=Response, responses=_files("image/jpeg"))
+@router.get(
+    "/{id}/aligned",
+    response_class=Response,
+    responses=_files("image/jpeg") | problems.response(409, "another model embedded the record"),
+)
 async def aligned(request: Request, id: str, engine: Ready) -> Response:  # noqa: A002
-    """The record's aligned view, as JPEG: its theta applied to its crop."""
+    """The record's aligned view, as JPEG: its theta applied to its crop. There is none of another model's theta."""
 
     def draw(found: Record) -> Response:
+        if found.model.fingerprint != engine.model.fingerprint:
+            raise OtherModelError(
+                f"the record {found.id} was embedded by the model {found.model.fingerprint:.12}, and this service does "
+                "not know how that one aligns: enrol its image again"
+            )
         view = engine.aligned_view(engine.card.preprocessing(engine.crop_of(found)), found.theta)
         return Response(encode_image(view, "JPEG"), media_type="image/jpeg")
 

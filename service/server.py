@@ -57,6 +57,8 @@ def serve(settings: Settings) -> int:
             timeout_graceful_shutdown=_SHUTDOWN_S,
         )
     )
+    # It waits for answers under way, and events would go on for as long as their job.
+    app.state.is_stopping = lambda: server.should_exit
     # uvicorn has handlers of its own while it runs. These count before, and uvicorn then stops as soon as it has
     # started; and afterwards, when it raises the signals that it got once more.
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -61,6 +61,9 @@ class Settings(BaseSettings):
     heldout: Path | None = Field(
         None, description="a manifest on which GET /metrics scores the model; without SANET_CHECKPOINT the demo set"
     )
+    import_root: Path | None = Field(
+        None, description="the folder from which jobs may read: manifests and images to import or to evaluate"
+    )
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$", description="auto, cpu, cuda or cuda:N")
     precision: Literal["float32", "bf16"] = Field("float32", description="the numeric path of the network")
     host: str = Field("127.0.0.1", description="the address to listen on")

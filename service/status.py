@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends
 
 from model.config import config_to_dict
-from service.answers import ModelAnswer, StatusAnswer
+from service.answers import DamageAnswer, ModelAnswer, ReadyAnswer, StatusAnswer
 from service.device import DeviceError
 from service.engine import Engine, engine_of
 from service.strict_fields import strict_query_string
@@ -19,12 +19,19 @@ async def healthz() -> StatusAnswer:
     return StatusAnswer(status="alive")
 
 
-@router.get("/readyz")
-async def readyz(engine: Annotated[Engine, Depends(engine_of)]) -> StatusAnswer:
-    """The model is warm and the gallery open; 503 before, and as long as the device fails on every batch."""
+@router.get("/readyz", response_model_exclude_none=True)
+async def readyz(engine: Annotated[Engine, Depends(engine_of)]) -> ReadyAnswer:
+    """The model is warm and the gallery open; 503 before, and as long as the device fails on every batch.
+
+    A gallery that the disk has damaged answers with what it has, and so is ready; `damage` says what was found.
+    """
     if engine.worker.device_failing is not None:
         raise DeviceError(engine.worker.device_failing)
-    return StatusAnswer(status="ready")
+    gallery = engine.gallery
+    damage = DamageAnswer(
+        records=gallery.num_damaged, images=gallery.num_damaged_images, index=list(gallery.index_problems)
+    )
+    return ReadyAnswer(status="ready", damage=damage if damage.records or damage.images or damage.index else None)
 
 
 @router.get("/model")

@@ -134,6 +134,11 @@ class EmbeddingWorker:
         """Why the device failed on the last batches; None as long as it works."""
         return self._device.failing
 
+    @property
+    def has_queries(self) -> bool:
+        """Whether a query is under way: admitted, and its request not yet at its end."""
+        return self._free_query_places < self.max_queries
+
     def admit(self, num_images: int, *, urgent: bool) -> Admission:
         """Reserves room for a whole request, a query's if `urgent`; to be used as a ``with`` block.
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from index.datasets.manifest import Entry, Manifest
 from index.datasets.prefetch import prefetch
+from index.datasets.vehicle_box import locate_box
 from model.box import BoxError
 from model.cores import usable_cores
 from model.embedder import Embeddings
@@ -107,10 +108,10 @@ def read_entry(manifest: Manifest, entry: Entry) -> NDArray[np.uint8]:
 
 
 def cut_entry(entry: Entry, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The entry's vehicle (h, w, 3) in the upright pixels (H, W, 3) of its file.
+    """The entry's vehicle (h, w, 3) in the upright pixels (H, W, 3) of its file, as a gallery would locate it.
 
     Raises:
-        BoxError: the box does not lie on the image.
+        BoxError: the box does not lie on the image, or too little of it.
     """
-    height, width, _ = pixels.shape
-    return pixels if entry.box is None else entry.box.clip(width, height).cut(pixels)
+    box, _ = locate_box(entry.box, pixels)
+    return box.cut(pixels)

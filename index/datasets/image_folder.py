@@ -61,7 +61,7 @@ def find_images(folder: Path) -> ImageFolder:
             unreadable.append(below)
             continue
         for name in names:
-            if name.startswith(".") or name.casefold() in _LEFT_BY_PROGRAMS:
+            if is_left_out(name):
                 continue
             path = f"{below}/{name}" if below else name
             try:
@@ -89,6 +89,11 @@ def find_images(folder: Path) -> ImageFolder:
             *_warning(unreadable, "files and folders that cannot be opened, left out"),
         ],
     )
+
+
+def is_left_out(name: str) -> bool:
+    """Whether a file or folder of this name is hidden, or left behind by a program: nobody means it as data."""
+    return name.startswith(".") or name.casefold() in _LEFT_BY_PROGRAMS
 
 
 def is_image_file(path: Path) -> bool:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final, Literal, NamedTuple, get_args
+from typing import Final, Literal, NamedTuple, TextIO, get_args
 
 from index.datasets.protocol import Protocol
 from model.box import Box, BoxError
@@ -17,7 +17,12 @@ Role = Literal["train", "query", "gallery", "junk", "distractor"]
 _ROLES: Final = get_args(Role)
 _COLUMNS: Final = ("path", "identity", "camera", "role", "split", "captured_at", "box")
 _NAMES: Final = ("identity", "camera", "split")
+_MAX_LINE: Final = 1_000_000
 _OF_PROTOCOLS: Final = (*_COLUMNS, "draws")
+
+
+Opener = Callable[[str, int], int]
+"""From a path and the flags of `os.open` to a file descriptor."""
 
 
 class ManifestError(ValueError):
@@ -147,6 +152,63 @@ def form_on_disk(path: str) -> str:
     return next(filter(os.path.exists, others), path)
 
 
+class ManifestLines:
+    """The lines of a manifest below its header, read one by one as they are iterated: millions need no memory.
+
+    Attributes:
+        path: of the CSV; of a folder, its ``manifest.csv``.
+    """
+
+    def __init__(self, path: Path, required: tuple[str, ...] = ("path",), opener: Opener | None = None) -> None:
+        """Opens nothing yet.
+
+        Args:
+            path: a manifest, or a folder with a ``manifest.csv``.
+            required: the columns that it must have.
+            opener: as the built-in `open` takes it; by default the file is opened as the system does, through links.
+        """
+        self.path = _file(path)
+        self._required = required
+        self._opener = opener
+        self._num_headers = 0
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What was left out in the last iteration, as far as it went."""
+        if not self._num_headers:
+            return ()
+        return (f"lines that repeat the header, as in files that were joined, left out: {self._num_headers}",)
+
+    def __iter__(self) -> Iterator[Entry | UnusableLine]:
+        """In the order of the file.
+
+        Raises:
+            ManifestError: the file is missing, cannot be read, is no CSV with the required columns, or has no line.
+        """
+        self._num_headers = 0
+        num_lines = 0
+        try:
+            # What is no UTF-8 becomes lone surrogates, so that it spoils its own line and no other.
+            with open(
+                self.path, newline="", encoding="utf-8-sig", errors="surrogateescape", opener=self._opener
+            ) as file:
+                records = _records(_bounded_lines(self.path, file))
+                header = _header(self.path, records, self._required)
+                for line, values, reason in records:
+                    # Each of the files that were joined may have begun with a byte order mark.
+                    if values and [values[0].removeprefix("\ufeff"), *values[1:]] == header:
+                        self._num_headers += 1
+                        continue
+                    num_lines += 1
+                    yield UnusableLine(line, "", reason) if reason else _entry(line, header, values)
+        except FileNotFoundError:
+            raise ManifestError(f"there is no manifest at {self.path}") from None
+        except OSError as error:
+            raise ManifestError(f"the manifest {self.path} cannot be read: {error}") from None
+        if not num_lines:
+            raise ManifestError(f"the manifest {self.path} has no line below its header")
+
+
 def read_manifest(path: Path) -> Manifest:
     """Reads a manifest, or a folder's ``manifest.csv``, and the ``.json`` of the same name if there is one.
 
@@ -197,35 +259,15 @@ def write_manifest(path: Path, entries: Iterable[Entry], protocol: Protocol) -> 
 
 
 def _read(path: Path, required: tuple[str, ...]) -> tuple[Manifest, list[UnusableLine]]:
-    path = _file(path)
+    lines = ManifestLines(path, required)
     entries: list[Entry] = []
     unusable: list[UnusableLine] = []
-    num_headers = 0
-    try:
-        # What is no UTF-8 becomes lone surrogates, so that it spoils its own line and no other.
-        with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
-            records = _records(file)
-            header = _header(path, records, required)
-            for line, values, reason in records:
-                # Each of the files that were joined may have begun with a byte order mark.
-                if values and [values[0].removeprefix("\ufeff"), *values[1:]] == header:
-                    num_headers += 1
-                    continue
-                read = UnusableLine(line, "", reason) if reason else _entry(line, header, values)
-                if isinstance(read, Entry):
-                    entries.append(read)
-                else:
-                    unusable.append(read)
-    except FileNotFoundError:
-        raise ManifestError(f"there is no manifest at {path}") from None
-    except OSError as error:
-        raise ManifestError(f"the manifest {path} cannot be read: {error}") from None
-    if not entries and not unusable:
-        raise ManifestError(f"the manifest {path} has no line below its header")
-    warnings: tuple[str, ...] = ()
-    if num_headers:
-        warnings = (f"lines that repeat the header, as in files that were joined, left out: {num_headers}",)
-    return Manifest(path.parent, tuple(entries), _protocol(path), warnings), unusable
+    for line in lines:
+        if isinstance(line, Entry):
+            entries.append(line)
+        else:
+            unusable.append(line)
+    return Manifest(lines.path.parent, tuple(entries), _protocol(lines.path), lines.warnings), unusable
 
 
 def _file(path: Path) -> Path:
@@ -249,15 +291,26 @@ def _records(file: Iterable[str]) -> Iterator[tuple[int, list[str], str]]:
             yield line, values, "" if _is_utf8(values) else "it is no CSV in UTF-8: save the file in this encoding"
 
 
+def _bounded_lines(path: Path, file: TextIO) -> Iterator[str]:
+    """The lines of a file; one that does not end is not read to its end: it may be anything but text."""
+    while line := file.readline(_MAX_LINE):
+        if len(line) == _MAX_LINE:
+            raise ManifestError(f"{path} is no manifest: it has a line of {_MAX_LINE:,} characters or more")
+        yield line
+
+
 def _header(path: Path, records: Iterator[tuple[int, list[str], str]], required: tuple[str, ...]) -> list[str]:
     line, columns, reason = next(records, (1, [], ""))
     if reason:
         raise ManifestError(f"{path}, line {line}: {reason}")
     if not set(required) <= set(columns) or len(set(columns)) < len(columns):
+        came = ", ".join(columns)
+        if len(came) > 200:
+            came = f"{came[:200]}..."
         others = ", ".join(column for column in _COLUMNS if column not in required)
         raise ManifestError(
             f"{path} is no manifest: expected a CSV whose first line names the columns {' and '.join(required)} (and "
-            f"{others} if they are known), separated by commas, each once; got {', '.join(columns)!r}"
+            f"{others} if they are known), separated by commas, each once; got {came!r}"
         )
     for column in columns:
         # Read as somebody's own column, it would be missing where it counts, and the figures would be others.

@@ -2,6 +2,7 @@
 
 from typing import Final, NamedTuple
 
+import faiss
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,69 +10,126 @@ _UNIT: Final = 2.0**-24
 _FLOAT32: Final = np.finfo(np.float32)
 # Squares of larger numbers come near to float32's largest: such a vector has no bound, and is always looked at.
 _LARGEST_SQUARE: Final = 1e36
+# A matrix product with many more rows than queries is a third slower.
+_ROWS_AT_ONCE: Final = 2048
 
 
-class QueryVectors(NamedTuple):
-    """Queries (Q, m) float32 and their squared norms (Q,); nought and infinite for one that is too large for bounds."""
+class Pairs(NamedTuple):
+    """Queries and rows that may be near each other; no pair comes twice.
 
-    vectors: NDArray[np.float32]
-    squares: NDArray[np.float64]
+    Attributes:
+        query: (P,) int64.
+        row: (P,) int64. They are best rising: then what a row needs is read once for all queries.
+    """
 
+    query: NDArray[np.int64]
+    row: NDArray[np.int64]
 
-def query_vectors(vectors: NDArray[np.float32]) -> QueryVectors:
-    """Queries (Q, m), as `Bounds` asks for them."""
-    squares = np.square(vectors, dtype=np.float64).sum(axis=1)
-    bounded = squares <= _LARGEST_SQUARE
-    return QueryVectors(np.where(bounded[:, None], vectors, 0), np.where(bounded, squares, np.inf))
+    def where(self, chosen: NDArray[np.bool_]) -> "Pairs":
+        """Those chosen (P,)."""
+        return Pairs(self.query[chosen], self.row[chosen])
 
 
 class Bounds:
-    """Vectors z (N, m) with their squared norms, so that |z - q|^2 - |q|^2 is |z|^2 - 2 z q: the *product* of z and q.
+    """Vectors z (N, m) with their squared norms: |z|^2 - 2 z q is the *product* of z and a query q, |z - q|^2 - |q|^2.
 
-    A row may lie within a distance of a query unless its product exceeds `limit`. One thread writes; others read.
+    Bounds from the first numbers of longer vectors, and from the numbers that follow these, add up to the bound from
+    all of them. One thread writes; others read.
+
+    Attributes:
+        squares: (N,) float32, |z|^2; -inf where a vector is too large for bounds.
     """
 
-    def __init__(self, vectors: NDArray[np.float32], relative_error: float = 0.0) -> None:
-        """`vectors` (capacity, m) belong to the caller; each may lie `relative_error` times its norm from the true one.
-
-        Where true distances are those of longer vectors, these must be no shorter (`Folding`).
-        """
+    def __init__(self, vectors: NDArray[np.float32]) -> None:
+        """`vectors` (capacity, m) belong to the caller, and are contiguous."""
         self._vectors = vectors
-        self._relative_error = relative_error
-        self._squares = np.empty(len(vectors), np.float32)
-        self._largest_square = 0.0
+        self.squares = np.empty(len(vectors), np.float32)
 
     def put(self, start: int, stop: int) -> None:
         """Takes note of vectors that were written."""
         squares = np.square(self._vectors[start:stop], dtype=np.float64).sum(axis=1)
-        bounded = squares <= _LARGEST_SQUARE
-        self._largest_square = max(self._largest_square, float(squares[bounded].max(initial=0)))
-        self._squares[start:stop] = np.where(bounded, squares, -np.inf)
+        self.squares[start:stop] = np.where(squares <= _LARGEST_SQUARE, squares, -np.inf)
 
     def products(self, queries: NDArray[np.float32], rows: slice | NDArray[np.int64]) -> NDArray[np.float32]:
-        """(Q, N) of `QueryVectors.vectors` (Q, m) and rows that were put; -inf where a row has no bound."""
-        squares = self._squares[rows]
+        """(N, Q) of rows that were put and queries (Q, m), finite or -inf: where a row has no bound.
+
+        The queries are those of `AskedVectors`, none of them too large.
+        """
+        squares = self.squares[rows]
         with np.errstate(invalid="ignore", over="ignore"):
-            products: NDArray[np.float32] = (-2 * queries) @ self._vectors[rows].T
-            products += squares
+            products = _inner_products(self._vectors[rows], -2 * queries)
+            products += squares[:, None]
         # The product of a row that is too large may overflow to +inf or be no number.
         unbounded = np.isneginf(squares)
         if unbounded.any():
-            products[:, unbounded] = -np.inf
+            products[unbounded] = -np.inf
         return products
 
-    def limit(self, query_square: float, distance: float) -> np.float32:
-        """What no row's product exceeds that lies within a distance of a query, whatever was rounded away."""
-        if np.isinf(query_square) or np.isinf(distance):
-            return np.float32(_FLOAT32.max)
-        num = self._vectors.shape[1]
-        norms = np.sqrt(self._largest_square) + np.sqrt(query_square)
-        apart = 1.01 * self._relative_error * norms
-        # A float32 sum of m products errs by at most m units of the sum of their sizes, in any order (Higham 2002, Sec.
-        # 3.1), and |2 z q| <= |z|^2 + |q|^2. A product, a sum so far, a square and the limit itself may be lost where
-        # they lie below the smallest normal number.
-        sizes = 2 * self._largest_square + query_square
-        lost = 1.01 * (num + 3) * _UNIT * sizes + 2 * (num + 2) * float(_FLOAT32.tiny)
-        limit = (distance + apart) ** 2 * (1 + 1e-12) - query_square + lost
-        rounded_up: np.float32 = np.nextafter(np.float32(min(limit, _FLOAT32.max)), np.float32(_FLOAT32.max))
-        return rounded_up
+    def products_of(self, queries: NDArray[np.float32], pairs: Pairs) -> NDArray[np.float32]:
+        """(P,) of single pairs, as `products`."""
+        products = np.empty(len(pairs.row), np.float32)
+        squares = self.squares[pairs.row]
+        twice = np.ascontiguousarray(-2 * queries)
+        faiss.pairwise_indexed_inner_product(
+            twice.shape[1], len(products), faiss.swig_ptr(twice), faiss.swig_ptr(pairs.query),
+            faiss.swig_ptr(self._vectors), faiss.swig_ptr(pairs.row), faiss.swig_ptr(products),
+        )  # fmt: skip
+        with np.errstate(invalid="ignore"):
+            products += squares
+        products[np.isneginf(squares)] = -np.inf
+        return products
+
+
+class AskedVectors:
+    """Queries' vectors q, and what no row's product exceeds that lies within a distance of them.
+
+    Attributes:
+        vectors: (Q, m) float32; nought for one that is too large for bounds.
+    """
+
+    def __init__(
+        self, vectors: NDArray[np.float32], norms: NDArray[np.float64] | None = None, relative_error: float = 0.0
+    ) -> None:
+        """Vectors (Q, m) that are asked for, or computed from others of these norms (Q,).
+
+        Computed vectors, of queries and of rows, lie `relative_error` times these norms from true ones. Distances
+        between the true ones exceed nobody's, nor do their norms.
+        """
+        squares = np.square(vectors, dtype=np.float64).sum(axis=1)
+        bounded = squares <= _LARGEST_SQUARE
+        self.vectors = np.where(bounded[:, None], vectors, 0)
+        self._squares = np.where(bounded, squares, np.inf)
+        self._norms = np.sqrt(squares) if norms is None else norms
+        self._relative_error = relative_error
+
+    def limits(self, distances: NDArray[np.float64]) -> NDArray[np.float32]:
+        """What no row's product exceeds that lies within a distance (Q,) of a query, whatever was rounded away."""
+        num = self.vectors.shape[1]
+        with np.errstate(over="ignore", invalid="ignore"):
+            # The norm of a row within a distance of a query, at most: a row of a larger norm needs no allowance.
+            norms = (self._norms + distances) * (1 + self._relative_error)
+            apart = 1.01 * self._relative_error * (norms + self._norms)
+            # A float32 sum of m products, their squares and the parts of a longer vector errs by at most m + 4 units of
+            # the sum of their sizes, in any order (Higham 2002, Sec. 3.1), and |2 z q| <= |z|^2 + |q|^2. A product, a
+            # sum so far, a square and the limit itself may be lost where they lie below the smallest normal number.
+            sizes = 2 * np.square(norms) + self._squares
+            lost = 1.01 * (num + 6) * _UNIT * sizes + 2 * (num + 6) * float(_FLOAT32.tiny)
+            limits = np.square(distances + apart) * (1 + 1e-12) - self._squares + lost
+            # Infinite distances and queries too large for bounds have no limit but the largest number.
+            limits = np.where(limits <= _FLOAT32.max, limits, _FLOAT32.max)
+            return np.nextafter(limits.astype(np.float32), _FLOAT32.max)
+
+
+def _inner_products(vectors: NDArray[np.float32], queries: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(N, Q)."""
+    products = np.empty((len(vectors), len(queries)), np.float32)
+    if len(queries) == 1:
+        # BLAS has no advantage here, but starts threads, which wait for each other when one of them is interrupted.
+        faiss.fvec_inner_products_ny(
+            faiss.swig_ptr(products), faiss.swig_ptr(queries), faiss.swig_ptr(vectors), *reversed(vectors.shape)
+        )
+        return products
+    for start in range(0, len(vectors), _ROWS_AT_ONCE):
+        rows = slice(start, start + _ROWS_AT_ONCE)
+        np.matmul(vectors[rows], queries.T, out=products[rows])
+    return products

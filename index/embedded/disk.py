@@ -41,6 +41,8 @@ def disk_errors(path: Path) -> Iterator[None]:
         raise GalleryError(
             f"{path} cannot be read as the gallery's records: {error}; restore it from a backup"
         ) from error
+    except UnicodeDecodeError as error:  # SQLite's message quotes a name that the disk made no text any more
+        raise GalleryError(f"{path} cannot be read as the gallery's records; restore it from a backup") from error
 
 
 def sync_folder(folder: Path) -> None:

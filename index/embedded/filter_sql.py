@@ -1,7 +1,7 @@
 """A filter in the language of the table of records."""
 
-from index.embedded.record_table import microseconds
 from index.gallery.filters import Filter, distance_m
+from index.gallery.timestamp import microseconds
 
 
 def sql_condition(where: Filter) -> tuple[str, list[object]]:

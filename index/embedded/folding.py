@@ -1,8 +1,7 @@
 """Folded vectors: a few numbers per embedding whose distances never exceed those of the embeddings.
 
-The first coordinates of an embedding along the directions in which a gallery varies most, and the norm of all that is
-left out, as one more number. For orthonormal directions P and any a, b (Hwang, Han and Ahn 2012; triangle inequality):
-|Pa - Pb|^2 + (|a - Pa| - |b - Pb|)^2 <= |a - b|^2.
+They are the first coordinates of an embedding along the directions in which a gallery varies most, from its centre:
+for orthonormal directions P and any a, b, |Pa - Pb| <= |a - b|.
 """
 
 from typing import Final
@@ -12,9 +11,9 @@ import scipy.linalg
 from numpy.typing import NDArray
 
 NUM_COARSE: Final = 112
-"""Numbers of a coarsely folded vector: 4.4 % of an embedding of 2560."""
+"""Coordinates that are looked at first: 4.4 % of an embedding of 2560."""
 NUM_FINE: Final = 240
-"""Numbers of a finely folded vector: 9.4 % of an embedding of 2560."""
+"""Coordinates that follow these: 9.4 % of an embedding of 2560."""
 
 _FLOAT32_UNIT: Final = 2.0**-24
 _FLOAT64_UNIT: Final = 2.0**-53
@@ -25,23 +24,22 @@ class Folding:
     """A centre and orthonormal directions, the one along which a sample varies most first.
 
     Attributes:
-        num_coarse, num_fine: numbers of a folded vector.
+        centre: (D,) float64.
+        directions: (D, K) float64, orthonormal columns.
+        num_coarse, num_fine: coordinates of the two parts of a folded vector, K together.
         relative_error: a folded vector, as computed, lies no further than this times |x - centre| from the true one.
     """
 
     def __init__(self, centre: NDArray[np.float64], directions: NDArray[np.float64]) -> None:
-        """`directions` (D, K), orthonormal columns."""
-        self._centre, self._directions = centre, directions
-        self.num_fine = directions.shape[1] + 1
-        self.num_coarse = min(NUM_COARSE, self.num_fine)
-        # A product with a direction errs by D units of |x - centre|, K of them together by sqrt(K) times that, sums of
-        # squares by about as many units of its square as they have terms (Higham 2002, Sec. 3.1). What the directions
-        # lack of being orthonormal is measured, which errs by K D units itself. The norm of the rest is the root of a
-        # difference of sums of squares: it errs by the root of all this. At last all is rounded to float32.
+        self.centre, self.directions = centre, directions
         dim, num = directions.shape
+        self.num_coarse = min(NUM_COARSE, num)
+        self.num_fine = num - self.num_coarse
+        # A product with a direction errs by D units of |x - centre|, K of them together by sqrt(K) times that (Higham
+        # 2002, Sec. 3.1). What the directions lack of being orthonormal is measured, which errs by K D units itself. At
+        # last all is rounded to float32.
         lack = float(np.linalg.norm(directions.T @ directions - np.eye(num)))
-        of_squares = 6 * num * (dim + num) * _FLOAT64_UNIT + 2 * lack
-        self.relative_error = float(np.sqrt(of_squares) + lack + 2 * _FLOAT32_UNIT)
+        self.relative_error = lack + 2 * num * (dim + num) * _FLOAT64_UNIT + 2 * _FLOAT32_UNIT
 
     @classmethod
     def of_sample(cls, sample: NDArray[np.float32]) -> "Folding":
@@ -49,23 +47,22 @@ class Folding:
         centre = sample.mean(axis=0, dtype=np.float64)
         centred = sample - centre
         dim = sample.shape[1]
-        num = min(NUM_FINE - 1, dim)
+        num = min(NUM_COARSE + NUM_FINE, dim)
         _, directions = scipy.linalg.eigh(centred.T @ centred, subset_by_index=(dim - num, dim - 1))
         return cls(centre, np.ascontiguousarray(directions[:, ::-1]))
 
     def fold(self, vectors: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Vectors (N, D) -> coarsely (N, num_coarse) and finely (N, num_fine) folded; infinite where too large."""
+        """Vectors (N, D) -> their coordinates, coarse (N, num_coarse) and fine ones; infinite where too large."""
         coarse = np.empty((len(vectors), self.num_coarse), np.float32)
         fine = np.empty((len(vectors), self.num_fine), np.float32)
-        num, num_coarse = self.num_fine - 1, self.num_coarse - 1
         for start in range(0, len(vectors), _CHUNK):
             rows = slice(start, start + _CHUNK)
-            centred = vectors[rows] - self._centre
-            along = centred @ self._directions
-            squares = np.square(along)
-            rest = np.maximum(np.square(centred).sum(axis=1) - squares.sum(axis=1), 0)
+            along = (vectors[rows] - self.centre) @ self.directions
             with np.errstate(over="ignore"):
-                fine[rows, :num], fine[rows, num] = along, np.sqrt(rest)
-                coarse[rows, :num_coarse] = along[:, :num_coarse]
-                coarse[rows, num_coarse] = np.sqrt(rest + squares[:, num_coarse:].sum(axis=1))
+                coarse[rows], fine[rows] = along[:, : self.num_coarse], along[:, self.num_coarse :]
         return coarse, fine
+
+    def norms(self, vectors: NDArray[np.float32]) -> NDArray[np.float64]:
+        """How far vectors (N, D) are from the centre, (N,)."""
+        norms: NDArray[np.float64] = np.linalg.norm(vectors - self.centre, axis=1)
+        return norms

@@ -19,7 +19,7 @@ _LOG = logging.getLogger(__name__)
 
 # Syncing a file waits for the disk, and a disk syncs many at once as fast as one.
 _WRITERS: Final = 16
-_CONTENT: Final = re.compile(r"[0-9a-f]{64}")
+CONTENT: Final = re.compile(r"[0-9a-f]{64}")
 _NAME: Final = re.compile(r"([0-9a-f]{64})(\.tmp)?")
 
 
@@ -104,7 +104,7 @@ class ImageStore:
         """
         for content in contents:
             # A damaged record may name anything, also a path.
-            if _CONTENT.fullmatch(content) and self._path(content).exists():
+            if CONTENT.fullmatch(content) and self._path(content).exists():
                 self._trash.throw(self._path(content))
 
     def take_back(self, content: str) -> bool:
@@ -126,7 +126,7 @@ class ImageStore:
             _LOG.info("moved %d unfinished image files to the trash", len(unfinished))
 
     def contents_of_trash(self, older_than: timedelta) -> set[str]:
-        return set(filter(_CONTENT.fullmatch, self._trash.contents(older_than)))
+        return set(filter(CONTENT.fullmatch, self._trash.contents(older_than)))
 
     def empty_trash(self, older_than: timedelta) -> int:
         return self._trash.empty(older_than)

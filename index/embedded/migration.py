@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from index.embedded.disk import sync_folder
+from index.embedded.lenient_text import LENIENT_TEXT
 from index.embedded.record_table import (
     ATTRIBUTES_COLUMN,
     SELECT,
@@ -35,6 +36,7 @@ def migrate_layout_1(connection: sqlite3.Connection, path: Path) -> None:
     A copy of it as it was stays beside it, as ``<name>.layout-1``. Interrupted, it can be done again.
     """
     copy = _keep_copy(connection, path)
+    connection.text_factory = LENIENT_TEXT
     with transaction(connection) as writer:
         connection.execute(f"ALTER TABLE record ADD COLUMN {SOURCE_COLUMN}")
         connection.execute(f"ALTER TABLE record ADD COLUMN {ATTRIBUTES_COLUMN}")

@@ -2,25 +2,26 @@
 
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Final
 
-import filelock
-
+from index.embedded.data_folder import DATABASE, SNAPSHOT, owned
 from index.embedded.disk import disk_errors
 from index.embedded.image_store import ImageStore
+from index.embedded.index_sizes import IndexSizes
 from index.embedded.memory_index import MemoryIndex
 from index.embedded.record_store import SqliteRecordStore
-from index.gallery.errors import GalleryError
+from index.embedded.snapshot.snapshot import Snapshot
 from index.gallery.gallery import Gallery
 from index.gallery.record import ModelKey
 from model.cores import usable_cores
 
-
-class GalleryLockedError(GalleryError):
-    """Another process owns the data folder."""
+_SIZES: Final = IndexSizes()
 
 
-def open_gallery(data_dir: Path, model: ModelKey, embedding_dim: int) -> Gallery:
+def open_gallery(data_dir: Path, model: ModelKey, embedding_dim: int, sizes: IndexSizes = _SIZES) -> Gallery:
     """Opens or creates a folder that one process owns, and loads the embeddings (D,) of `model`. Removes nothing.
+
+    Another `block_rows` than the last time makes the snapshot of no use; everything else may differ.
 
     Raises:
         GalleryLockedError: another process has it open.
@@ -29,23 +30,13 @@ def open_gallery(data_dir: Path, model: ModelKey, embedding_dim: int) -> Gallery
     # A step that fails closes what the steps before it have opened.
     with ExitStack() as opened, disk_errors(data_dir):
         data_dir.mkdir(parents=True, exist_ok=True)
-        opened.callback(_own(data_dir).release)
+        opened.enter_context(owned(data_dir))
         files = ImageStore(data_dir / "images", data_dir / "trash")
-        store = SqliteRecordStore(data_dir / "gallery.sqlite", may_create=files.is_empty())
+        store = SqliteRecordStore(data_dir / DATABASE, may_create=files.is_empty())
         opened.callback(store.close)
         files.discard_unfinished()
-        index = MemoryIndex(embedding_dim, usable_cores())
+        snapshot = Snapshot(data_dir / SNAPSHOT, model, embedding_dim, sizes)
+        index = MemoryIndex(embedding_dim, usable_cores(), sizes, snapshot)
         opened.callback(index.close)
+        index.restore(store)
         return Gallery(store, index, files, model, embedding_dim, opened)
-
-
-def _own(data_dir: Path) -> filelock.BaseFileLock:
-    """The lock of the one process that owns the folder."""
-    owner = filelock.FileLock(data_dir / "gallery.lock", thread_local=False)
-    try:
-        owner.acquire(timeout=0)
-    except filelock.Timeout:
-        raise GalleryLockedError(
-            f"another process has the gallery in {data_dir} open: stop it, or use another data folder"
-        ) from None
-    return owner

@@ -1,7 +1,6 @@
 """The fields that filters ask for, of all searchable records, in memory: a filter decides before anything is ranked."""
 
 from collections.abc import Hashable, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import numpy as np
@@ -11,13 +10,12 @@ from index.embedded.circle import within_circle
 from index.embedded.inverted_index import NUM_ROWS, InvertedIndex
 from index.gallery.fields import Fields
 from index.gallery.filters import Filter
+from index.gallery.timestamp import microseconds
 
 NO_IDENTITY: Final = -1
 """The code of records without an identity: Python's `hash` never returns it."""
 
 _NO_TIME: Final = np.iinfo(np.int64).min
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)
 
 
 class RecordColumns:
@@ -120,9 +118,9 @@ class RecordColumns:
             captured_at = self._captured_at[:num_rows].copy()
             passing &= captured_at != _NO_TIME
             if where.captured_after is not None:
-                passing &= captured_at >= _microseconds(where.captured_after)
+                passing &= captured_at >= microseconds(where.captured_after)
             if where.captured_before is not None:
-                passing &= captured_at < _microseconds(where.captured_before)
+                passing &= captured_at < microseconds(where.captured_before)
         for tag in where.tags:
             passing &= _mask(tags.rows_with(_code(tag)), num_rows)
         for attribute in where.attributes:
@@ -140,7 +138,7 @@ class RecordColumns:
         self.identity[rows] = [_code(f.identity) for f in fields]
         self._camera[rows] = [_code(f.camera) for f in fields]
         self._source[rows] = [_code(f.source) for f in fields]
-        self._captured_at[rows] = [_NO_TIME if f.captured_at is None else _microseconds(f.captured_at) for f in fields]
+        self._captured_at[rows] = [_NO_TIME if f.captured_at is None else microseconds(f.captured_at) for f in fields]
 
 
 def _code(value: Hashable | None) -> int:
@@ -162,11 +160,6 @@ def _places(fields: Sequence[Fields]) -> NDArray[np.float64]:
     longitude = np.array([f.longitude for f in fields], np.float64)
     on_earth = (np.abs(latitude) <= 90) & (np.abs(longitude) <= 180)
     return np.where(on_earth, [latitude, longitude], np.nan)
-
-
-def _microseconds(time: datetime) -> int:
-    """Since 1970 in UTC, exactly."""
-    return (time - _EPOCH) // _MICROSECOND
 
 
 def _mask(rows: NDArray[np.uint16], num_rows: int) -> NDArray[np.bool_]:

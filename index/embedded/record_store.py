@@ -9,16 +9,19 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
+from index.embedded.database_check import log_problem
 from index.embedded.disk import disk_errors
 from index.embedded.filter_sql import distance_m_or_null, sql_condition
 from index.embedded.index_repair import repair_indexes
+from index.embedded.lenient_text import LENIENT_TEXT
+from index.embedded.logged_step import logged_step
 from index.embedded.migration import migrate_layout_1
-from index.embedded.record_table import SCHEMA, SCHEMA_VERSION, SELECT, record_from_row
+from index.embedded.record_table import ROW_COLUMNS, SCHEMA, SCHEMA_VERSION, SELECT, index_row, record_from_row
 from index.embedded.record_writer import SqliteWriter, transaction
 from index.gallery.errors import DamagedRecordError, GalleryError
 from index.gallery.filters import Filter
 from index.gallery.record import ModelKey, Record, record_id
-from index.gallery.record_store import Tallies
+from index.gallery.record_store import Row, Tallies
 from model.box import Box, BoxError
 
 _LOG = logging.getLogger(__name__)
@@ -51,6 +54,9 @@ class SqliteRecordStore:
         self._idle: deque[sqlite3.Connection] = deque()
         self._closed = False
         self.damaged: set[int] = set()
+        # Another object after each transaction; and the last tallies, with what it was before they were read.
+        self._state = object()
+        self._tallied: tuple[object, int, Tallies] | None = None
         try:
             with disk_errors(path):
                 self._open(path, may_create)
@@ -59,6 +65,9 @@ class SqliteRecordStore:
             raise
 
     def _open(self, path: Path, may_create: bool) -> None:
+        # SQLite overlooks in silence the commits of a log that the disk has damaged, and no checksum would miss them.
+        if problem := log_problem(path):
+            _LOG.error("%s: %s; what was enrolled, changed or deleted last may be undone", path, problem)
         with self._connection() as connection:
             version = connection.execute("PRAGMA user_version").fetchone()[0]
             if version == 0 and not may_create:
@@ -69,7 +78,8 @@ class SqliteRecordStore:
             if version == 0:
                 connection.executescript(SCHEMA)
             elif version == 1:
-                migrate_layout_1(connection, path)
+                with logged_step("migration"):
+                    migrate_layout_1(connection, path)
             elif version != SCHEMA_VERSION:
                 raise GalleryError(
                     f"{path} has the layout {version}, this program reads {SCHEMA_VERSION}: "
@@ -95,8 +105,11 @@ class SqliteRecordStore:
 
     @contextmanager
     def transaction(self) -> Iterator[SqliteWriter]:
-        with self._connection() as connection, transaction(connection) as writer:
-            yield writer
+        try:
+            with self._connection() as connection, transaction(connection) as writer:
+                yield writer
+        finally:
+            self._state = object()
         self.damaged -= writer.deleted
 
     def get(self, id_: str) -> Record | None:
@@ -123,24 +136,55 @@ class SqliteRecordStore:
         condition = "fingerprint = ? AND precision = ? AND seq > ?"
         parameters = [model.fingerprint, model.precision, seq]
         for found, record in self._find(condition, parameters, "ORDER BY seq"):
-            if found <= seq:
-                raise GalleryError(
-                    "the gallery's records are stored out of order: restore gallery.sqlite from a backup"
-                )
+            _require_order(seq, found)
             yield found, record
             seq = found
 
-    def count(self, where: Filter) -> int:
-        condition, parameters = sql_condition(where)
-        return self._scalar(f"SELECT count(*) FROM record WHERE {condition}", parameters)  # noqa: S608 (no values)
+    def rows_after(self, seq: int, model: ModelKey) -> Iterator[Row]:
+        """The records of a model behind a seq, rising, without their embeddings.
 
-    def page(self, where: Filter, after: int, limit: int) -> list[int]:
+        Raises:
+            GalleryError: the disk changed their order.
+        """
+        # The table itself in its order, of which nearly all is wanted: by an index each record would be looked up.
+        condition = "seq > ? AND fingerprint = ? AND precision = ?"
+        sql = f"SELECT {ROW_COLUMNS} FROM record NOT INDEXED WHERE {condition} ORDER BY seq"  # noqa: S608 (no values)
+        for values in self._rows(sql, [seq, model.fingerprint, model.precision]):
+            _require_order(seq, values[0])
+            seq = values[0]
+            try:
+                row = index_row(values)
+            except DamagedRecordError as error:
+                self._note_damage(seq, error)
+            else:
+                yield row
+
+    def count(self) -> int:
+        return self._scalar("SELECT count(*) FROM record")
+
+    def unsearched(self, where: Filter, model: ModelKey) -> list[int]:
         condition, parameters = sql_condition(where)
-        sql = f"SELECT seq FROM record WHERE {condition} AND seq > ? ORDER BY seq LIMIT ?"  # noqa: S608 (no values)
-        return [row[0] for row in self._rows(sql, [*parameters, after, limit])]
+        fingerprint, precision = model.fingerprint, model.precision
+        # Ranges of the index, because SQLite would read every record for <>: usually no other model made one.
+        others: list[tuple[str, list[object]]] = [
+            ("INDEXED BY record_model WHERE fingerprint < ?", [fingerprint]),
+            ("INDEXED BY record_model WHERE fingerprint > ?", [fingerprint]),
+            ("INDEXED BY record_model WHERE fingerprint = ? AND precision < ?", [fingerprint, precision]),
+            ("INDEXED BY record_model WHERE fingerprint = ? AND precision > ?", [fingerprint, precision]),
+            ("WHERE seq IN (SELECT value FROM json_each(?))", [_json(self.damaged)]),
+        ]
+        seqs: set[int] = set()
+        for those, values in others:
+            sql = f"SELECT seq FROM record {those} AND {condition}"  # noqa: S608 (no values)
+            seqs.update(row[0] for row in self._rows(sql, [*values, *parameters]))
+        return sorted(seqs)
 
     def tallies(self, limit: int) -> Tallies:
-        return Tallies(
+        """Counts over all records, read anew only if a transaction has ended since they were read."""
+        state, tallied = self._state, self._tallied
+        if tallied is not None and tallied[:2] == (state, limit):
+            return tallied[2]
+        tallies = Tallies(
             num_images=self._num_distinct("content"),
             num_cameras=self._num_distinct("camera"),
             num_identities=self._num_distinct("identity"),
@@ -148,6 +192,8 @@ class SqliteRecordStore:
             identities=self._tally("identity", limit),
             models=self._tally("fingerprint, precision", limit=100),
         )
+        self._tallied = (state, limit, tallies)
+        return tallies
 
     def seqs_of(self, ids: Sequence[str]) -> list[int]:
         return [row[0] for row in self._select_in("seq", "id", ids)]
@@ -203,7 +249,14 @@ class SqliteRecordStore:
 
     def _rows(self, sql: str, parameters: Sequence[object] = ()) -> Iterator[tuple[Any, ...]]:
         with self._connection() as connection, closing(connection.execute(sql, parameters)) as cursor:
-            yield from cursor
+            try:
+                yield from cursor
+            except sqlite3.OperationalError as error:
+                if "decode" not in str(error):
+                    raise
+                # The disk changed a byte of a text. The cursor still stands at this row, whose checksum will tell.
+                connection.text_factory = LENIENT_TEXT
+                yield from cursor
 
     def _select_in(self, what: str, column: str, values: Sequence[object]) -> Iterator[tuple[Any, ...]]:
         for chunk in _chunks(values):
@@ -247,6 +300,11 @@ class SqliteRecordStore:
             connection.create_function("distance_m_or_null", 4, distance_m_or_null, deterministic=True)
             failed.pop_all()
         return connection
+
+
+def _require_order(before: int, seq: int) -> None:
+    if seq <= before:
+        raise GalleryError("the gallery's records are stored out of order: restore gallery.sqlite from a backup")
 
 
 def _chunks(values: Sequence[object]) -> Iterator[Sequence[object]]:

@@ -1,7 +1,8 @@
 """The table of records: its layout, and the way from a record to a row and back."""
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -9,6 +10,8 @@ import numpy as np
 from index.gallery.errors import DamagedRecordError
 from index.gallery.fields import Fields
 from index.gallery.record import ModelKey, Record
+from index.gallery.record_store import Row
+from index.gallery.timestamp import microseconds, time_of
 from model.box import Box
 
 SCHEMA_VERSION: Final = 2
@@ -60,7 +63,12 @@ COLUMNS: Final = """seq, id, content, media_type, box, whole_image, identity, ca
 tags, source, attributes, fingerprint, precision, enrolled_at, checksum, embedding, theta"""
 # LEFT, so that a record whose embedding is lost is found to be damaged, not overlooked.
 SELECT: Final = f"SELECT {COLUMNS} FROM record LEFT JOIN embedding USING (seq)"  # noqa: S608 (no values)
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+# What a record's embedding is not needed for.
+ROW_COLUMNS: Final = (
+    "seq, id, enrolled_at, identity, camera, captured_at, latitude, longitude, tags, source, attributes"
+)
+
+_UNREADABLE: Final = (ValueError, TypeError, AttributeError, OverflowError, RecursionError)
 
 
 def record_to_row(record: Record) -> list[object]:
@@ -97,34 +105,58 @@ def record_from_row(row: tuple[Any, ...]) -> Record:
             media_type=media_type,
             box=Box.parse(box),
             whole_image=bool(whole_image),
-            fields=Fields(
-                identity,
-                camera,
-                _time(captured_at),
-                latitude,
-                longitude,
-                tuple(json.loads(tags)),
-                source,
-                json.loads(attributes),
-            ),
+            fields=_fields(identity, camera, captured_at, latitude, longitude, tags, source, attributes),
             embedding=np.frombuffer(embedding, "<f4"),
             theta=np.frombuffer(theta, "<f4").reshape(2, 3),
             model=ModelKey(fingerprint, precision),
-            enrolled_at=_EPOCH + timedelta(microseconds=enrolled_at),
+            enrolled_at=time_of(enrolled_at),
         )
         intact = record.checksum() == checksum
-    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+    except _UNREADABLE as error:
         raise DamagedRecordError(f"the record {id_} is damaged and cannot be read: {error}") from error
     if not intact:
         raise DamagedRecordError(f"the record {id_} is damaged: its checksum differs; enrol it again, or delete it")
     return record
 
 
-def microseconds(time: datetime) -> int:
-    """Microseconds since 1970 in UTC: how the store keeps and compares times, exactly."""
-    delta = time - _EPOCH
-    return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
+def index_row(values: tuple[Any, ...]) -> Row:
+    """What an index keeps, from values of `ROW_COLUMNS`.
+
+    Raises:
+        DamagedRecordError: the fields cannot be read.
+    """
+    seq, id_, enrolled_us, *fields = values
+    try:
+        return Row(seq, id_, enrolled_us, _fields(*fields))
+    except _UNREADABLE as error:
+        raise DamagedRecordError(f"the record {id_} is damaged and cannot be read: {error}") from error
+
+
+def _fields(
+    identity: str | None,
+    camera: str | None,
+    captured_at: int | None,
+    latitude: float | None,
+    longitude: float | None,
+    tags: str,
+    source: str | None,
+    attributes: str,
+) -> Fields:
+    # Most records have neither tags nor attributes, or those of many others.
+    return Fields(
+        identity, camera, _time(captured_at), latitude, longitude, _tags(tags), source, _attributes(attributes)
+    )
+
+
+@lru_cache
+def _tags(text: str) -> tuple[str, ...]:
+    return tuple(json.loads(text))
+
+
+def _attributes(text: str) -> dict[str, str]:
+    attributes: dict[str, str] = {} if text == "{}" else json.loads(text)
+    return attributes
 
 
 def _time(value: int | None) -> datetime | None:
-    return None if value is None else _EPOCH + timedelta(microseconds=value)
+    return None if value is None else time_of(value)

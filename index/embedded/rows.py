@@ -1,6 +1,6 @@
 """The rows of a block at one moment. Which they are never changes, so that a search answers for one moment too."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -57,9 +57,10 @@ class Rows(NamedTuple):
         seqs: NDArray[np.int64],
         ids: NDArray[np.bytes_],
         fields: Sequence[Fields],
+        enrolled_at: NDArray[np.int64] | int = 0,
     ) -> "Rows":
         """With further rows (N, D), at most `num_free`. Of all `Rows` of a block, only the latest may be added to."""
-        self.block.put(self.num_rows, vectors, seqs, ids, fields)
+        self.block.put(self.num_rows, vectors, seqs, ids, fields, enrolled_at)
         return self._replace(num_rows=self.num_rows + len(vectors))
 
     def plus_alive_of(self, other: "Rows") -> "Rows":
@@ -84,3 +85,25 @@ class Rows(NamedTuple):
         alive = self.alive.copy()
         alive[rows] = False
         return self._replace(alive=alive, num_dead=self.num_dead + len(rows))
+
+
+def with_rows(
+    blocks: Sequence[Rows],
+    new_block: Callable[[], RowBlock],
+    vectors: NDArray[np.float32],
+    seqs: NDArray[np.int64],
+    ids: NDArray[np.bytes_],
+    fields: Sequence[Fields],
+    enrolled_at: NDArray[np.int64] | int = 0,
+) -> tuple[Rows, ...]:
+    """The blocks with further rows (N, D): they fill the last block, then new ones."""
+    extended = list(blocks)
+    enrolled_at = np.broadcast_to(enrolled_at, len(seqs))
+    start = 0
+    while start < len(seqs):
+        if not extended or not extended[-1].num_free:
+            extended.append(Rows.none_yet(new_block()))
+        new = slice(start, start + extended[-1].num_free)
+        extended[-1] = extended[-1].plus(vectors[new], seqs[new], ids[new], fields[new], enrolled_at[new])
+        start = new.stop
+    return tuple(extended)

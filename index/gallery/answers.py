@@ -59,6 +59,7 @@ class Stats:
         damaged_images: image files found so far to be missing or damaged; enrolling them again restores them.
         stray_images: image files that no record names. They are kept: a newer database or a damaged record may name
             them. Enrolling one again gives it its record.
+        index_problems: what of the index was found damaged when it was opened and made anew from the records, in words.
         cameras, identities, models: records per value, the most frequent first; None counts those without one.
         num_cameras, num_identities: how many values there are, also where the list was cut.
     """
@@ -68,6 +69,7 @@ class Stats:
     damaged: int
     damaged_images: int
     stray_images: int
+    index_problems: tuple[str, ...]
     num_images: int
     num_cameras: int
     num_identities: int

@@ -1,7 +1,7 @@
 """The gallery: what happens to duplicates, records of other models, images and answers, whatever keeps them."""
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import fields, replace
 from datetime import timedelta
@@ -22,10 +22,12 @@ from index.gallery.paging import read_page
 from index.gallery.record import ModelKey, Record
 from index.gallery.record_search import search_records
 from index.gallery.record_store import RecordStore
+from index.gallery.shared_search import SharedSearch
 from index.gallery.vector_index import VectorIndex
 
 # Records brought into the index at once: 40 MB of embeddings.
 _LOAD_CHUNK: Final = 4096
+_VERIFY_CHUNK: Final = 256
 
 
 class Gallery:
@@ -58,6 +60,7 @@ class Gallery:
         self._embedding_dim = embedding_dim
         self._store = store
         self._index = index
+        self._shared_search = SharedSearch(index)
         self._writing = threading.Lock()
         self._catch_up()
         self._images = KeptImages(files, store)
@@ -83,6 +86,11 @@ class Gallery:
     def num_damaged_images(self) -> int:
         """Image files found so far to be missing or damaged. Cheap enough for every request."""
         return len(self._images.damaged)
+
+    @property
+    def index_problems(self) -> Sequence[str]:
+        """What of the index was found damaged when it was opened, in words; no record is lost by it."""
+        return self._index.problems
 
     def known(self, ids: Sequence[str]) -> dict[str, Record]:
         """Those of the ids that this model has already embedded."""
@@ -116,9 +124,14 @@ class Gallery:
     ) -> SearchResult:
         """The nearest records of an embedding (D,); with `group_by`, the nearest of each identity.
 
-        A record without an identity is a group of its own.
+        A record without an identity is a group of its own. Searches that come at the same time share a pass over the
+        rows if filter and grouping are the same; no answer depends on it.
+
+        Raises:
+            ValueError: an embedding that is not finite or of another size, or `top_k` below 1.
+            GalleryError: the gallery is closed.
         """
-        return search_records(self._index, self._store, embedding, top_k, where, group_by)
+        return search_records(self._shared_search, self._index, self._store, embedding, top_k, where, group_by)
 
     def get(self, id_: str) -> Record:
         """One record.
@@ -152,7 +165,7 @@ class Gallery:
         Raises:
             CursorError: a cursor that no page gave.
         """
-        return read_page(self._store, where, limit, cursor)
+        return read_page(self._index, self._store, self.model, where, limit, cursor)
 
     def update(self, id_: str, changes: Mapping[str, Any]) -> Record:
         """Changes some of the user's fields, by name; the others stay.
@@ -194,13 +207,26 @@ class Gallery:
     def stats(self, limit: int) -> Stats:
         """Counts, at most `limit` cameras and identities listed."""
         return Stats(
-            total=self._store.count(Filter()),
+            total=self._store.count(),
             searchable=len(self._index),
             damaged=self.num_damaged,
             damaged_images=self.num_damaged_images,
             stray_images=len(self._images.strays),
+            index_problems=tuple(self.index_problems),
             **self._store.tallies(limit)._asdict(),
         )
+
+    def verify_records(self) -> Iterator[int]:
+        """Reads every record of this model, some at a time, and yields how many were intact so far.
+
+        Opening a gallery need not read them. The damage that this finds counts from then on, as `num_damaged`. Others
+        may enrol and delete meanwhile.
+        """
+        num_intact, seq = 0, 0
+        # Each chunk is a query of its own: a long one would keep the store from tidying up.
+        while chunk := list(islice(self._store.records_after(seq, self.model), _VERIFY_CHUNK)):
+            num_intact, seq = num_intact + len(chunk), chunk[-1][0]
+            yield num_intact
 
     def empty_trash(self, older_than: timedelta) -> int:
         """Removes image files for good that were deleted more than this time ago, to the day; returns how many.
@@ -211,8 +237,9 @@ class Gallery:
             return self._images.empty_trash(older_than)
 
     def close(self) -> None:
-        """Releases what the gallery has open, after a write that is under way."""
+        """Releases what the gallery has open, after a write and a search that are under way; what waits is refused."""
         with self._writing:
+            self._shared_search.close()
             self._opened.close()
 
     def _check(self, record: Record) -> None:
@@ -258,7 +285,7 @@ class Gallery:
             self._index.add(chunk)
 
     def _count_stale(self) -> int:
-        return self._store.count(Filter()) - self._store.num_of_model(self.model)
+        return self._store.count() - self._store.num_of_model(self.model)
 
 
 def _not_found(id_: str) -> RecordNotFoundError:

@@ -8,23 +8,32 @@ from index.gallery.answers import Page
 from index.gallery.errors import CursorError
 from index.gallery.fields import shorten
 from index.gallery.filters import Filter
+from index.gallery.record import ModelKey
 from index.gallery.record_store import RecordStore
+from index.gallery.vector_index import VectorIndex
 
 
-def read_page(store: RecordStore, where: Filter, limit: int, cursor: str | None) -> Page:
+def read_page(
+    index: VectorIndex, store: RecordStore, model: ModelKey, where: Filter, limit: int, cursor: str | None
+) -> Page:
     """At most `limit` records that pass the filter, in the order of enrolment, after the cursor.
+
+    The index of the records of `model` says which pass, without reading them; the store adds those that it lacks.
 
     Raises:
         CursorError: a cursor that no page gave.
     """
     after = 0 if cursor is None else _seq_of(cursor, store.last_seq)
-    seqs = store.page(where, after, limit + 1)
-    on_page = seqs[:limit]
+    seqs = index.passing(where)
+    if unsearched := store.unsearched(where, model):
+        seqs = np.union1d(seqs, unsearched)
+    behind = seqs[np.searchsorted(seqs, after, "right") :]
+    on_page = behind[:limit].tolist()
     records = store.records_at(on_page)
     return Page(
         [records[seq] for seq in on_page if seq in records and where.matches(records[seq])],
-        _cursor(on_page[-1]) if len(seqs) > limit else None,
-        store.count(where),
+        _cursor(on_page[-1]) if len(behind) > limit else None,
+        len(seqs),
     )
 
 

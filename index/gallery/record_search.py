@@ -10,10 +10,12 @@ from index.gallery.answers import Match, SearchResult
 from index.gallery.filters import Filter
 from index.gallery.record import Record
 from index.gallery.record_store import RecordStore
+from index.gallery.shared_search import SharedSearch
 from index.gallery.vector_index import VectorIndex
 
 
 def search_records(
+    shared: SharedSearch,
     index: VectorIndex,
     store: RecordStore,
     embedding: NDArray[np.float32],
@@ -24,12 +26,15 @@ def search_records(
     """The `top_k` nearest of the index's records of an embedding (D,); with `group_by`, the nearest of each identity.
 
     Every record of the answer passes the filter as it was read, and no two are of one group. No record is read twice.
+    The index may look up identities a moment after it has ranked the rows: what has changed its identity meanwhile may
+    be missed, as may whatever comes to pass the filter while it is searched, but the records refuse a wrong group.
+    `shared` searches `index`, from which is removed what turns out to have no record any more.
     """
     read: dict[int, Record] = {}
     # What the index names, but its record does not bear out: deleted, damaged or changed in the meantime.
     refused: set[int] = set()
     while True:
-        (nearest,) = index.search(embedding[None], top_k + len(refused), where, group_by)
+        nearest = shared.search(embedding, top_k + len(refused), where, group_by)
         distances = dict(zip(nearest.seq.tolist(), nearest.distance.tolist(), strict=True))
         chosen = [seq for seq in distances if seq not in refused][:top_k]
         unread = [seq for seq in chosen if seq not in read]

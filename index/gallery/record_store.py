@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
+from index.gallery.fields import Fields
 from index.gallery.filters import Filter
 from index.gallery.record import ModelKey, Record
 
@@ -23,6 +24,19 @@ class Tallies(NamedTuple):
     cameras: list[tuple[str | None, int]]
     identities: list[tuple[str | None, int]]
     models: list[tuple[str, str, int]]
+
+
+class Row(NamedTuple):
+    """What an index keeps of a record beside the embedding.
+
+    Attributes:
+        enrolled_us: `Record.enrolled_at`, in microseconds since 1970: of one id, each embedding has its own.
+    """
+
+    seq: int
+    id: str
+    enrolled_us: int
+    fields: Fields
 
 
 class Writer(Protocol):
@@ -71,11 +85,17 @@ class RecordStore(Protocol):
     def records_after(self, seq: int, model: ModelKey) -> Iterator[tuple[int, Record]]:
         """(seq, record) of the intact records of a model behind a seq, rising."""
 
-    def page(self, where: Filter, after: int, limit: int) -> list[int]:
-        """The first `limit` seqs behind the seq `after` whose records pass the filter, rising."""
+    def rows_after(self, seq: int, model: ModelKey) -> Iterator[Row]:
+        """The records of a model behind a seq, rising, without their embeddings: a million in seconds.
 
-    def count(self, where: Filter) -> int:
-        """How many records pass the filter."""
+        Their checksums are not computed. Only a record whose fields cannot be read is known to be damaged.
+        """
+
+    def unsearched(self, where: Filter, model: ModelKey) -> list[int]:
+        """The seqs of the records that pass the filter and that another model made, or that were found damaged."""
+
+    def count(self) -> int:
+        """How many records there are."""
 
     def num_of_model(self, model: ModelKey) -> int:
         """How many records this model made."""

@@ -26,6 +26,10 @@ class VectorIndex(Protocol):
     served. It may be behind or ahead of them for the moment of a change.
     """
 
+    @property
+    def problems(self) -> Sequence[str]:
+        """What of it was found damaged when it was opened, and made anew from the records, in words."""
+
     def __len__(self) -> int: ...
 
     @property
@@ -56,3 +60,6 @@ class VectorIndex(Protocol):
         Raises:
             ValueError: queries that are not finite or of another size, or `top_k` below 1.
         """
+
+    def passing(self, where: Filter) -> NDArray[np.int64]:
+        """The seqs (N,) of the rows that pass the filter, rising."""

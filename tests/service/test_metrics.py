@@ -446,7 +446,7 @@ def test_before_the_service_is_ready_it_says_so(settings: Settings, monkeypatch:
 
 def test_a_scrape_computes_nothing(scored: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     batches = count_batches(monkeypatch)
-    monkeypatch.setattr("service.heldout.evaluate", lambda *_: pytest.fail("evaluated again"))
+    monkeypatch.setattr("service.jobs.kinds.evaluating.evaluate", lambda *_: pytest.fail("evaluated again"))
     for accept in ("text/plain", "application/openmetrics-text", JSON):
         first, second = (scored.get("/metrics", headers={"Accept": accept}).text for _ in range(2))
         assert first == second

@@ -12,11 +12,14 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from model.aligned_view import aligned_view
-from model.checkpoint import load_checkpoint
+from model.checkpoint import load_checkpoint, save_checkpoint
 from model.embedder import Embedder
 from model.image import decode_image
+from model.preprocessing import Preprocessing
+from model.sanet import SANet
+from service.settings import Settings
 from tests.conftest import picture, png
-from tests.service.conftest import enrol, query
+from tests.service.conftest import enrol, query, serve
 
 
 def one(client: TestClient, **fields: Any) -> str:
@@ -79,6 +82,41 @@ def test_the_aligned_view_is_the_one_of_the_embedding(client: TestClient, small_
     response = client.get(f"/gallery/{id_}/aligned")
     assert response.headers["content-type"] == "image/jpeg"
     assert np.abs(decode_image(response.content).pixels.astype(int) - expected).mean() < 4
+
+
+def test_the_aligned_view_of_another_models_record_is_refused_until_it_is_embedded_anew(
+    small_checkpoint: Path, small_network: SANet, tmp_path: Path
+) -> None:
+    """The old theta belongs to another network, whose transform, padding or input the new one need not share."""
+    other_checkpoint = tmp_path / "other.safetensors"
+    save_checkpoint(other_checkpoint, small_network, Preprocessing(size_px=96), {"trained": False, "data": None})
+    settings = Settings(checkpoint=small_checkpoint, data_dir=tmp_path / "data", device="cpu")
+    with serve(settings) as client:
+        first, second = (result["id"] for result in enrol(client, 1, 2)["results"])
+        old = client.get(f"/gallery/{first}/aligned")
+        assert old.status_code == 200
+    with serve(settings.model_copy(update={"checkpoint": other_checkpoint})) as client:
+        for id_ in (first, second):
+            assert client.get(f"/gallery/{id_}/image").status_code == 200
+            refused = client.get(f"/gallery/{id_}/aligned")
+            assert (refused.status_code, refused.json()["type"]) == (409, "urn:sanet:problem:other-model")
+            assert f"the record {id_} was embedded by the model" in refused.json()["detail"]
+            assert "enrol its image again" in refused.json()["detail"]
+            assert client.head(f"/gallery/{id_}/aligned").status_code == 409
+        enrol(client, 1)
+        new = client.get(f"/gallery/{first}/aligned")
+        assert decode_image(new.content).pixels.shape == (96, 96, 3)
+        assert new.headers["etag"] != old.headers["etag"]
+        assert client.get(f"/gallery/{second}/aligned").status_code == 409
+
+
+def test_the_aligned_view_of_a_record_in_another_precision_is_drawn(small_checkpoint: Path, tmp_path: Path) -> None:
+    settings = Settings(checkpoint=small_checkpoint, data_dir=tmp_path / "data", device="cpu")
+    with serve(settings) as client:
+        url = f"/gallery/{one(client)}/aligned"
+        old = client.get(url)
+    with serve(settings.model_copy(update={"precision": "bf16"})) as client:
+        assert client.get(url).content == old.content
 
 
 def test_pages_visit_every_record_once(client: TestClient) -> None:

@@ -418,3 +418,15 @@ def test_closing_does_not_wait_for_ever_for_a_device_that_hangs(gate: Gate, monk
     gate.open.set()
     monkeypatch.setattr("service.worker._CLOSE_S", 10)
     assert worker.close()
+
+
+def test_it_knows_whether_a_query_is_under_way(small_checkpoint: Path) -> None:
+    worker = EmbeddingWorker(Embedder(load_checkpoint(small_checkpoint)), capacity=4, max_batch=2)
+    seen = [worker.has_queries]
+    with worker.admit(1, urgent=False):
+        seen.append(worker.has_queries)
+    with worker.admit(1, urgent=True):
+        seen.append(worker.has_queries)
+    seen.append(worker.has_queries)
+    worker.close()
+    assert seen == [False, False, True, False]

@@ -1,5 +1,6 @@
 import csv
 import dataclasses
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -7,7 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from index.datasets.manifest import Entry, Manifest, ManifestError, read_manifest, read_usable_lines, write_manifest
+from index.datasets.manifest import (
+    Entry,
+    Manifest,
+    ManifestError,
+    ManifestLines,
+    UnusableLine,
+    read_manifest,
+    read_usable_lines,
+    write_manifest,
+)
 from index.datasets.protocol import Protocol, ProtocolError
 from model.box import Box
 
@@ -471,3 +481,34 @@ def test_a_file_name_that_is_no_utf8_is_not_written_and_leaves_nothing(tmp_path:
     with pytest.raises(ManifestError, match="cannot be written into a manifest: its name is not in UTF-8"):
         write_manifest(tmp_path / "m.csv", [Entry("a"), Entry("\udce9.png")], PROTOCOL)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_lines_are_read_one_by_one_as_often_as_one_likes(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.csv"
+    path.write_text("path,identity\na.png,1\nb.png\npath,identity\nc.png,3\n")
+    opened: list[str] = []
+
+    def opener(name: str, flags: int) -> int:
+        opened.append(name)
+        return os.open(name, flags)
+
+    lines = ManifestLines(tmp_path, opener=opener)
+    for _ in range(2):
+        first, second, third = lines
+        assert (first, third) == (Entry("a.png", "1"), Entry("c.png", "3"))
+        assert second == UnusableLine(3, "b.png", "it has not as many fields as the header")
+        assert lines.warnings == ("lines that repeat the header, as in files that were joined, left out: 1",)
+    assert opened == [str(path)] * 2
+    before = iter(lines)
+    path.write_text("path,identity\n" + "x.png,1\n" * 3 + "y" * 2_000_000)
+    assert next(before) == Entry("x.png", "1")
+    with pytest.raises(ManifestError, match="it has a line of 1,000,000 characters or more"):
+        list(before)
+
+
+def test_what_is_no_manifest_is_quoted_in_part(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.csv"
+    path.write_text(",".join(f"column{i}" for i in range(10_000)) + "\n")
+    with pytest.raises(ManifestError, match=r"column1, .*\.\.\.'") as error:
+        read_manifest(path)
+    assert len(str(error.value)) < 700

@@ -67,6 +67,16 @@ def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
     )
 
 
+def test_a_schema_whose_names_are_no_text_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "gallery.sqlite"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE garbled (x)")
+    path.write_bytes(path.read_bytes().replace(b"CREATE TABLE", b"CREATE TA\xd8LE"))
+    refused = pytest.raises(GalleryError, match="restore it from a backup")
+    with closing(sqlite3.connect(path)) as connection, refused, disk_errors(path):
+        connection.execute("SELECT * FROM garbled")
+
+
 @pytest.mark.parametrize(
     "error", [CursorError("x"), ValueError("x"), KeyboardInterrupt(), sqlite3.ProgrammingError("x")], ids=repr
 )

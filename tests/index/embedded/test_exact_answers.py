@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from index.embedded import row_block, row_blocks
+from index.embedded.index_sizes import IndexSizes
 from index.embedded.row_blocks import RowBlocks
 from index.gallery.fields import Fields
 from index.gallery.vector_index import Neighbours
@@ -32,7 +33,7 @@ class ExactSearch:
 
     def __init__(self, dim: int, num_threads: int = 2) -> None:
         self._dim = dim
-        self._blocks = RowBlocks(dim, num_threads, BLOCK_ROWS)
+        self._blocks = RowBlocks(dim, num_threads, IndexSizes(BLOCK_ROWS))
         self.opened.append(self)
 
     def __len__(self) -> int:
@@ -262,6 +263,40 @@ def test_many_rows_are_searched_exactly_after_removals(num_left: int) -> None:
     assert_is_naive_on_any_threads(search, kept, queries, 10, left, list(range(1, num + 1, 2)))
 
 
+@pytest.mark.parametrize("threads_share_it", [False, True])
+def test_a_query_has_the_same_answer_in_a_batch_of_any_size(
+    threads_share_it: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Queries of all sorts: close to the rows, far away, equal to some of them, and with no bound at all."""
+    if threads_share_it:
+        monkeypatch.setattr(row_blocks, "_STRETCH_ROWS", 400)
+    vectors = clustered(NUM_MANY, 130, 90)
+    vectors[::40] = vectors[7]
+    vectors[5::1000] *= np.float32(1e20)
+    queries = np.concatenate(
+        [
+            clustered(120, 130, 90) + np.float32(0.01) * random(120, 130, 92), random(50, 130, 93),
+            np.tile(vectors[7], (10, 1)), 1000 + random(10, 130, 94), np.float32(1e30) * random(5, 130, 95),
+            np.float32(1e-30) * random(4, 130, 96), np.zeros((1, 130), np.float32),
+        ]
+    )[np.random.default_rng(97).permutation(200)]  # fmt: skip
+    search, seqs = filled(vectors), list(range(1, NUM_MANY + 1))
+    for wanted in (None, seqs[::7]):
+        given = None if wanted is None else np.array(wanted)
+        alone = [search.search(query, 12, given) for query in queries]
+        candidates = vectors if wanted is None else vectors[::7]
+        for found, query in list(zip(alone, queries, strict=True))[::10]:
+            assert_is_naive(found, candidates, query, 12, wanted or seqs)
+        for num in (2, 63, 64, 65, 200):
+            together = search.search_batch(queries[:num], 12, given)
+            for one, other in zip(alone, together, strict=False):
+                assert one.seq.tolist() == other.seq.tolist()
+                assert one.distance.tolist() == other.distance.tolist()
+                assert one.searched == other.searched
+            assert len(together) == num
+    assert search.search_batch(np.empty((0, 130), np.float32), 12) == []
+
+
 _PROGRAM: Final = """
 import numpy as np
 from tests.index.embedded.test_exact_answers import ExactSearch, id_of, random
@@ -316,7 +351,7 @@ def test_equal_rows_have_one_distance_however_the_rows_are_chunked(
     vector = random(1, dim, 70)[0]
     query = vector + np.float32(0.3) * random(1, dim, 71)[0]
     alone = filled(vector[None]).search(query, 1).distance[0]
-    monkeypatch.setattr(row_block, "_CHUNK", chunk)
+    monkeypatch.setattr(row_block, "_CHUNK_OF_PAIRS", chunk)
     found = filled(np.tile(vector, (num, 1))).search(query, num)
     assert found.seq.tolist() == sorted(range(1, num + 1), key=id_of)
     assert set(found.distance.tolist()) == {alone}
@@ -327,7 +362,7 @@ def test_a_distance_does_not_depend_on_which_others_are_computed(chunk: int, mon
     vectors, query = random(300, 129, 72), random(1, 129, 73)[0]
     search = filled(vectors)
     together = search.search(query, 300)
-    monkeypatch.setattr(row_block, "_CHUNK", chunk)
+    monkeypatch.setattr(row_block, "_CHUNK_OF_PAIRS", chunk)
     chunked = search.search(query, 300)
     assert chunked.seq.tolist() == together.seq.tolist()
     assert chunked.distance.tolist() == together.distance.tolist()

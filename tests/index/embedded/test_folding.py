@@ -20,9 +20,11 @@ def distances(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
 def assert_no_longer(folding: Folding, vectors: NDArray[np.float32], centre: NDArray[np.float64]) -> None:
     """Folded distances exceed the true ones by no more than `relative_error` of the two norms allows."""
     norms = np.linalg.norm(vectors - centre, axis=1)
-    # float32 loses what is below its smallest number; `Bounds` allows for that.
-    allowed = folding.relative_error * (norms[:, None] + norms) + 1e-44 * np.sqrt(folding.num_fine)
-    for folded in folding.fold(vectors):
+    assert np.allclose(folding.norms(vectors), norms, rtol=1e-12, atol=0)
+    coarse, fine = folding.fold(vectors)
+    for folded in (coarse, np.concatenate([coarse, fine], axis=1)):
+        # float32 loses what is below its smallest number; `AskedVectors` allows for that.
+        allowed = folding.relative_error * (norms[:, None] + norms) + 1e-44 * np.sqrt(folded.shape[1])
         assert (distances(folded) <= distances(vectors) * (1 + 1e-12) + allowed).all()
 
 
@@ -37,12 +39,12 @@ def test_folded_distances_do_not_exceed_true_ones(kind: str, num_sample: int, di
     assert_no_longer(folding, np.concatenate([sample[:5], gallery("noise", 20, dim, seed=3)]), centre)
 
 
-@pytest.mark.parametrize(("kind", "num_sample"), [("noise", 400), ("low_rank", 400), ("clusters", 5), ("outlier", 90)])
+@pytest.mark.parametrize(("kind", "num_sample"), [("noise", 500), ("low_rank", 500), ("clusters", 5), ("outlier", 90)])
 def test_nor_where_some_directions_are_left_out(kind: str, num_sample: int) -> None:
-    sample = gallery(kind, num_sample, 300, seed=1)
+    sample = gallery(kind, num_sample, 500, seed=1)
     folding = Folding.of_sample(sample)
-    assert folding.num_fine == NUM_FINE
-    assert_no_longer(folding, gallery(kind, 20, 300, seed=2), sample.mean(axis=0, dtype=np.float64))
+    assert (folding.num_coarse, folding.num_fine) == (NUM_COARSE, NUM_FINE)
+    assert_no_longer(folding, gallery(kind, 20, 500, seed=2), sample.mean(axis=0, dtype=np.float64))
 
 
 @settings(derandomize=True, max_examples=60, deadline=None)
@@ -53,34 +55,29 @@ def test_whatever_a_folding_was_learned_from(learned: str, folded: str, dim: int
     assert_no_longer(folding, gallery(folded, 20, dim, seed + 1), sample.mean(axis=0, dtype=np.float64))
 
 
-def test_folded_distances_are_true_ones_where_nothing_is_left_out() -> None:
-    vectors = gallery("noise", 200, 10, seed=0)
+@pytest.mark.parametrize("dim", [10, 112, 113, 200])
+def test_folded_distances_are_true_ones_where_nothing_is_left_out(dim: int) -> None:
+    vectors = gallery("noise", 300, dim, seed=0)
     coarse, fine = Folding.of_sample(vectors).fold(vectors)
-    assert np.allclose(distances(fine), distances(vectors), atol=1e-5)
-    assert np.array_equal(coarse, fine)
+    assert coarse.shape[1] == min(dim, NUM_COARSE)
+    assert fine.shape[1] == dim - coarse.shape[1]
+    assert np.allclose(distances(np.concatenate([coarse, fine], axis=1)), distances(vectors), atol=1e-5)
 
 
 def test_the_first_coordinates_hold_most_of_what_varies() -> None:
-    vectors = gallery("low_rank", 100, 300, seed=0)
+    vectors = gallery("low_rank", 100, 500, seed=0)
     coarse, fine = Folding.of_sample(vectors).fold(vectors)
     assert (coarse.shape, fine.shape) == ((100, NUM_COARSE), (100, NUM_FINE))
-    spread = coarse.astype(np.float64).var(axis=0)
+    spread = np.concatenate([coarse, fine], axis=1).astype(np.float64).var(axis=0)
     assert spread[:2].sum() > 0.99 * spread.sum()
     assert np.allclose(distances(coarse), distances(vectors), atol=0.1)
 
 
-def test_norms_are_kept_in_both() -> None:
-    vectors = gallery("noise", 50, 300, seed=4)
-    norms = np.linalg.norm(vectors - vectors.mean(axis=0, dtype=np.float64), axis=1)
-    for folded in Folding.of_sample(vectors).fold(vectors):
-        assert np.allclose(np.linalg.norm(folded, axis=1), norms, rtol=1e-6)
-
-
 def test_a_vector_is_folded_alike_alone_and_among_many() -> None:
-    vectors = gallery("noise", 2100, 5, seed=0)
+    vectors = gallery("noise", 2100, 120, seed=0)
     folding = Folding.of_sample(vectors)
     for among_many, alone in zip(folding.fold(vectors), folding.fold(vectors[1500:1501]), strict=True):
-        assert np.allclose(among_many[1500], alone[0], rtol=1e-6)
+        assert np.allclose(among_many[1500], alone[0], rtol=1e-5, atol=1e-6)
 
 
 def test_directions_that_are_not_orthonormal_are_allowed_for() -> None:
@@ -93,5 +90,5 @@ def test_directions_that_are_not_orthonormal_are_allowed_for() -> None:
 def test_what_is_too_large_becomes_infinite_without_a_warning() -> None:
     vectors = np.full((2, 4), 3.4e38, np.float32)
     vectors[1] *= -1
-    _, fine = Folding.of_sample(np.concatenate([vectors, vectors])).fold(vectors)
-    assert np.isinf(fine[:, 0]).all()
+    coarse, _ = Folding.of_sample(np.concatenate([vectors, vectors])).fold(vectors)
+    assert np.isinf(coarse[:, 0]).all()

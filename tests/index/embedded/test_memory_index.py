@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 
 from index.embedded import certified_search, memory_index, row_blocks
+from index.embedded.index_sizes import IndexSizes
 from index.embedded.memory_index import MemoryIndex
 from index.embedded.opening import open_gallery
 from index.embedded.record_columns import RecordColumns
@@ -161,6 +161,34 @@ def test_grouping_asks_for_no_more_rows_than_hide_a_group(monkeypatch: pytest.Mo
     assert asked == [10, 40, 160]
 
 
+@pytest.mark.parametrize("most_found", [1, 25, 1_000_000])
+def test_queries_are_grouped_together_and_only_those_again_that_found_too_few(
+    monkeypatch: pytest.MonkeyPatch, most_found: int
+) -> None:
+    records = records_of([f"v{seed}" for seed in range(300)])
+    crowd = {
+        10_000 + seed: record(seed, box=in_one_frame(seed).record.box, identity="crowd", embedding=vector(seed) * 0)
+        for seed in range(100)
+    }
+    records |= crowd
+    index = index_of(records)
+    queries = np.stack([vector(3) * 5, vector(0) * 0, vector(4) * 5, vector(5) * 0, vector(6) * 5])
+    expected = [naive_seqs(records, query, 10, EVERYTHING, "identity") for query in queries]
+    search, asked = RowBlocks.search, []
+
+    def watched(self: RowBlocks, queries: Any, top_k: int, passing: Any = None) -> list[Neighbours]:
+        asked.append((len(queries), top_k))
+        return search(self, queries, top_k, passing)
+
+    monkeypatch.setattr(RowBlocks, "search", watched)
+    monkeypatch.setattr(memory_index, "_MOST_FOUND", most_found)
+    assert [one.seq.tolist() for one in index.search(queries, 10, EVERYTHING, "identity")] == expected
+    assert all(num == 1 or num * top_k <= most_found for num, top_k in asked)
+    first_round = [num for num, top_k in asked if top_k == 10]
+    assert first_round == {1: [1] * 5, 25: [2, 2, 1], 1_000_000: [5]}[most_found]
+    assert sum(num for num, top_k in asked if top_k == 160) == 2  # those in the crowd
+
+
 NOON: Final = datetime(2026, 5, 1, 12, tzinfo=UTC)
 FILTERS: Final = [
     EVERYTHING, Filter(cameras=("a",)), Filter(cameras=("a", "b"), tags=("day",)), Filter(identity="v1"),
@@ -189,10 +217,10 @@ def fields_by_chance(rng: np.random.Generator) -> Fields:
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """A few rows go all ways that many go."""
-    monkeypatch.setattr(memory_index, "RowBlocks", partial(RowBlocks, block_rows=9))
-    for name, value in {"_STRETCH_ROWS": 5, "_FIRST_FOLDING": 12, "_GROWTH": 2}.items():
-        monkeypatch.setattr(row_blocks, name, value)
-    for name, value in {"_MARGIN": 1, "_FIRST_ROWS": 4, "_FEW_ROWS": 1, "_FIRST_STEP": 2}.items():
+    sizes = IndexSizes(block_rows=9, first_folding=12, folding_growth=2)
+    monkeypatch.setattr(memory_index, "RowBlocks", lambda dim, num_threads, *_: RowBlocks(dim, num_threads, sizes))
+    monkeypatch.setattr(row_blocks, "_STRETCH_ROWS", 5)
+    for name, value in {"_MARGIN": 1, "_GROUPS": 2, "_FIRST_ROWS": 2, "_FEW_PAIRS": 1}.items():
         monkeypatch.setattr(certified_search, name, value)
 
 
@@ -201,6 +229,7 @@ def assert_is_naive(index: MemoryIndex, records: dict[int, Record], query: Vecto
     num_found = 0
     grouping: tuple[Literal["identity"] | None, ...] = (None, "identity")
     for where in FILTERS:
+        assert index.passing(where).tolist() == sorted(seq for seq, one in records.items() if where.matches(one))
         for group_by in grouping:
             (found,) = index.search(query[None], top_k, where, group_by)
             assert found.seq.tolist() == naive_seqs(records, query, top_k, where, group_by)

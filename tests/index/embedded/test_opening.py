@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 
+from index.embedded.data_folder import GalleryLockedError
 from index.embedded.disk import disk_errors
 from index.embedded.image_store import ImageStore
-from index.embedded.opening import GalleryLockedError, open_gallery
+from index.embedded.opening import open_gallery
 from index.embedded.record_store import SqliteRecordStore
 from index.embedded.record_writer import SqliteWriter
 from index.embedded.row_blocks import RowBlocks
@@ -137,9 +138,9 @@ def test_a_second_gallery_on_the_folder_is_refused_until_the_first_is_closed(fol
 
 def test_a_second_process_on_the_folder_is_refused(gallery: Gallery, folder: Path) -> None:
     code = (
-        "import sys, pathlib, index.embedded.opening as g, index.gallery.record as r\n"
+        "import sys, pathlib, index.embedded.opening as g, index.embedded.data_folder as f, index.gallery.record as r\n"
         "try: g.open_gallery(pathlib.Path(sys.argv[1]), r.ModelKey('x', 'y'), 4)\n"
-        "except g.GalleryLockedError as error: sys.exit(str(error))\n"
+        "except f.GalleryLockedError as error: sys.exit(str(error))\n"
     )
     process = subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=False)
     assert process.returncode == 1

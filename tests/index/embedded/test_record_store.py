@@ -8,6 +8,7 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -15,7 +16,8 @@ from index.embedded.index_repair import repair_indexes
 from index.embedded.record_store import SqliteRecordStore
 from index.gallery.errors import DamagedRecordError, GalleryError, RecordNotFoundError
 from index.gallery.filters import Filter, Near
-from index.gallery.record import Record
+from index.gallery.record import ModelKey, Record
+from index.gallery.record_store import Row
 from model.box import Box
 from tests.index.records import MODEL, OTHER_MODELS, record, tamper, values
 
@@ -40,7 +42,7 @@ def insert(store: SqliteRecordStore, *records: Record) -> None:
 
 def everything(store: SqliteRecordStore) -> dict[int, Record]:
     """Every intact record, by seq, rising."""
-    found = store.records_at(store.page(Filter(), 0, 1000))
+    found = store.records_at(sorted(store.contents_passing(Filter())))
     return {seq: found[seq] for seq in sorted(found)}
 
 
@@ -197,18 +199,93 @@ def test_a_damaged_record_does_not_break_the_filters(
 ) -> None:
     insert(store, _full(1), _full(2))
     tamper(path, f"UPDATE record SET {column} = {value} WHERE seq = 1")
-    assert store.page(where, 0, 10_000) == [2]
+    assert sorted(store.contents_passing(where)) == [2]
 
 
-def test_the_seqs_of_a_page_follow_each_other(store: SqliteRecordStore, path: Path) -> None:
-    insert(store, *(record(seed, camera=str(seed % 2)) for seed in range(1, 8)))
-    tamper(path, "UPDATE record SET box = '' WHERE seq = 3")
-    assert store.page(Filter(), 0, 3) == [1, 2, 3]
-    assert store.page(Filter(), 3, 3) == [4, 5, 6]
-    assert store.page(Filter(), 6, 3) == [7]
-    assert store.page(Filter(), 7, 3) == []
-    assert store.page(Filter(cameras=("1",)), 1, 2) == [3, 5]
-    assert store.page(Filter(cameras=("1", "0")), 2, 2) == [3, 4]
+@pytest.mark.parametrize("where", [Filter(), Filter(cameras=("1",)), Filter(identity="v0", tags=("van",))])
+def test_what_is_not_searched_was_made_by_another_model_or_is_damaged(
+    store: SqliteRecordStore, path: Path, where: Filter
+) -> None:
+    keys = [ModelKey(fingerprint * 64, precision) for fingerprint in "abc" for precision in ("bf16", "float32")]
+    records = [
+        record(
+            seed, model=keys[seed % 6], camera=str(seed % 2), identity=f"v{seed % 3}", tags=("van",) * (seed % 4 > 1)
+        )
+        for seed in range(60)
+    ]
+    insert(store, *records)
+    tamper(path, "UPDATE record SET media_type = 'x' WHERE seq IN (4, 10, 40, 46)")
+    passing = [seq for seq, one in enumerate(records, start=1) if where.matches(one)]
+    for key in keys:
+        expected = [seq for seq in passing if records[seq - 1].model != key]
+        assert store.unsearched(where, key) == expected
+    assert store.unsearched(where, ModelKey("aa", "float32")) == passing
+    store.records_at(range(1, 61))  # finds the damage
+    assert store.damaged == {4, 10, 40, 46}
+    expected = [seq for seq in passing if records[seq - 1].model != keys[3] or seq in store.damaged]
+    assert store.unsearched(where, keys[3]) == expected
+
+
+def test_what_is_not_searched_is_found_without_reading_the_records(store: SqliteRecordStore) -> None:
+    insert(store, *(record(seed) for seed in range(2000)))
+    steps = 0
+
+    def step() -> int:
+        nonlocal steps
+        steps += 1
+        return 0
+
+    with store._connection() as connection:
+        connection.set_progress_handler(step, 100)  # called after every 100 instructions of SQLite's machine
+    assert store.unsearched(Filter(tags=("van",)), record(0).model) == []
+    assert steps < 20
+
+
+def test_tallies_are_read_anew_after_every_change_and_only_then(
+    store: SqliteRecordStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = Mock(wraps=store._rows)
+    monkeypatch.setattr(store, "_rows", read)
+    insert(store, record(1, camera="a"), record(2, camera="b"))
+    assert store.tallies(10).cameras == [("a", 1), ("b", 1)]
+    num_reads = read.call_count
+    assert num_reads > 0
+    assert store.tallies(10).cameras == [("a", 1), ("b", 1)]
+    assert read.call_count == num_reads
+    assert store.tallies(1).cameras == [("a", 1)]
+    with store.transaction() as writer:
+        writer.update(record(2, camera="a"))
+    assert store.tallies(10).cameras == [("a", 2)]
+    with store.transaction() as writer:
+        writer.delete([1])
+    assert store.tallies(10).cameras == [("a", 1)]
+
+    def fail() -> None:
+        with store.transaction() as writer:
+            writer.delete([2])
+            assert store.tallies(10).cameras == [("a", 1)]  # it is not committed
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert store.tallies(10).cameras == [("a", 1)]
+
+
+def test_tallies_that_were_read_while_records_changed_do_not_stay(
+    store: SqliteRecordStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    insert(store, record(1, camera="a"))
+    tally = store._tally
+
+    def changed_after(columns: str, limit: int) -> list[tuple[Any, ...]]:
+        tallied = tally(columns, limit)
+        monkeypatch.setattr(store, "_tally", tally)
+        insert(store, record(2, camera="b"))
+        return tallied
+
+    monkeypatch.setattr(store, "_tally", changed_after)
+    assert store.tallies(10).cameras == [("a", 1)]
+    assert store.tallies(10).cameras == [("a", 1), ("b", 1)]
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
@@ -230,16 +307,16 @@ def test_a_transaction_that_raises_leaves_nothing(
     kept = store.get(first.id)
     assert kept is not None
     assert values(kept) == values(first)
-    assert store.count(Filter()) == 1
+    assert store.count() == 1
     insert(store, record(3))
-    assert store.page(Filter(), 0, 10_000) == [1, 2]
+    assert sorted(store.contents_passing(Filter())) == [1, 2]
 
 
 def test_a_transaction_is_seen_by_others_only_when_it_is_committed(store: SqliteRecordStore) -> None:
     with store.transaction() as writer:
         writer.insert(record(1))
-        assert in_thread(lambda: store.count(Filter())) == 0
-    assert in_thread(lambda: store.count(Filter())) == 1
+        assert in_thread(store.count) == 0
+    assert in_thread(store.count) == 1
 
 
 def test_an_update_changes_the_fields_and_the_checksum_of_one_record_only(store: SqliteRecordStore) -> None:
@@ -267,7 +344,7 @@ def test_a_seq_is_never_used_twice(store: SqliteRecordStore) -> None:
     with store.transaction() as writer:
         writer.delete([2])
         writer.insert(record(2))
-    assert store.page(Filter(), 0, 10_000) == [1, 3]
+    assert sorted(store.contents_passing(Filter())) == [1, 3]
 
 
 def test_the_layout_of_a_newer_program_is_refused(path: Path) -> None:
@@ -310,10 +387,10 @@ def test_many_threads_read_while_one_writes(store: SqliteRecordStore) -> None:
 
 
 def test_threads_that_end_leave_no_connection_open(store: SqliteRecordStore) -> None:
-    in_thread(lambda: store.count(Filter()))
+    in_thread(store.count)
     before = num_open_files()
     for _ in range(20):
-        in_thread(lambda: store.count(Filter()))
+        in_thread(store.count)
     assert num_open_files() < before + 20
 
 
@@ -321,9 +398,9 @@ def test_a_closed_store_cannot_be_used_from_any_thread(path: Path) -> None:
     store = SqliteRecordStore(path)
     store.close()
     with pytest.raises(GalleryError, match="closed"):
-        store.count(Filter())
+        store.count()
     with pytest.raises(GalleryError, match="closed"):
-        in_thread(lambda: store.count(Filter()))
+        in_thread(store.count)
 
 
 def test_a_reader_under_way_finishes_when_the_store_is_closed(path: Path) -> None:
@@ -362,10 +439,10 @@ def test_a_value_that_looks_like_sql_is_only_a_value(store: SqliteRecordStore, v
     insert(store, record(1, identity="a"), record(2, identity=value, camera=value, tags=(value,)))
     assert store.contents_passing(Filter(identity=value)) == {2: record(2).content}
     assert (store.records_of([value]), store.seqs_of([value]), store.contents_of(value)) == ([], [], {})
-    assert store.page(Filter(identity=value), 0, 9) == [2]
-    assert store.page(Filter(identity=value, cameras=(value,), tags=(value,)), 0, 10_000) == [2]
+    assert sorted(store.contents_passing(Filter(identity=value))) == [2]
+    assert sorted(store.contents_passing(Filter(identity=value, cameras=(value,), tags=(value,)))) == [2]
     assert store.get(value) is None
-    assert store.count(Filter()) == 2
+    assert store.count() == 2
 
 
 def test_tallies_are_counts_the_most_frequent_first(store: SqliteRecordStore) -> None:
@@ -470,7 +547,7 @@ def test_what_decides_of_images_and_records_does_not_trust_an_index(
                 [name, rootpage, sql],
             )
     damaged = SqliteRecordStore(path)
-    assert damaged.page(Filter(identity="a"), 0, 10_000) == [1]  # what the index says
+    assert damaged.tallies(9).identities == [("a", 1), ("b", 1)]  # what the index says
     assert damaged.contents() == {record(3).content, record(2).content}
     assert damaged.named([record(1).content, record(3).content]) == {record(3).content}
     assert damaged.contents_passing(Filter(identity="a")) == {}
@@ -529,8 +606,7 @@ def test_a_damaged_index_is_rebuilt_when_the_store_is_opened(path: Path, caplog:
     data[start:end] = data[start:end].replace(b"north", b"nosth", 3)
     path.write_bytes(data)
     with closing(SqliteRecordStore(path)) as store:
-        assert store.count(Filter(cameras=("north",))) == 20
-        assert store.count(Filter(cameras=("nosth",))) == 0
+        assert store.tallies(9).cameras == [("north", 20)]
     assert "have been rebuilt; no record is lost" in caplog.text
     caplog.clear()
     SqliteRecordStore(path).close()
@@ -565,3 +641,31 @@ def test_indexes_that_cannot_be_rebuilt_do_not_keep_the_store_from_opening(
         connection.execute("PRAGMA query_only = ON")
         repair_indexes(connection, path)
     assert "could not be rebuilt, answers may lack records: attempt to write a readonly database" in caplog.text
+
+
+def test_rows_are_the_records_of_a_model_without_their_embeddings(store: SqliteRecordStore) -> None:
+    full: dict[str, Any] = {
+        "identity": "a", "camera": "north", "captured_at": datetime(1950, 5, 1, 12, 0, 0, 7, tzinfo=UTC),
+        "latitude": 50.5, "longitude": -8.25, "tags": ("x", "ö"), "source": "a/b.jpg", "attributes": {"colour": "red"},
+    }  # fmt: skip
+    others = [record(seed, model=model) for seed, model in enumerate(OTHER_MODELS, 3)]
+    records = [record(1, **full), record(2), *others, record(5)]
+    insert(store, *records)
+    kept = [(seq, one) for seq, one in enumerate(records, 1) if one.model == MODEL]
+    age = {seq: one.enrolled_at - datetime(1970, 1, 1, tzinfo=UTC) for seq, one in kept}
+    expected = [Row(seq, one.id, age[seq] // timedelta(microseconds=1), one.fields) for seq, one in kept]
+    assert list(store.rows_after(0, MODEL)) == expected
+    assert list(store.rows_after(1, MODEL)) == expected[1:]
+    assert list(store.rows_after(5, MODEL)) == []
+
+
+@pytest.mark.parametrize(
+    "damage", ["tags = 'no JSON'", "attributes = '[1]'", "latitude = NULL", "captured_at = 9223372036854775807"]
+)
+def test_a_row_whose_fields_cannot_be_read_is_left_out_and_counted(store: SqliteRecordStore, damage: str) -> None:
+    insert(store, *(record(seed, latitude=1.0, longitude=2.0) for seed in range(3)))
+    with store._connection() as connection:
+        connection.execute(f"UPDATE record SET {damage} WHERE seq = 2")
+    for _ in range(2):
+        assert [row.seq for row in store.rows_after(0, MODEL)] == [1, 3]
+    assert store.num_damaged == 1

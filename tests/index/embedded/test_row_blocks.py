@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from index.embedded import certified_search, row_block, row_blocks
 from index.embedded.folding import Folding
+from index.embedded.index_sizes import IndexSizes
 from index.embedded.row_block import RowBlock
 from index.embedded.row_blocks import Passing, RowBlocks
 from index.gallery.fields import Fields
@@ -37,12 +38,16 @@ BLOCK_ROWS: Final = 7
 def _small_constants() -> Iterator[None]:
     """Constants with which a few rows go all ways that many go."""
     with pytest.MonkeyPatch.context() as patched:
-        for name, value in {"_STRETCH_ROWS": 5, "_FIRST_FOLDING": 12, "_GROWTH": 2, "_SAMPLE_ROWS": 16}.items():
-            patched.setattr(row_blocks, name, value)
+        patched.setattr(row_blocks, "_STRETCH_ROWS", 5)
         patched.setattr(row_block, "_CHUNK", 3)
-        for name, value in {"_MARGIN": 1, "_FIRST_ROWS": 4, "_FEW_ROWS": 1, "_FIRST_STEP": 2}.items():
+        patched.setattr(row_block, "_CHUNK_OF_PAIRS", 3)
+        for name, value in {"_MARGIN": 1, "_GROUPS": 2, "_FIRST_ROWS": 2, "_FEW_PAIRS": 1}.items():
             patched.setattr(certified_search, name, value)
         yield
+
+
+def sizes(block_rows: int) -> IndexSizes:
+    return IndexSizes(block_rows, first_folding=12, folding_growth=2, sample_rows=16)
 
 
 def among(seqs: NDArray[np.int64]) -> Passing:
@@ -56,7 +61,7 @@ class Oracle:
 
     def __init__(self, dim: int, num_threads: int = 1, block_rows: int = BLOCK_ROWS) -> None:
         self.dim = dim
-        self.blocks = RowBlocks(dim, num_threads, block_rows)
+        self.blocks = RowBlocks(dim, num_threads, sizes(block_rows))
         self.rows: dict[int, Vectors] = {}
         self.fields: dict[int, Fields] = {}
         self.last_seq = 0
@@ -450,7 +455,7 @@ class Campaign:
     MOST_ROWS: Final = 300
 
     def __init__(self, num_answers: int, dim: int, seed: int) -> None:
-        self.blocks = RowBlocks(dim, num_threads=2, block_rows=29)
+        self.blocks = RowBlocks(dim, 2, sizes(29))
         self.vectors = gallery("grid", 1000, dim, seed)
         self.queries = gallery("grid", 50, dim, seed + 1)
         self.num_answers, self.seed = num_answers, seed

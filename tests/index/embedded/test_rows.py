@@ -1,7 +1,7 @@
 import numpy as np
 
 from index.embedded.row_block import RowBlock
-from index.embedded.rows import Rows
+from index.embedded.rows import Rows, with_rows
 from tests.index.embedded.naive_neighbours import fields_of, gallery, ids_of
 
 
@@ -56,3 +56,23 @@ def test_the_living_rows_of_blocks_are_put_together() -> None:
         assert both.block.ids[row] == old.block.ids[old_row]
         assert np.array_equal(both.block.vectors[row], old.block.vectors[old_row])
         assert both.block.columns.identity[row] == old.block.columns.identity[old_row]
+
+
+def test_rows_fill_the_last_block_and_then_new_ones() -> None:
+    times = np.arange(100, 108)
+    first = plus(Rows.none_yet(RowBlock(2, 3, None)), [1, 2])
+    vectors = gallery("noise", 8, 2, seed=5)
+    seqs = list(range(3, 11))
+    blocks = with_rows(
+        [first], lambda: RowBlock(2, 3, None), vectors, np.array(seqs), ids_of(seqs), fields_of(seqs), times
+    )
+    assert [rows.seqs.tolist() for rows in blocks] == [[1, 2, 3], [4, 5, 6], [7, 8, 9], [10]]
+    last = blocks[-1]
+    np.testing.assert_array_equal(last.block.vectors[:1], vectors[-1:])
+    assert [rows.block.enrolled_at[: rows.num_rows].tolist() for rows in blocks] == [
+        [0, 0, 100], [101, 102, 103], [104, 105, 106], [107]
+    ]  # fmt: skip
+    # A compacted block keeps the times.
+    kept = Rows.none_yet(RowBlock(2, 9, None)).plus_alive_of(blocks[1].minus(np.array([5])))
+    assert kept.block.enrolled_at[:2].tolist() == [101, 103]
+    assert kept.seqs.tolist() == [4, 6]

@@ -16,7 +16,7 @@ from index.gallery.errors import DamagedRecordError, GalleryError, RecordNotFoun
 from index.gallery.fields import Fields
 from index.gallery.filters import Filter
 from index.gallery.record import ModelKey, Record, content_hash
-from index.gallery.record_store import Tallies
+from index.gallery.record_store import Row, Tallies
 from index.gallery.vector_index import Neighbours
 
 _LOG = logging.getLogger(__name__)
@@ -84,11 +84,16 @@ class DictStore:
     def records_after(self, seq: int, model: ModelKey) -> Iterator[tuple[int, Record]]:
         yield from self._intact([key for key, one in self.rows.items() if key > seq and one.model == model])
 
-    def page(self, where: Filter, after: int, limit: int) -> list[int]:
-        return [seq for seq in self.contents_passing(where) if seq > after][:limit]
+    def rows_after(self, seq: int, model: ModelKey) -> Iterator[Row]:
+        for key, one in self.rows.items():
+            if key > seq and one.model == model:
+                yield Row(key, one.id, round(one.enrolled_at.timestamp() * 1e6), one.fields)
 
-    def count(self, where: Filter) -> int:
-        return len(self.contents_passing(where))
+    def unsearched(self, where: Filter, model: ModelKey) -> list[int]:
+        return [seq for seq in self.contents_passing(where) if self.rows[seq].model != model or seq in self.found]
+
+    def count(self) -> int:
+        return len(self.rows)
 
     def num_of_model(self, model: ModelKey) -> int:
         return sum(one.model == model for one in self.rows.values())
@@ -135,6 +140,7 @@ class DictStore:
 
 class NumpyIndex:
     def __init__(self) -> None:
+        self.problems: list[str] = []
         self.rows: dict[int, Record] = {}
         self._lock = threading.Lock()
 
@@ -183,6 +189,10 @@ class NumpyIndex:
             seqs = ranked[:top_k]
             results.append(Neighbours(np.array(seqs, np.int64), np.array([distances[s] for s in seqs]), len(passing)))
         return results
+
+    def passing(self, where: Filter) -> NDArray[np.int64]:
+        with self._lock:
+            return np.array([seq for seq, one in self.rows.items() if where.matches(one)], np.int64)
 
 
 class DictImages:

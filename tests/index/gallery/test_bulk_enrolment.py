@@ -11,7 +11,7 @@ from index.datasets.bulk_embedding import BATCH_SIZE
 from index.datasets.manifest import Entry, Manifest, Role
 from index.datasets.protocol import Protocol
 from index.embedded.opening import open_gallery
-from index.gallery.bulk_enrolment import COMMIT_SIZE, Outcome, enrol_entries, enrollable
+from index.gallery.bulk_enrolment import COMMIT_SIZE, Outcome, enrol_entries, enrol_in_chunks, enrollable
 from index.gallery.fields import Fields
 from index.gallery.filters import Filter
 from index.gallery.gallery import Gallery
@@ -266,3 +266,69 @@ def test_a_name_in_the_other_unicode_form_is_the_same_file(folder: Path, gallery
     outcome = enrol(folder, gallery, [Entry("Zo\u00eb.png"), Entry("e\u0301.png"), Entry("\u00fc.png")])
     assert (outcome.enrolled, [entry.path for entry, _ in outcome.rejected]) == (2, ["\u00fc.png"])
     assert [record.fields.source for record in records(gallery)] == ["Zo\u00eb.png", "\u00e9.png"]
+
+
+def in_chunks(folder: Path, gallery: Gallery, entries: list[Entry], embed: Recording, skip: int = 0) -> list[Outcome]:
+    def read(entry: Entry) -> bytes:
+        return (folder / entry.path).read_bytes()
+
+    return list(enrol_in_chunks(iter(entries), read, gallery, MODEL, SMALL, embed, skip=skip))
+
+
+def test_the_chunks_are_the_same_each_time_and_can_be_gone_on_with(folder: Path, gallery: Gallery) -> None:
+    entries = [Entry(f"{i % 20}.png", "a", line=i + 2) for i in range(150)]
+    entries[70:70] = [Entry("missing.png", line=1000)]
+    whole = in_chunks(folder, gallery, entries, Recording())
+    assert [outcome.num_entries for outcome in whole] == [64, 64, 23]
+    assert sum(outcome.enrolled for outcome in whole) == 20
+    assert sum(outcome.duplicates for outcome in whole) == 130
+    assert [remark.entry.line for outcome in whole for remark in outcome.rejected] == [1000]
+    again = Recording()
+    for num_skipped in (1, 2):
+        rest = in_chunks(folder, gallery, entries, again, skip=num_skipped * COMMIT_SIZE)
+        assert [outcome.num_entries for outcome in rest] == [64, 23][num_skipped - 1 :]
+        assert [len(outcome.rejected) for outcome in rest] == [len(one.rejected) for one in whole[num_skipped:]]
+    assert in_chunks(folder, gallery, entries, again, skip=151) == []
+    assert again.sizes == []
+
+
+def test_the_entries_of_one_file_come_together_and_it_is_read_once(folder: Path, gallery: Gallery) -> None:
+    read: list[str] = []
+
+    def noted(entry: Entry) -> bytes:
+        read.append(entry.path)
+        return (folder / entry.path).read_bytes()
+
+    entries = [Entry(f"{i % 3}.png", box=Box(i, 0, 20, 20)) for i in range(30)]
+    (outcome,) = enrol_in_chunks(entries, noted, gallery, MODEL, SMALL, Recording())
+    assert outcome.enrolled == 30
+    assert [record.fields.source for record in records(gallery)] == ["0.png"] * 10 + ["1.png"] * 10 + ["2.png"] * 10
+    assert len(read) == 3 + 3  # to find the vehicles, and to store each file
+
+
+def test_the_same_vehicle_in_one_chunk_is_embedded_once(folder: Path, gallery: Gallery) -> None:
+    recording = Recording()
+    entries = [Entry(f"{i % 2}.png", "a") for i in range(60)]
+    (outcome,) = in_chunks(folder, gallery, entries, recording)
+    assert (outcome.enrolled, outcome.duplicates, recording.sizes) == (2, 58, [2])
+
+
+@pytest.mark.parametrize("unfit", [{2}, {0, 1}, {3, 19}, {19}])
+def test_an_image_that_the_network_cannot_embed_is_rejected_alone(
+    folder: Path, gallery: Gallery, unfit: set[int]
+) -> None:
+    """As by HTTP; but a network that embeds nothing is at fault itself."""
+    bad = {SMALL(picture(seed)).tobytes() for seed in unfit}
+
+    class Refusing(Recording):
+        def __call__(self, images: Images) -> Embeddings:
+            if any(image.tobytes() in bad for image in images):
+                raise EmbeddingError("the network's output is not finite")
+            return super().__call__(images)
+
+    (outcome,) = in_chunks(folder, gallery, [Entry(f"{seed}.png") for seed in range(20)], Refusing())
+    assert outcome.enrolled == 20 - len(unfit)
+    assert {remark.entry.path for remark in outcome.rejected} == {f"{seed}.png" for seed in unfit}
+    assert {remark.detail for remark in outcome.rejected} == {
+        "the network could not embed it: the network's output is not finite"
+    }

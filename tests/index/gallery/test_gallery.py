@@ -418,6 +418,7 @@ def test_stats_are_counts(gallery: Gallery) -> None:
         damaged=0,
         damaged_images=0,
         stray_images=0,
+        index_problems=(),
         num_images=4,
         num_cameras=3,
         num_identities=2,

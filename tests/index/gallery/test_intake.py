@@ -7,13 +7,11 @@ import pytest
 from PIL import Image
 
 from index.gallery.fields import Fields
-from index.gallery.intake import Located, Vehicle, locate_box, take_in
+from index.gallery.intake import Located, Vehicle, take_in
 from index.gallery.record import content_hash, record_id
 from model.box import Box, BoxError
 from model.image import ImageError
 from tests.conftest import picture, png
-
-FRAME = np.zeros((1080, 1920, 3), np.uint8)
 
 
 def test_each_vehicle_is_located_and_named_by_content_and_box() -> None:
@@ -84,31 +82,3 @@ def test_a_time_without_a_zone_is_not_taken_and_said() -> None:
     assert "2026:05:01 12:30:00" in warning
     said = Fields(captured_at=datetime(2020, 1, 1, tzinfo=UTC))
     assert located_with({0x9003: "2026:05:01 12:30:00"}, {}, said).warnings == ()
-
-
-@pytest.mark.parametrize(
-    ("box", "said"),
-    [
-        (None, "the whole image of 1920 x 1080 pixels was taken for one vehicle"),
-        (Box(0, 0, 19, 12), "the vehicle has only 19 x 12 pixels"),
-        (Box(-10, 100, 40, 40), "25% of the box -10,100,40,40 lie outside"),
-        (Box(1900, 1060, 40, 20), "50% of the box 1900,1060,40,20 lie outside"),
-        (Box(0, 0, 20, 10), None),
-        (Box(-9, 100, 40, 40), None),
-        (Box(0, 0, 1920, 1080), None),
-    ],
-)
-def test_what_is_suspicious_gets_a_word(box: Box | None, said: str | None) -> None:
-    _, warnings = locate_box(box, FRAME)
-    assert len(warnings) == (said is not None)
-    assert said is None or warnings[0].startswith(said)
-
-
-def test_a_small_crop_without_a_box_is_a_crop() -> None:
-    assert locate_box(None, FRAME[:600, :800])[1] == ()
-    assert len(locate_box(None, FRAME[:600, :801])[1]) == 1
-    assert "only 12 x 8 pixels" in locate_box(None, FRAME[:8, :12])[1][0]
-
-
-def test_a_box_of_several_faults_has_several_warnings() -> None:
-    assert len(locate_box(Box(-4, 0, 12, 12), FRAME)[1]) == 2

@@ -1,10 +1,14 @@
+from contextlib import closing
+from unittest.mock import Mock
+
 import pytest
 
 from index.gallery.errors import CursorError
 from index.gallery.filters import Filter
 from index.gallery.gallery import Gallery
+from tests.index.gallery.backends import Backend
 from tests.index.naive_search import EVERYTHING, listed
-from tests.index.records import enrolment, record
+from tests.index.records import MODEL, OTHER_MODELS, enrolment, record
 
 
 @pytest.mark.parametrize("limit", [1, 2, 7, 19, 20, 21, 1000])
@@ -60,3 +64,37 @@ def test_a_cursor_that_no_page_gave_is_refused(gallery: Gallery, cursor: str) ->
 
 def test_the_pages_go_on_behind_a_damaged_record(damaged: Gallery) -> None:
     assert listed(damaged, limit=2) == [record(seed).id for seed in (0, 1, 3, 4)]
+    assert damaged.page(EVERYTHING, 2, None).total == 5
+
+
+@pytest.mark.parametrize("limit", [1, 4, 7, 100])
+def test_the_pages_show_records_of_every_model_in_the_order_of_enrolment(backend: Backend, limit: int) -> None:
+    seeds = iter(range(100))
+    for model in (*OTHER_MODELS, MODEL, OTHER_MODELS[0], MODEL):
+        with closing(backend.open(model)) as gallery:
+            gallery.enrol(
+                [enrolment(next(seeds), model=model, camera=str(number % 2), tags=("van",)) for number in range(6)]
+            )
+    backend.damage(8)
+    backend.damage(21)
+    for model in (MODEL, *OTHER_MODELS):
+        with closing(backend.open(model)) as gallery:
+            intact = [seed for seed in range(30) if seed not in (7, 20)]
+            assert listed(gallery, limit) == [record(seed).id for seed in intact]
+            for where in (Filter(cameras=("1",)), Filter(cameras=("1",), tags=("van",))):
+                assert listed(gallery, limit, where) == [record(seed).id for seed in intact if seed % 2]
+            gallery.get(record(0).id)
+            assert gallery.page(EVERYTHING, limit, None).total == 30
+            assert gallery.page(Filter(tags=("van",)), limit, "a").total == 30  # also behind a cursor
+            assert gallery.page(Filter(cameras=("0",)), limit, None).total == 15
+            assert gallery.page(Filter(cameras=("2",)), limit, None).total == 0
+
+
+def test_a_page_reads_its_own_records_and_no_others(gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
+    gallery.enrol([enrolment(seed, camera=str(seed % 5)) for seed in range(60)])
+    read = Mock(wraps=gallery._store.records_at)
+    monkeypatch.setattr(gallery._store, "records_at", read)
+    page = gallery.page(Filter(cameras=("3",)), 4, gallery.page(Filter(cameras=("3",)), 2, None).next_cursor)
+    assert [one.id for one in page.records] == [record(seed).id for seed in (13, 18, 23, 28)]
+    assert [call.args for call in read.call_args_list] == [([4, 9],), ([14, 19, 24, 29],)]
+    assert page.total == 12

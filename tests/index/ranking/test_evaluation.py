@@ -149,6 +149,8 @@ BASE: list[tuple[Role, str, str, float]] = [
     ("query", "a", "n", 0), ("gallery", "a", "s", 3), ("gallery", "b", "s", 5), ("query", "b", "n", 6),
 ]  # fmt: skip
 
+FEW = "the queries are of 2 vehicles only: intervals over fewer than 6 identities are too narrow to rely on"
+
 
 def test_junk_is_not_in_the_way() -> None:
     junk: list[tuple[Role, str, str, float]] = [("junk", "b", "s", 0), ("junk", "", "", 6), ("junk", "a", "s", 6)]
@@ -211,7 +213,7 @@ def test_the_dictionary_is_json_and_complete() -> None:
         "num_gallery": 3,
         "num_distractors": 1,
         "num_junk": 1,
-        "warnings": list(result.task.warnings),
+        "warnings": [*result.task.warnings, FEW],
         "cmc_curve": [0.5, 1.0],
     }
     assert fields["warnings"][0].startswith("1 of 3 queries have no true match")
@@ -268,11 +270,12 @@ def test_a_query_that_is_in_the_gallery_too_is_warned_of(tmp_path: Path) -> None
 
 def test_the_warnings_of_the_task_stay() -> None:
     task, embedded = greys(*BASE, ("query", "z", "n", 1))
-    assert evaluate_embedded(task, embedded).warnings == task.warnings != ()
+    assert task.warnings != ()
+    assert evaluate_embedded(task, embedded).warnings == (*task.warnings, FEW)
     twins = embedded._replace(content=["the same"] * len(embedded.content))
-    warnings = evaluate_embedded(task, twins).warnings
-    assert warnings[:-1] == task.warnings
-    assert warnings[-1].startswith("2 queries are in the gallery too")
+    *warnings, shared, few = evaluate_embedded(task, twins).warnings
+    assert (tuple(warnings), few) == (task.warnings, FEW)
+    assert shared.startswith("2 queries are in the gallery too")
 
 
 def test_intervals_over_a_single_vehicle_are_warned_of() -> None:
@@ -286,6 +289,20 @@ def test_intervals_over_a_single_vehicle_are_warned_of() -> None:
         ("query", "a", "n", 0), ("query", "b", "n", 9), ("gallery", "a", "s", 1), ("gallery", "b", "s", 8)
     )
     assert not any("of one vehicle" in warning for warning in evaluate_embedded(two, embedded).warnings)
+
+
+@pytest.mark.parametrize("num", [1, 2, 5, 6, 7])
+def test_intervals_over_fewer_than_six_vehicles_are_warned_of(num: int) -> None:
+    names = [f"v{number}" for number in range(num)]
+    queries: list[tuple[Role, str, str, float]] = [("query", name, "n", 1) for name in names]
+    gallery: list[tuple[Role, str, str, float]] = [("gallery", name, "s", 1) for name in names]
+    result = evaluate_embedded(*greys(*queries, *queries, *gallery))
+    warned = [warning for warning in result.warnings if "intervals over" in warning]
+    assert len(warned) == (num < 6)
+    if 1 < num < 6:
+        assert warned[0].startswith(f"the queries are of {num} vehicles only: intervals over fewer than 6 identities")
+    assert result.to_dict()["num_query_identities"] == num
+    assert set(warned) <= set(result.to_dict()["warnings"])
 
 
 # The fingerprint of the data.

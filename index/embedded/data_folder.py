@@ -1,0 +1,41 @@
+"""The folder of a gallery: what lies where, and the lock of the one process that owns it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import filelock
+
+from index.embedded.disk import disk_errors
+from index.gallery.errors import GalleryError
+
+DATABASE: Final = "gallery.sqlite"
+LOCK: Final = "gallery.lock"
+SNAPSHOT: Final = "snapshot"
+
+
+class GalleryLockedError(GalleryError):
+    """Another process owns the data folder."""
+
+
+@contextmanager
+def owned(data_dir: Path) -> Iterator[None]:
+    """Owns an existing data folder while the block runs.
+
+    Raises:
+        GalleryLockedError: another process has it open.
+        GalleryError: it cannot be read or written.
+    """
+    owner = filelock.FileLock(data_dir / LOCK, thread_local=False)
+    with disk_errors(data_dir):
+        try:
+            owner.acquire(timeout=0)
+        except filelock.Timeout:
+            raise GalleryLockedError(
+                f"another process has the gallery in {data_dir} open: stop it, or use another data folder"
+            ) from None
+    try:
+        yield
+    finally:
+        owner.release()

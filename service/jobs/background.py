@@ -1,0 +1,58 @@
+"""The worker as jobs use it: behind everybody else."""
+
+import time
+from concurrent.futures import CancelledError
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.embedder import Embeddings
+from service.device import DeviceError
+from service.jobs.running_job import JobInterrupted, RunningJob
+from service.worker import EmbeddingWorker
+
+_ATTEMPTS: Final = 12
+_LONGEST_PAUSE_S: Final = 0.25
+_LOOK_EVERY_S: Final = 0.005
+
+
+class Background:
+    """Embeds for jobs when nothing else waits, or now and then if something always does (`EmbeddingWorker`)."""
+
+    def __init__(self, worker: EmbeddingWorker) -> None:
+        self._worker = worker
+
+    def embed(self, job: RunningJob, images: NDArray[np.uint8]) -> Embeddings:
+        """One batch of preprocessed images (N, S, S, 3), embedded as it is.
+
+        One that the device failed on is embedded again after a while, as a client would send its request again; only a
+        device that fails for about a minute fails the job.
+
+        Raises:
+            JobInterrupted: the job has to end; so it is where the worker ends.
+            DeviceError: the device keeps failing.
+            EmbeddingError: the network gave no embedding of them.
+        """
+        for _ in range(_ATTEMPTS - 1):
+            job.raise_if_interrupted()
+            try:
+                return self._embed(images)
+            except DeviceError as error:
+                job.wait(error.retry_after_s)
+        return self._embed(images)
+
+    def give_way(self) -> None:
+        """Returns once no query is under way, after a quarter of a second at the latest.
+
+        For the steps of a job that take a processor for themselves, such as decoding: they are postponed, not stopped.
+        """
+        end = time.monotonic() + _LONGEST_PAUSE_S
+        while self._worker.has_queries and time.monotonic() < end:
+            time.sleep(_LOOK_EVERY_S)
+
+    def _embed(self, images: NDArray[np.uint8]) -> Embeddings:
+        try:
+            return self._worker.embed_batch(images).result()
+        except CancelledError:
+            raise JobInterrupted from None

@@ -1,0 +1,27 @@
+"""Why something cannot be done with jobs; `service.problems` says which answer each is."""
+
+
+class JobNotFoundError(Exception):
+    """There is no job with this id."""
+
+
+class JobFinishedError(Exception):
+    """The job has ended, and cannot be cancelled any more."""
+
+
+class TooManyJobsError(Exception):
+    """So many jobs wait that no more is taken."""
+
+    retry_after_s = 60
+
+
+class JobStoreError(Exception):
+    """The list of jobs cannot be written: the disk is full, or refuses it."""
+
+
+class NotConfiguredError(Exception):
+    """The job needs a setting that this service was started without."""
+
+
+class UnusableDataError(ValueError):
+    """The data that a job names are not there, are not its to read, or cannot be used."""

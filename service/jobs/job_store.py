@@ -1,0 +1,256 @@
+"""Jobs on disk: created, listed, cancelled, and taken step by step by the one who runs them."""
+
+import re
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection, Engine, Row, func, insert, select, update
+from sqlalchemy.exc import OperationalError
+
+from index.gallery.errors import CursorError
+from index.gallery.fields import shorten
+from service.jobs.errors import JobFinishedError, JobNotFoundError, JobStoreError, TooManyJobsError
+from service.jobs.job import FINAL_STATES, Job, JobPage, Rejection, RejectionPage, State
+from service.jobs.job_table import JOBS, REJECTIONS
+
+MAX_UNFINISHED: Final = 1000
+"""Jobs that wait or run; more are refused."""
+
+_MAX_ERROR: Final = 1000
+
+_COLUMNS: Final = JOBS.c
+
+
+class JobStore:
+    """The jobs of a service. Safe to call from any thread.
+
+    Every change is one transaction, whose statements name the state that they change: two that come at the same time
+    (a cancellation, the next step) cannot undo each other.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._writing = engine.execution_options(writes=True)
+
+    def close(self) -> None:
+        """Releases the connections; a later call would open them again."""
+        self._engine.dispose()
+
+    def create(
+        self, kind: str, parameters: dict[str, Any], *, key: str | None = None, num_total: int | None = None
+    ) -> Job:
+        """A new job, which waits behind those that are there; durable when this returns.
+
+        Raises:
+            TooManyJobsError: too many wait already.
+        """
+        with self._transaction() as connection:
+            unfinished = select(func.count()).select_from(JOBS).where(_COLUMNS.state.not_in(FINAL_STATES))
+            if (connection.scalar(unfinished) or 0) >= MAX_UNFINISHED:
+                raise TooManyJobsError(
+                    f"{MAX_UNFINISHED:,} jobs wait or run already, as many as the service takes: wait until one ends, "
+                    "or cancel one"
+                )
+            id_ = secrets.token_hex(8)
+            values = {
+                "id": id_,
+                "kind": kind,
+                "parameters": parameters,
+                "key": key,
+                "num_total": num_total,
+                "state": "queued",
+                "created_at": datetime.now(UTC),
+            }
+            connection.execute(insert(JOBS).values(values))
+            return _require(connection, id_)
+
+    def get(self, id_: str) -> Job:
+        """One job.
+
+        Raises:
+            JobNotFoundError: there is none with this id.
+        """
+        with self._engine.connect() as connection:
+            return _require(connection, id_)
+
+    def latest(self, key: str, state: State | None = None) -> Job | None:
+        """The newest job with this key, and in this state, if there is one."""
+        wanted = select(JOBS).where(_COLUMNS.key == key).order_by(_COLUMNS.seq.desc()).limit(1)
+        if state is not None:
+            wanted = wanted.where(_COLUMNS.state == state)
+        with self._engine.connect() as connection:
+            row = connection.execute(wanted).first()
+        return None if row is None else _job(row)
+
+    def page(self, limit: int, cursor: str | None, *, state: State | None = None, kind: str | None = None) -> JobPage:
+        """At most `limit` jobs, the newest first, behind the cursor.
+
+        Raises:
+            CursorError: a cursor that no page gave.
+        """
+        conditions = []
+        if state is not None:
+            conditions.append(_COLUMNS.state == state)
+        if kind is not None:
+            conditions.append(_COLUMNS.kind == kind)
+        wanted = select(JOBS).where(*conditions).order_by(_COLUMNS.seq.desc()).limit(limit + 1)
+        if cursor is not None:
+            wanted = wanted.where(_COLUMNS.seq < _number_of(cursor))
+        with self._engine.connect() as connection:
+            jobs = [_job(row) for row in connection.execute(wanted)]
+            total = connection.scalar(select(func.count()).select_from(JOBS).where(*conditions)) or 0
+        next_cursor = str(jobs[limit - 1].seq) if len(jobs) > limit else None
+        return JobPage(jobs[:limit], next_cursor, total)
+
+    def rejections(self, id_: str, limit: int, cursor: str | None) -> RejectionPage:
+        """At most `limit` rejected rows of a job, in the order in which they were found, behind the cursor.
+
+        Raises:
+            JobNotFoundError: there is no such job.
+            CursorError: a cursor that no page gave.
+        """
+        after = 0 if cursor is None else _number_of(cursor)
+        with self._engine.connect() as connection:
+            job = _require(connection, id_)
+            columns = REJECTIONS.c
+            wanted = select(columns.row, columns.name, columns.box, columns.reason)
+            wanted = wanted.where(columns.job == job.seq, columns.number > after).order_by(columns.number).limit(limit)
+            rejections = [Rejection(*row) for row in connection.execute(wanted)]
+        last = after + len(rejections)
+        return RejectionPage(rejections, str(last) if last < job.num_rejected else None, job.num_rejected)
+
+    def cancel(self, id_: str) -> Job:
+        """Cancels a job that waits, at once; one that runs is told to end at its next step. Twice is the same as once.
+
+        Raises:
+            JobNotFoundError: there is no such job.
+            JobFinishedError: it is done, or has failed.
+        """
+        with self._transaction() as connection:
+            _change(connection, id_, "queued", state="cancelled", finished_at=datetime.now(UTC))
+            _change(connection, id_, "running", cancelling=True)
+            job = _require(connection, id_)
+        if job.state in ("done", "failed"):
+            raise JobFinishedError(f"the job {job.id} is {job.state}: it cannot be cancelled any more")
+        return job
+
+    def requeue_running(self, *, is_forgiven: bool) -> None:
+        """Puts back what is called running and is not; for the one process that runs jobs, while it runs none.
+
+        Args:
+            is_forgiven: whether the start does not count against the job: it is not the job that ended it.
+        """
+        with self._transaction() as connection:
+            for (id_,) in connection.execute(select(_COLUMNS.id).where(_COLUMNS.state == "running")).all():
+                _put_back(connection, id_, is_forgiven=is_forgiven)
+
+    def claim(self) -> Job | None:
+        """The oldest job that waits, which runs from now on; None if none waits."""
+        with self._transaction() as connection:
+            oldest = select(_COLUMNS.id).where(_COLUMNS.state == "queued").order_by(_COLUMNS.seq).limit(1)
+            id_ = connection.scalar(oldest)
+            now = datetime.now(UTC)
+            claimed = id_ is not None and _change(
+                connection,
+                id_,
+                "queued",
+                state="running",
+                num_starts=_COLUMNS.num_starts + 1,
+                started_at=func.coalesce(_COLUMNS.started_at, now),
+                run_started_at=now,
+                num_done_before_run=_COLUMNS.num_done,
+            )
+            return _require(connection, id_) if claimed and id_ is not None else None
+
+    def advance(
+        self,
+        job: Job,
+        num_done: int,
+        *,
+        cursor: Any,
+        report: dict[str, Any] | None,
+        num_total: int | None,
+        rejections: Sequence[Rejection],
+    ) -> Job:
+        """Stores how far a running job is; all of it or nothing. Returns the job as it is now, perhaps `cancelling`."""
+        has_progressed = num_done > job.num_done
+        with self._transaction() as connection:
+            if rejections:
+                first = job.num_rejected + 1
+                rows = [
+                    {"job": job.seq, "number": number, **rejection._asdict()}
+                    for number, rejection in enumerate(rejections, start=first)
+                ]
+                connection.execute(insert(REJECTIONS), rows)
+            progress = {"num_starts": 0, "progressed_at": datetime.now(UTC)} if has_progressed else {}
+            _change(
+                connection,
+                job.id,
+                "running",
+                num_done=num_done,
+                num_total=num_total,
+                num_rejected=job.num_rejected + len(rejections),
+                cursor=cursor,
+                report=report,
+                **progress,
+            )
+            return _require(connection, job.id)
+
+    def finish(self, id_: str, state: State, *, error: str | None = None, report: dict[str, Any] | None = None) -> None:
+        """Ends a running job; without a `report`, the last one stays. An `error` of over 1,000 characters is cut."""
+        if error is not None:
+            error = error.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")[:_MAX_ERROR]
+        further = {} if report is None else {"report": report}
+        with self._transaction() as connection:
+            now = datetime.now(UTC)
+            _change(connection, id_, "running", state=state, error=error, finished_at=now, cancelling=False, **further)
+
+    def release(self, id_: str) -> None:
+        """Puts a running job back, because the service is being stopped: this start does not count against it."""
+        with self._transaction() as connection:
+            _put_back(connection, id_, is_forgiven=True)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        try:
+            with self._writing.begin() as connection:
+                yield connection
+        except OperationalError as error:
+            raise JobStoreError(f"the list of jobs cannot be written, and nothing was changed: {error.orig}") from error
+
+
+def _put_back(connection: Connection, id_: str, *, is_forgiven: bool) -> None:
+    """Queues a running job again; one that was to be cancelled is."""
+    job = _require(connection, id_)
+    if job.cancelling:
+        _change(connection, id_, "running", state="cancelled", cancelling=False, finished_at=datetime.now(UTC))
+    else:
+        num_starts = max(0, job.num_starts - is_forgiven)
+        _change(connection, id_, "running", state="queued", num_starts=num_starts)
+
+
+def _change(connection: Connection, id_: str, expected: State, **values: Any) -> bool:
+    """Changes a job that is in this state; whether it was."""
+    where = (_COLUMNS.id == id_) & (_COLUMNS.state == expected)
+    result = connection.execute(update(JOBS).where(where).values(version=_COLUMNS.version + 1, **values))
+    return result.rowcount == 1
+
+
+def _require(connection: Connection, id_: str) -> Job:
+    row = connection.execute(select(JOBS).where(_COLUMNS.id == id_)).first()
+    if row is None:
+        raise JobNotFoundError(f"there is no job {shorten(id_)}")
+    return _job(row)
+
+
+def _job(row: Row[Any]) -> Job:
+    return Job(**row._mapping)
+
+
+def _number_of(cursor: str) -> int:
+    if not re.fullmatch("[1-9][0-9]{0,17}", cursor):
+        raise CursorError(f"{shorten(cursor)} is no cursor: take next_cursor of the page before, or none")
+    return int(cursor)

@@ -1,0 +1,185 @@
+"""The one thread that runs jobs, one after the other, in the order in which they came."""
+
+import logging
+import shutil
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from index.gallery.errors import GalleryError
+from model.embedder import EmbeddingError
+from service.device import DeviceError, one_line
+from service.jobs.errors import JobNotFoundError, JobStoreError, NotConfiguredError
+from service.jobs.job import Job, State
+from service.jobs.job_store import JobStore
+from service.jobs.kind import Kind
+from service.jobs.running_job import JobInterrupted, RunningJob
+
+_LOG = logging.getLogger(__name__)
+
+# Their messages say all that is to be said; of any other error the log has the traceback.
+_EXPECTED: Final = (DeviceError, EmbeddingError, GalleryError, NotConfiguredError, OSError, ValueError)
+
+_MAX_STARTS: Final = 3
+_CLOSE_S: Final = 5.0
+_RETRY_S: Final = 5.0
+
+
+class Lane:
+    """Runs what waits in the store.
+
+    A job that the end of the process interrupts waits again, and goes on from its cursor. One that was started
+    `_MAX_STARTS` times without getting any further has failed: it may be what ends the process.
+    """
+
+    def __init__(self, store: JobStore, kinds: Mapping[str, Kind[Any]], folder: Path) -> None:
+        """Starts nothing yet.
+
+        Args:
+            store: where the jobs are.
+            kinds: by name.
+            folder: in which each job has a folder of its own.
+        """
+        self._store, self._kinds, self._folder = store, kinds, folder
+        self._running: RunningJob | None = None
+        self._changed = threading.Condition()
+        self._has_news = True
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="jobs", daemon=True)
+
+    def start(self) -> None:
+        """Begins, with the jobs of the last process first."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Says that a job was created."""
+        with self._changed:
+            self._has_news = True
+            self._changed.notify()
+
+    def interrupt(self, id_: str) -> None:
+        """Ends a job at its next step if it is the one that runs; what the store says then counts."""
+        with self._changed:
+            if self._running is not None and self._running.id == id_:
+                self._running.interrupt()
+
+    def stop(self) -> None:
+        """Takes no other job, and ends the one that runs at its next step. Does not wait for it."""
+        with self._changed:
+            self._stopping = True
+            if self._running is not None:
+                self._running.interrupt()
+            self._changed.notify()
+
+    def join(self) -> None:
+        """Waits a little for the thread to end after `stop`; at the latest the next start puts its job back."""
+        if self._thread.is_alive():
+            self._thread.join(_CLOSE_S)
+
+    def _run(self) -> None:
+        is_first = True
+        while not self._stopping:
+            try:
+                # Of an earlier process, which it may have ended; or of this one, when the store failed.
+                self._store.requeue_running(is_forgiven=not is_first)
+                self._remove_left_folders()
+                is_first = False
+                self._run_as_they_come()
+            except Exception:  # the store itself, such as a full disk. Whatever it is, queries are answered.
+                _LOG.exception("the list of jobs cannot be read or written: trying again in %.0f s", _RETRY_S)
+                with self._changed:
+                    self._changed.wait_for(lambda: self._stopping, _RETRY_S)
+
+    def _run_as_they_come(self) -> None:
+        while not self._stopping:
+            with self._changed:
+                self._has_news = False
+            job = self._store.claim()
+            if job is not None:
+                self._settle(job)
+                continue
+            with self._changed:
+                self._changed.wait_for(lambda: self._has_news or self._stopping)
+
+    def _settle(self, job: Job) -> None:
+        """Runs a job, and stores how it ended.
+
+        Raises:
+            JobStoreError: that cannot be stored.
+        """
+        kind = self._kinds.get(job.kind)
+        if kind is None:
+            self._finish(job, "failed", error=f"this service has no jobs of the kind {job.kind}")
+        elif job.num_starts > _MAX_STARTS:
+            total = "an unknown number" if job.num_total is None else str(job.num_total)
+            self._finish(
+                job,
+                "failed",
+                error=f"the service ended {_MAX_STARTS} times while it ran, and it got no further than {job.num_done} "
+                f"of {total}: it may be what ends the service",
+            )
+        else:
+            self._run_job(job, kind)
+
+    def _run_job(self, job: Job, kind: Kind[Any]) -> None:
+        folder = self._folder_of(job.id)
+        folder.mkdir(parents=True, exist_ok=True)
+        running = RunningJob(job, self._store, folder)
+        with self._changed:
+            self._running = running
+        try:
+            # Whoever stopped or cancelled it before the line above could not find it.
+            if self._stopping or self._store.get(job.id).cancelling:
+                raise JobInterrupted
+            report = kind.run(running, kind.parameters.model_validate(job.parameters))
+        except JobInterrupted:
+            if self._store.get(job.id).cancelling:
+                self._finish(job, "cancelled")
+            else:
+                self._store.release(job.id)
+        except JobStoreError:
+            raise
+        except _EXPECTED as error:
+            self._finish(job, "failed", error=one_line(error))
+        except Exception as error:
+            _LOG.exception("the job %s (%s) failed", job.id, job.kind)
+            reason = f"an internal error ({type(error).__name__}): the service's log has the reason"
+            self._finish(job, "failed", error=reason)
+        else:
+            self._finish(job, "done", report=report, keeps_folder=kind.keeps_folder)
+        finally:
+            with self._changed:
+                self._running = None
+
+    def _finish(
+        self,
+        job: Job,
+        state: State,
+        *,
+        error: str | None = None,
+        report: dict[str, Any] | None = None,
+        keeps_folder: bool = False,
+    ) -> None:
+        self._store.finish(job.id, state, error=error, report=report)
+        if error is None:
+            _LOG.info("the job %s (%s) is %s", job.id, job.kind, state)
+        else:
+            _LOG.error("the job %s (%s) failed: %s", job.id, job.kind, error)
+        if not keeps_folder:
+            shutil.rmtree(self._folder_of(job.id), ignore_errors=True)
+
+    def _remove_left_folders(self) -> None:
+        """Of jobs that had ended when the process was killed."""
+        for folder in self._folder.iterdir() if self._folder.exists() else ():
+            try:
+                job = self._store.get(folder.name)
+            except JobNotFoundError:  # not ours
+                continue
+            kind = self._kinds.get(job.kind)
+            is_kept = job.state == "done" and kind is not None and kind.keeps_folder
+            if job.has_ended and not is_kept:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _folder_of(self, id_: str) -> Path:
+        return self._folder / id_

@@ -1,0 +1,43 @@
+"""An import of any number of rows needs no more memory than one of a few thousand."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from benchmarks.live_service import LiveService
+from tests.conftest import png
+from tests.service.jobs.conftest import create
+
+MOST_MB = 100
+"""Of a million rows, the entries alone would be 700 MB."""
+
+
+def memory_mb(service: LiveService) -> float:
+    assert service._process is not None
+    status = Path(f"/proc/{service._process.pid}/status").read_text()
+    return int(status.partition("VmRSS:")[2].split()[0]) / 1000
+
+
+@pytest.mark.parametrize("num_rows", [200_000, pytest.param(1_000_000, marks=pytest.mark.trial)])
+def test_rows_are_not_kept(small_checkpoint: Path, tmp_path: Path, num_rows: int) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    for seed in range(5):
+        (root / f"{seed}.png").write_bytes(png(seed, 40, 30))
+    with (root / "m.csv").open("w") as file:
+        file.write("path,identity,note\n")
+        file.writelines(f"{i % 5}.png,vehicle-{i % 997},row {i}\n" for i in range(num_rows))
+    with LiveService(small_checkpoint, tmp_path / "data", import_root=str(root), device="cpu") as service:
+        job = create(service.client, kind="import", path="m.csv")
+        while (found := service.client.get(job["url"]).json())["done"] < 5000:  # all that is allocated once
+            assert found["state"] in ("queued", "running"), found
+            time.sleep(0.1)
+        before = most = memory_mb(service)
+        while found["state"] == "running":
+            most = max(most, memory_mb(service))
+            time.sleep(0.25)
+            found = service.client.get(job["url"]).json()
+        assert (found["state"], found["done"], found["total"]) == ("done", num_rows, num_rows)
+        assert (found["report"]["enrolled"], found["report"]["duplicates"]) == (5, num_rows - 5)
+        assert most - before < MOST_MB
