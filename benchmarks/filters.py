@@ -32,10 +32,10 @@ import numpy as np
 from tqdm import tqdm
 
 from index.command_parser import CommandParser
-from index.embedded.filter_sql import distance_m_or_null, sql_condition
-from index.embedded.inverted_index import NUM_ROWS
-from index.embedded.record_columns import RecordColumns
-from index.embedded.record_table import COLUMNS, SCHEMA, record_to_row
+from index.embedded.records.filter_sql import distance_m_or_null, sql_condition
+from index.embedded.records.record_table import COLUMNS, SCHEMA, record_to_row
+from index.embedded.search.inverted_index import NUM_ROWS
+from index.embedded.search.record_columns import RecordColumns
 from index.gallery.fields import Fields
 from index.gallery.filters import Filter, Near
 from index.gallery.record import ModelKey, Record

@@ -34,7 +34,7 @@ from index.command_parser import CommandParser
 from index.datasets.bulk_embedding import embed_entries
 from index.datasets.manifest import ManifestError, read_manifest
 from index.datasets.protocol import ProtocolError
-from index.embedded.row_blocks import RowBlocks
+from index.embedded.search.row_blocks import RowBlocks
 from index.gallery.fields import Fields
 from model.checkpoint import CheckpointError, load_checkpoint
 from model.cores import usable_cores

@@ -17,8 +17,8 @@ import sys
 from typing import Any
 
 from index.command_parser import CommandParser
-from index.embedded.backing_up import BackupOutcome, back_up
-from index.embedded.backup_folder import accepts_backup
+from index.embedded.backup.backing_up import BackupOutcome, back_up
+from index.embedded.backup.backup_folder import accepts_backup
 from index.gallery.errors import GalleryError, GalleryFullError
 from index.gallery_folder import gallery_folder
 from index.phase_bar import phase_bar

@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from index.command_parser import CommandParser
-from index.embedded.parquet_folder import export_folder, import_folder
-from index.embedded.staged_folder import is_free
+from index.embedded.backup.parquet_folder import export_folder, import_folder
+from index.embedded.backup.staged_folder import is_free
 from index.gallery.errors import GalleryError, GalleryFullError
 from index.gallery.parquet_export import CONTENTS, ExportOutcome
 from index.gallery.parquet_import import ImportOutcome

@@ -16,8 +16,8 @@ import sys
 from pathlib import Path
 
 from index.command_parser import CommandParser
-from index.embedded.backup_folder import Backup, NotABackupError
-from index.embedded.restoring import restore
+from index.embedded.backup.backup_folder import Backup, NotABackupError
+from index.embedded.backup.restoring import restore
 from index.gallery.errors import GalleryError, GalleryFullError
 from index.phase_bar import phase_bar
 from index.stop_signal import stop_signal

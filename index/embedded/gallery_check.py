@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from index.embedded.data_folder import DATABASE, SNAPSHOT
-from index.embedded.database_check import database_problems, log_problem
-from index.embedded.image_reader import ImageReader
-from index.embedded.record_reader import RecordReader
-from index.embedded.snapshot_check import snapshot_problems
+from index.embedded.images.image_reader import ImageReader
+from index.embedded.records.database_check import database_problems, log_problem
+from index.embedded.records.record_reader import RecordReader
+from index.embedded.snapshot.snapshot_check import snapshot_problems
 from index.gallery.errors import GalleryError
 from index.gallery.record import Record
 from index.gallery.verification import Findings, Progress, RowDescription, verify_gallery

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from index.embedded.aside import AsideFolder
 from index.embedded.data_folder import DATABASE, SNAPSHOT
-from index.embedded.database_repair import repair_database
 from index.embedded.disk import disk_errors
 from index.embedded.gallery_check import FolderFindings
-from index.embedded.image_store import ImageStore
+from index.embedded.images.image_store import ImageStore
+from index.embedded.records.database_repair import repair_database
 from index.gallery.errors import GalleryError
 
 

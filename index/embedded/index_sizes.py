@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from index.embedded.inverted_index import NUM_ROWS
+from index.embedded.search.inverted_index import NUM_ROWS
 
 
 @dataclass(frozen=True)

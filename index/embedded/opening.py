@@ -6,10 +6,10 @@ from typing import Final
 
 from index.embedded.data_folder import DATABASE, SNAPSHOT, owned
 from index.embedded.disk import disk_errors
-from index.embedded.image_store import ImageStore
+from index.embedded.images.image_store import ImageStore
 from index.embedded.index_sizes import IndexSizes
-from index.embedded.memory_index import MemoryIndex
-from index.embedded.record_store import SqliteRecordStore
+from index.embedded.records.record_store import SqliteRecordStore
+from index.embedded.search.memory_index import MemoryIndex
 from index.embedded.snapshot.snapshot import Snapshot
 from index.gallery.gallery import Gallery
 from index.gallery.record import ModelKey

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks import filters as benchmark
-from index.embedded.record_columns import RecordColumns
+from index.embedded.search.record_columns import RecordColumns
 from index.gallery.filters import Filter
 
 HEADLINE = {

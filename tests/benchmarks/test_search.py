@@ -6,7 +6,7 @@ from tqdm import tqdm
 
 from benchmarks import search as benchmark
 from benchmarks.embedding_model import EmbeddingModel
-from index.embedded.row_blocks import RowBlocks
+from index.embedded.search.row_blocks import RowBlocks
 
 
 def sample() -> tuple[Any, Any]:

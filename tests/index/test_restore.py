@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from index.embedded.backing_up import back_up
+from index.embedded.backup.backing_up import back_up
 from index.embedded.opening import open_gallery
 from index.restore import main
 from tests.index.embedded.stored_gallery import RECORDS, image_path, stored_values, tree, write_gallery

@@ -4,7 +4,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from index.embedded.row_block import Folded, RowBlock
+from index.embedded.search.row_block import Folded, RowBlock
 from index.embedded.snapshot.manifest import Kind
 
 

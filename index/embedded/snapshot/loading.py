@@ -11,9 +11,9 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from index.embedded.folding import Folding
-from index.embedded.row_block import RowBlock
-from index.embedded.rows import Rows, with_rows
+from index.embedded.search.folding import Folding
+from index.embedded.search.row_block import RowBlock
+from index.embedded.search.rows import Rows, with_rows
 from index.embedded.snapshot.array_file import DamagedFileError, read_arrays
 from index.embedded.snapshot.block_arrays import arrays_of
 from index.embedded.snapshot.manifest import KINDS, Kind, Manifest, SavedBlock

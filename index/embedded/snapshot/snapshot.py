@@ -12,10 +12,10 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from index.embedded.folding import Folding
 from index.embedded.index_sizes import IndexSizes
-from index.embedded.row_block import RowBlock
-from index.embedded.rows import Rows
+from index.embedded.search.folding import Folding
+from index.embedded.search.row_block import RowBlock
+from index.embedded.search.rows import Rows
 from index.embedded.snapshot.array_file import DamagedFileError, read_arrays, write_arrays
 from index.embedded.snapshot.block_arrays import arrays_of
 from index.embedded.snapshot.folder import SnapshotFolder

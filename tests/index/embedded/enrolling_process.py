@@ -9,7 +9,6 @@ acknowledged it. What the gallery does by itself, such as "saving the snapshot",
 import logging
 import os
 import sys
-from collections.abc import Mapping
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -19,8 +18,8 @@ from index.embedded.index_sizes import IndexSizes
 from index.embedded.opening import open_gallery
 from index.gallery.enrolment import Enrolment
 from index.gallery.gallery import Gallery
-from index.gallery.record import Record
 from model.box import Box
+from tests.index.embedded.gallery_oracle import State
 from tests.index.records import MODEL, enrolment, vector
 
 # More than the coarse part of a folded vector has, so that there is a fine one.
@@ -43,9 +42,6 @@ KEPT_BATCHES: Final = 15
 OPERATIONS: Final = ("enrolment", "update", "deletion", "deletion of a batch")
 # It opens the gallery anew after so many operations.
 OPENED_FOR: Final = 30
-
-State = Mapping[str, Record]
-"""The records that a gallery has, by id, in the order of enrolment."""
 
 
 class Operation(NamedTuple):

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from index.embedded.image_store import ImageStore
-from index.embedded.record_reader import RecordReader
-from index.embedded.record_store import SqliteRecordStore
+from index.embedded.images.image_store import ImageStore
+from index.embedded.records.record_reader import RecordReader
+from index.embedded.records.record_store import SqliteRecordStore
 from index.gallery.record import Record
 from tests.index.records import LEFT, OTHER_MODELS, RIGHT, image, record, values
 

@@ -3,13 +3,13 @@
 import random
 import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
@@ -18,8 +18,9 @@ import pytest
 from index.embedded.gallery_check import check_folder
 from index.embedded.opening import open_gallery
 from index.gallery.record import content_hash
-from tests.index.embedded.enrolling_process import DIM, SIZES, Operation, State, operation
-from tests.index.embedded.gallery_oracle import assert_is, stored
+from tests.index.embedded.enrolling_process import DIM, SIZES, Operation, operation
+from tests.index.embedded.gallery_oracle import State, assert_is, stored
+from tests.index.embedded.layout_1 import bring_to_layout_1, ids_in_layout_1
 from tests.index.records import MODEL, values
 
 ROOT: Final = Path(__file__).resolve().parents[3]
@@ -135,30 +136,11 @@ class Trial:
             named = {record.content for record in self.state.values()}
             assert files >= named
             assert gallery.stats(0).stray_images == len(files - named)
+            gallery.empty_trash(timedelta(0))
         found = check_folder(folder, lambda *_: None, lambda: False)
         assert found.sound, found
         if self.migrated is not None:
-            assert ids_of_layout_1(folder / "gallery.sqlite.layout-1") == self.migrated
-
-
-def ids_of_layout_1(path: Path) -> list[str]:
-    with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("PRAGMA user_version").fetchone() == (1,)
-        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-        return [id_ for (id_,) in connection.execute("SELECT id FROM record ORDER BY seq")]
-
-
-def bring_to_layout_1(folder: Path) -> None:
-    """Makes the database one that the first version of this program could have written."""
-    for path in folder.glob("gallery.sqlite.layout-1*"):
-        path.unlink()
-    with closing(sqlite3.connect(folder / "gallery.sqlite", isolation_level=None)) as connection:
-        (layout,) = connection.execute("PRAGMA user_version").fetchone()
-        if layout == 2:
-            connection.executescript(
-                "BEGIN; DROP INDEX record_source; ALTER TABLE record DROP COLUMN source; "
-                "ALTER TABLE record DROP COLUMN attributes; PRAGMA user_version = 1; COMMIT"
-            )
+            assert ids_in_layout_1(folder / "gallery.sqlite.layout-1") == self.migrated
 
 
 @pytest.mark.parametrize(("num_phases", "num_kills"), [(5, 1), pytest.param(len(PHASES), 12, marks=pytest.mark.trial)])

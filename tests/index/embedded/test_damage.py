@@ -23,9 +23,9 @@ from index.embedded.opening import open_gallery
 from index.gallery.errors import GalleryError
 from index.gallery.gallery import Gallery
 from index.gallery.record import content_hash
-from tests.index.embedded.enrolling_process import DIM, SIZES, State, enrolments, operation
-from tests.index.embedded.gallery_oracle import assert_is_searched, settle
-from tests.index.embedded.test_crash import bring_to_layout_1
+from tests.index.embedded.enrolling_process import DIM, SIZES, enrolments, operation
+from tests.index.embedded.gallery_oracle import State, assert_is_searched, settle
+from tests.index.embedded.layout_1 import bring_to_layout_1
 from tests.index.naive_search import EVERYTHING
 from tests.index.records import MODEL, values
 
@@ -107,12 +107,14 @@ class Saved(NamedTuple):
         folder: with a write-ahead log.
         older: by path, the bytes of its files when it was closed some operations before.
         state: what it holds.
+        logged: what it held before the commits in its write-ahead log, and after each of them.
         history: by id, everything that each record ever was.
     """
 
     folder: Path
     older: dict[str, bytes]
     state: State
+    logged: list[State]
     history: dict[str, list[dict[str, object]]]
 
 
@@ -123,11 +125,14 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Saved:
     state: State = {}
     history: dict[str, list[dict[str, object]]] = defaultdict(list)
     older: dict[str, bytes] = {}
+    logged: list[State] = []
     for start, stop in [(0, OLDER), (OLDER, NEWER), (NEWER, LAST)]:
+        logged = [state]
         with closing(opened(folder)) as gallery:
             for number in range(start, stop):
                 operation(number).ask(gallery)
                 state = operation(number).effect(state)
+                logged.append(state)
                 for id_, record in state.items():
                     if values(record) not in history[id_]:
                         history[id_].append(values(record))
@@ -138,15 +143,24 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Saved:
             older = {str(path.relative_to(folder)): path.read_bytes() for path in files_in(folder)}
             bring_to_layout_1(folder)
     assert {kind_of(copy, path) for path in files_in(copy)} == {*KINDS}
-    return Saved(copy, older, state, history)
+    return Saved(copy, older, state, logged, history)
 
 
 def opened(folder: Path) -> Gallery:
     return open_gallery(folder, MODEL, DIM, SIZES)
 
 
+def described(state: State) -> dict[str, dict[str, object]]:
+    return {id_: values(record) for id_, record in state.items()}
+
+
 def files_in(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def log_bytes(folder: Path) -> int:
+    log = folder / "gallery.sqlite-wal"
+    return log.stat().st_size if log.exists() else 0
 
 
 def kind_of(folder: Path, path: Path) -> str:
@@ -187,6 +201,7 @@ class Case:
     def serve(self) -> str:
         """Opens and serves it as it is: whatever it gives is right, and what it lacks it says."""
         self.log.clear()
+        is_log_shorter = log_bytes(self.folder) < log_bytes(self.saved.folder)
         try:
             gallery = opened(self.folder)
         except GalleryError:
@@ -202,7 +217,11 @@ class Case:
                 verdict = "index problem"
             else:
                 verdict = "logged" if any(r.levelno >= logging.WARNING for r in self.log.records) else "harmless"
-            assert verdict != "harmless" or served == {id_: values(one) for id_, one in self.saved.state.items()}
+        if verdict == "harmless" and served != described(self.saved.state):
+            # A shorter log is what a kill leaves in the middle of a commit: SQLite goes back to the commit before.
+            assert is_log_shorter
+            assert served in [described(state) for state in self.saved.logged]
+            verdict = "an earlier commit"
         return verdict
 
     def served(self, gallery: Gallery) -> dict[str, dict[str, object]]:
@@ -249,7 +268,7 @@ class Case:
             assert not gallery.index_problems
 
 
-@pytest.mark.parametrize("num", [30, pytest.param(600, marks=pytest.mark.trial)])
+@pytest.mark.parametrize("num", [26, pytest.param(600, marks=pytest.mark.trial)])
 def test_any_damage_is_found_or_harmless_and_can_be_mended(
     saved: Saved, tmp_path: Path, caplog: pytest.LogCaptureFixture, num: int
 ) -> None:

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from index.embedded import row_block, row_blocks
 from index.embedded.index_sizes import IndexSizes
-from index.embedded.row_blocks import RowBlocks
+from index.embedded.search import row_block, row_blocks
+from index.embedded.search.row_blocks import RowBlocks
 from index.gallery.fields import Fields
 from index.gallery.vector_index import Neighbours
 

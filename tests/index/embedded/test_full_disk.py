@@ -22,8 +22,8 @@ from index.embedded.opening import open_gallery
 from index.gallery.errors import GalleryFullError
 from index.gallery.gallery import Gallery
 from index.gallery.record import content_hash
-from tests.index.embedded.enrolling_process import DIM, SIZES, State, operation
-from tests.index.embedded.gallery_oracle import assert_is, settle, stored
+from tests.index.embedded.enrolling_process import DIM, SIZES, operation
+from tests.index.embedded.gallery_oracle import State, assert_is, settle, stored
 from tests.index.records import MODEL, values
 
 DISK_BYTES: Final = 1 << 24

@@ -11,7 +11,7 @@ import pytest
 
 from index.embedded.gallery_check import FolderFindings, check_folder
 from index.embedded.gallery_repair import FolderRepair, repair_folder
-from index.embedded.record_store import SqliteRecordStore
+from index.embedded.records.record_store import SqliteRecordStore
 from tests.index.embedded.stored_gallery import (
     FRAMES,
     RECORDS,

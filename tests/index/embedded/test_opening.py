@@ -17,11 +17,11 @@ import pytest
 
 from index.embedded.data_folder import GalleryLockedError
 from index.embedded.disk import disk_errors
-from index.embedded.image_store import ImageStore
+from index.embedded.images.image_store import ImageStore
 from index.embedded.opening import open_gallery
-from index.embedded.record_store import SqliteRecordStore
-from index.embedded.record_writer import SqliteWriter
-from index.embedded.row_blocks import RowBlocks
+from index.embedded.records.record_store import SqliteRecordStore
+from index.embedded.records.record_writer import SqliteWriter
+from index.embedded.search.row_blocks import RowBlocks
 from index.gallery.answers import Enrolled
 from index.gallery.errors import GalleryError, GalleryFullError
 from index.gallery.gallery import Gallery

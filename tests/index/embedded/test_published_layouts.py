@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from index.embedded.backing_up import back_up
+from index.embedded.backup.backing_up import back_up
+from index.embedded.backup.restoring import restore
 from index.embedded.gallery_check import FolderFindings, check_folder
 from index.embedded.gallery_repair import repair_folder
-from index.embedded.image_reader import ImageReader
+from index.embedded.images.image_reader import ImageReader
 from index.embedded.opening import open_gallery
-from index.embedded.record_reader import RecordReader
-from index.embedded.restoring import restore
+from index.embedded.records.record_reader import RecordReader
 from index.gallery.parquet_export import Export
 from index.gallery.record import Record
 from index.gallery.record_parquet import read_records

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from index.embedded.filter_sql import sql_condition
-from index.embedded.record_store import SqliteRecordStore
+from index.embedded.records.filter_sql import sql_condition
+from index.embedded.records.record_store import SqliteRecordStore
 from index.gallery.fields import Fields
 from index.gallery.filters import Filter, Near
 from index.gallery.record import Record

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from index.embedded.index_sizes import IndexSizes
-from index.embedded.row_blocks import RowBlocks
+from index.embedded.search.row_blocks import RowBlocks
 from index.embedded.snapshot.snapshot import Snapshot
 from index.gallery.filters import Filter
 from index.gallery.record import ModelKey, Record

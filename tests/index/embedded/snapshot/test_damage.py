@@ -11,7 +11,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from index.embedded.row_blocks import RowBlocks
+from index.embedded.search.row_blocks import RowBlocks
 from index.gallery.fields import Fields
 from index.gallery.record import Record
 from tests.index.embedded.snapshot.stored_rows import StoredRows, files, one

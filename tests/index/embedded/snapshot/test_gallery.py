@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from index.embedded.opening import open_gallery
-from index.embedded.record_store import SqliteRecordStore
+from index.embedded.records.record_store import SqliteRecordStore
 from index.gallery.gallery import Gallery
 from index.gallery.record import ModelKey
 from tests.index.embedded.snapshot.stored_rows import SIZES

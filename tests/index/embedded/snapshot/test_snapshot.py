@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from index.embedded.disk import sync_folder
-from index.embedded.folding import Folding
+from index.embedded.search.folding import Folding
 from index.embedded.snapshot import array_file, folder, snapshot
 from index.gallery.fields import Fields
 from index.gallery.record import ModelKey

@@ -1,0 +1,1 @@
+"""Copies of a whole gallery: backups, restored ones, Parquet."""

@@ -1,0 +1,1 @@
+"""The enrolled image files, and those that were deleted."""

@@ -1,0 +1,109 @@
+"""From the layout of an older program to this one's, when its gallery is opened.
+
+Layout 2 keeps what the user says of a record's source and its attributes, and every name as it is compared. Embeddings,
+and the checksums of all records whose names stay as they are, remain those of layout 1.
+"""
+
+import json
+import logging
+import os
+import sqlite3
+import unicodedata
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+from index.embedded.disk import sync_folder
+from index.embedded.records.lenient_text import LENIENT_TEXT
+from index.embedded.records.record_table import (
+    ATTRIBUTES_COLUMN,
+    SELECT,
+    SOURCE_COLUMN,
+    SOURCE_INDEX,
+    record_from_row,
+)
+from index.embedded.records.record_writer import SqliteWriter, transaction
+from index.gallery.errors import DamagedRecordError
+from index.gallery.fields import Fields
+
+_LOG = logging.getLogger(__name__)
+
+
+def migrate_layout_1(connection: sqlite3.Connection, path: Path) -> None:
+    """Brings the database `path` from layout 1 to layout 2, or leaves it as it is if it raises.
+
+    A copy of it as it was stays beside it, as ``<name>.layout-1``. Interrupted, it can be done again.
+    """
+    copy = _keep_copy(connection, path)
+    connection.text_factory = LENIENT_TEXT
+    with transaction(connection) as writer:
+        connection.execute(f"ALTER TABLE record ADD COLUMN {SOURCE_COLUMN}")
+        connection.execute(f"ALTER TABLE record ADD COLUMN {ATTRIBUTES_COLUMN}")
+        connection.execute(SOURCE_INDEX)
+        num_renamed = _compose_names(connection, writer)
+        connection.execute("PRAGMA user_version = 2")
+    _LOG.info(
+        "%s was brought to layout 2, with %d records whose names now are in composed form and without spaces at their "
+        "ends; as it was, it stays in %s",
+        path, num_renamed, copy,
+    )  # fmt: skip
+
+
+def _keep_copy(connection: sqlite3.Connection, path: Path) -> Path:
+    copy = path.with_name(f"{path.name}.layout-1")
+    if copy.exists():
+        return copy
+    unfinished = path.with_name(f"{path.name}.layout-1.tmp")
+    _remove_database(unfinished)  # of a migration that was interrupted
+    try:
+        with closing(sqlite3.connect(unfinished, isolation_level=None)) as target:
+            connection.backup(target)
+            # One file, without a write-ahead log beside it.
+            target.execute("PRAGMA journal_mode = DELETE")
+        with unfinished.open("rb") as file:
+            os.fsync(file.fileno())
+        unfinished.replace(copy)
+    except BaseException:
+        _remove_database(unfinished)
+        raise
+    sync_folder(path.parent)
+    return copy
+
+
+def _remove_database(path: Path) -> None:
+    for ending in ("", "-journal", "-wal", "-shm"):
+        path.with_name(path.name + ending).unlink(missing_ok=True)
+
+
+def _compose_names(connection: sqlite3.Connection, writer: SqliteWriter) -> int:
+    """Composes every name that is not (NFC) and strips it; a damaged record stays what it is. Says how many changed."""
+    num_renamed = 0
+    for seq in list(_seqs_with_other_names(connection)):
+        row = connection.execute(f"{SELECT} WHERE seq = ?", [seq]).fetchone()
+        try:
+            record = record_from_row(row)
+        except DamagedRecordError:
+            continue
+        writer.update(replace(record, fields=_composed(record.fields)))
+        num_renamed += 1
+    return num_renamed
+
+
+def _seqs_with_other_names(connection: sqlite3.Connection) -> Iterator[int]:
+    for seq, identity, camera, tags in connection.execute("SELECT seq, identity, camera, tags FROM record"):
+        try:
+            fields = Fields(identity, camera, tags=tuple(json.loads(tags)))
+            if _composed(fields) != fields:
+                yield seq
+        except (ValueError, TypeError, AttributeError, RecursionError):
+            continue  # damaged
+
+
+def _composed(fields: Fields) -> Fields:
+    identity, camera = (None if name is None else _compose(name) or None for name in (fields.identity, fields.camera))
+    return replace(fields, identity=identity, camera=camera, tags=tuple(filter(None, map(_compose, fields.tags))))
+
+
+def _compose(name: str) -> str:
+    return unicodedata.normalize("NFC", name).strip()

@@ -1,0 +1,1 @@
+"""Exact search over the rows of a gallery, in memory."""
