@@ -80,7 +80,7 @@ class Engine:
         embedder = _warm_embedder(checkpoint, settings)
         device = str(embedder.device)
         with ExitStack() as opened:
-            gallery = open_gallery(settings.data_dir, model, embedder.embedding_dim)
+            gallery = open_gallery(settings.data_dir, model, embedder.embedding_dim, device=embedder.device)
             opened.callback(gallery.close)
             pools = Pools()
             opened.callback(pools.close)

@@ -4,11 +4,14 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
+import torch
+
 from index.embedded.data_folder import DATABASE, SNAPSHOT, owned
 from index.embedded.disk import disk_errors
 from index.embedded.images.image_store import ImageStore
 from index.embedded.index_sizes import IndexSizes
 from index.embedded.records.record_store import SqliteRecordStore
+from index.embedded.search.device_scan import DeviceScan
 from index.embedded.search.memory_index import MemoryIndex
 from index.embedded.snapshot.snapshot import Snapshot
 from index.gallery.gallery import Gallery
@@ -18,9 +21,16 @@ from model.cores import usable_cores
 _SIZES: Final = IndexSizes()
 
 
-def open_gallery(data_dir: Path, model: ModelKey, embedding_dim: int, sizes: IndexSizes = _SIZES) -> Gallery:
+def open_gallery(
+    data_dir: Path,
+    model: ModelKey,
+    embedding_dim: int,
+    sizes: IndexSizes = _SIZES,
+    device: torch.device | None = None,
+) -> Gallery:
     """Opens or creates a folder that one process owns, and loads the embeddings (D,) of `model`. Removes nothing.
 
+    A GPU as the `device` searches what of the gallery it has room for; the answers are the same.
     Another `block_rows` than the last time makes the snapshot of no use; everything else may differ.
 
     Raises:
@@ -36,7 +46,8 @@ def open_gallery(data_dir: Path, model: ModelKey, embedding_dim: int, sizes: Ind
         opened.callback(store.close)
         files.discard_unfinished()
         snapshot = Snapshot(data_dir / SNAPSHOT, model, embedding_dim, sizes)
-        index = MemoryIndex(embedding_dim, usable_cores(), sizes, snapshot)
+        scan = DeviceScan(device) if device is not None and device.type == "cuda" else None
+        index = MemoryIndex(embedding_dim, usable_cores(), sizes, snapshot, scan)
         opened.callback(index.close)
         index.restore(store)
         return Gallery(store, index, files, model, embedding_dim, opened)

@@ -12,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.embedded.search.bounds import AskedVectors, Bounds, Pairs
+from index.embedded.search.device_scan import DeviceScan
 from index.embedded.search.folding import Folding
 from index.embedded.search.nearest import Nearest
 from index.embedded.search.row_block import RowBlock
+from index.embedded.search.stretch import Stretch
 
 # Rows beyond the `top_k` whose distances are taken first, for a limit to begin with.
 _MARGIN: Final = 8
@@ -31,21 +33,6 @@ _FEW: Final = 0.25
 _FEW_PAIRS: Final = 512
 # What a query adds to the time of a matrix product, where that of a single pair is 1, and so is that of reading a row.
 _PRODUCT_COST: Final = 1 / 12
-
-
-class Stretch(NamedTuple):
-    """Rows of a block that are searched together.
-
-    Attributes:
-        number: of the block, as `Nearest` knows it.
-        searched: (stop - start,) bool, which of the rows are searched. Nobody changes it meanwhile.
-    """
-
-    block: RowBlock
-    number: int
-    start: int
-    stop: int
-    searched: NDArray[np.bool_]
 
 
 class _Folded(NamedTuple):
@@ -82,13 +69,17 @@ class Queries:
         return self._folded[folding]
 
 
-def search_stretch(queries: Queries, stretch: Stretch) -> int:
-    """Offers `nearest` all rows of a stretch that may belong to an answer; returns how many it searched."""
+def search_stretch(queries: Queries, stretch: Stretch, scan: DeviceScan | None = None) -> int:
+    """Offers `nearest` all rows of a stretch that may belong to an answer; returns how many it searched.
+
+    Does so on a device, where `scan` has the block.
+    """
     num_searched = int(np.count_nonzero(stretch.searched))
-    if num_searched:
-        search = _StretchSearch(queries, stretch, num_searched)
-        if not search.by_folded():
-            search.by_whole()
+    if not num_searched or (scan is not None and scan.offer(queries.nearest, queries.whole, stretch)):
+        return num_searched
+    search = _StretchSearch(queries, stretch, num_searched)
+    if not search.by_folded():
+        search.by_whole()
     return num_searched
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.embedded.index_sizes import IndexSizes
+from index.embedded.search.device_scan import DeviceScan
 from index.embedded.search.record_columns import NO_IDENTITY
 from index.embedded.search.row_block import RowBlock
 from index.embedded.search.row_blocks import Passing, RowBlocks
@@ -30,10 +31,18 @@ class MemoryIndex:
     """Implements `index.gallery.vector_index.VectorIndex` over row blocks. Searches wait for nothing."""
 
     def __init__(
-        self, dim: int, num_threads: int = 1, sizes: IndexSizes = _SIZES, snapshot: Snapshot | None = None
+        self,
+        dim: int,
+        num_threads: int = 1,
+        sizes: IndexSizes = _SIZES,
+        snapshot: Snapshot | None = None,
+        scan: DeviceScan | None = None,
     ) -> None:
-        """An empty index of embeddings (D,); `num_threads` search at the same time. It is saved in the snapshot."""
-        self._rows = RowBlocks(dim, num_threads, sizes, snapshot)
+        """An empty index of embeddings (D,); `num_threads` search at the same time, or `scan` does, where it can.
+
+        It is saved in the snapshot.
+        """
+        self._rows = RowBlocks(dim, num_threads, sizes, snapshot, scan)
 
     def __len__(self) -> int:
         return len(self._rows)

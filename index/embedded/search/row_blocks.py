@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 
 from index.embedded.index_sizes import IndexSizes
 from index.embedded.logged_step import logged_step
-from index.embedded.search.certified_search import Queries, Stretch, search_stretch
+from index.embedded.search.certified_search import Queries, search_stretch
+from index.embedded.search.device_scan import DeviceScan
 from index.embedded.search.folding import Folding
 from index.embedded.search.record_columns import NO_IDENTITY
 from index.embedded.search.row_block import RowBlock
 from index.embedded.search.rows import Rows, with_rows
+from index.embedded.search.stretch import Stretch
 from index.embedded.snapshot.snapshot import Snapshot
 from index.gallery.fields import Fields
 from index.gallery.record_store import RecordStore
@@ -47,12 +49,17 @@ class RowBlocks:
     """
 
     def __init__(
-        self, dim: int, num_threads: int = 1, sizes: IndexSizes = _SIZES, snapshot: Snapshot | None = None
+        self,
+        dim: int,
+        num_threads: int = 1,
+        sizes: IndexSizes = _SIZES,
+        snapshot: Snapshot | None = None,
+        scan: DeviceScan | None = None,
     ) -> None:
-        """`num_threads` search one query's blocks at the same time. Rows are saved in `snapshot`, if there is one."""
+        """`num_threads` search one query's blocks at the same time, or `scan` does. Rows are saved in `snapshot`."""
         self._dim, self._num_threads = dim, num_threads
         self._sizes = sizes
-        self._snapshot = snapshot
+        self._snapshot, self._scan = snapshot, scan
         self._save_at = sizes.first_save
         # Replaced as a whole, by one thread at a time. Only the last block grows.
         self._blocks: tuple[Rows, ...] = ()
@@ -166,7 +173,7 @@ class RowBlocks:
         for start in range(0, len(queries), _QUERIES_TOGETHER):
             together = np.ascontiguousarray(queries[start : start + _QUERIES_TOGETHER], np.float32)
             asked = Queries(together, top_k, [rows.block for rows in blocks])
-            searched = sum(self._searching.map(partial(search_stretch, asked), stretches))
+            searched = sum(self._searching.map(partial(search_stretch, asked, scan=self._scan), stretches))
             found += asked.nearest.neighbours(searched)
         return found
 

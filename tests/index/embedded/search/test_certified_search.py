@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 
 from index.embedded.search import certified_search
 from index.embedded.search.bounds import Bounds, Pairs
-from index.embedded.search.certified_search import Queries, Stretch, search_stretch
+from index.embedded.search.certified_search import Queries, search_stretch
 from index.embedded.search.folding import NUM_COARSE, NUM_FINE, Folding
 from index.embedded.search.row_block import RowBlock
+from index.embedded.search.stretch import Stretch
 from tests.index.embedded.naive_neighbours import (
     KINDS,
     Vectors,
