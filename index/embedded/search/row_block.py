@@ -76,11 +76,23 @@ class RowBlock:
 
         Nothing may be written meanwhile; readers go on with the old ones.
         """
+        self.use(self.folded_by(folding, num_rows), num_rows, num_rows)
+
+    def folded_by(self, folding: Folding, num_rows: int) -> Folded:
+        """The first `num_rows` folded, with room for the others, which may be written meanwhile."""
         capacity = len(self.vectors)
         coarse = np.empty((capacity, folding.num_coarse), np.float32)
         fine = np.empty((capacity, folding.num_fine), np.float32)
         folded = Folded(folding, coarse, fine, Bounds(coarse), Bounds(fine))
         _fold(folded, self.vectors[:num_rows], 0, num_rows)
+        return folded
+
+    def use(self, folded: Folded, start: int, num_rows: int) -> None:
+        """Takes folded vectors of the first rows up to `start`, and folds the rest of the first `num_rows` by them.
+
+        Nothing may be written meanwhile; readers go on with the old ones.
+        """
+        _fold(folded, self.vectors[start:num_rows], start, num_rows)
         self.folded = folded
 
     def distances(self, queries: NDArray[np.float32], pairs: Pairs) -> NDArray[np.float64]:

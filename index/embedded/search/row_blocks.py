@@ -267,11 +267,13 @@ class RowBlocks:
             for number in range(num_blocks):
                 if self._closed.is_set():
                     return
-                # Writers wait for one block at a time, a second or so.
+                rows = self._blocks[number]
+                if rows.block.folded is not None and rows.block.folded.folding is folding:
+                    continue
+                # Takes a second or so, in which nobody waits: the rows that are there do not change.
+                folded = rows.block.folded_by(folding, rows.num_rows)
                 with self._writing:
-                    rows = self._blocks[number]
-                    if rows.block.folded is None or rows.block.folded.folding is not folding:
-                        rows.block.refold(folding, rows.num_rows)
+                    rows.block.use(folded, rows.num_rows, self._blocks[number].num_rows)
         self._save_anew()
 
     def _save(self) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from index.embedded.index_sizes import IndexSizes
 from index.embedded.search import certified_search, row_block, row_blocks
 from index.embedded.search.folding import Folding
-from index.embedded.search.row_block import RowBlock
+from index.embedded.search.row_block import Folded, RowBlock
 from index.embedded.search.row_blocks import Passing, RowBlocks
 from index.gallery.fields import Fields
 from index.gallery.filters import Filter
@@ -285,6 +285,33 @@ def test_blocks_that_come_while_a_folding_is_learned_are_folded_too(
     assert all(rows.block.folded is not None for rows in oracle.blocks._blocks)
 
 
+def test_nobody_waits_for_a_block_that_is_folded_and_what_comes_meanwhile_is_folded_too(
+    closed: list[RowBlocks], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    oracle = oracle_of(closed, 3)
+    monkeypatch.setattr(oracle.blocks, "_refold_at", 1000)
+    seqs = oracle.add(gallery("noise", BLOCK_ROWS + 2, 3, seed=0))
+    folded_by, num_meanwhile = RowBlock.folded_by, 0
+
+    def while_rows_come_and_go(self: RowBlock, *args: Any) -> Folded:
+        nonlocal num_meanwhile
+        folded = folded_by(self, *args)
+        if num_meanwhile < 2:  # not when a block is new
+            num_meanwhile += 1
+            oracle.add(gallery("noise", 2, 3, seed=num_meanwhile))
+            oracle.remove([seqs[num_meanwhile], seqs[-num_meanwhile]])
+        return folded
+
+    monkeypatch.setattr(RowBlock, "folded_by", while_rows_come_and_go)
+    oracle.blocks.refold()
+    assert num_meanwhile == 2
+    for rows in oracle.blocks._blocks:
+        assert rows.block.folded is not None
+        expected, _ = rows.block.folded.folding.fold(rows.block.vectors[: rows.num_rows])
+        np.testing.assert_array_equal(rows.block.folded.coarse_vectors[: rows.num_rows], expected)
+    oracle.assert_exact(gallery("noise", 3, 3, seed=9), 9)
+
+
 def test_compaction_frees_what_is_dead(closed: list[RowBlocks]) -> None:
     oracle = oracle_of(closed, 3)
     seqs = oracle.add(gallery("noise", 10 * BLOCK_ROWS, 3, seed=0))
@@ -340,8 +367,8 @@ def test_a_search_sees_no_change_that_comes_after_it_began(
         oracle.blocks.refold, lambda: oracle.remove(seqs[20:]), oracle.blocks.compact,
     ]  # fmt: skip
 
-    def search_while_things_change(*args: Any) -> int:
-        found = search_stretch(*args)
+    def search_while_things_change(*args: Any, **kwargs: Any) -> int:
+        found = search_stretch(*args, **kwargs)
         if changes:
             changes.pop(0)()
         return found
@@ -419,16 +446,16 @@ def test_closing_waits_for_one_block_only(closed: list[RowBlocks], monkeypatch: 
     oracle = oracle_of(closed, 3)
     oracle.add(gallery("noise", 10 * BLOCK_ROWS, 3, seed=0))
     oracle.blocks.settle()
-    refold, num_folded, first = RowBlock.refold, 0, threading.Event()
+    folded_by, num_folded, first = RowBlock.folded_by, 0, threading.Event()
 
-    def refold_while_it_is_closed(self: RowBlock, *args: Any) -> None:
+    def folded_while_it_is_closed(self: RowBlock, *args: Any) -> Folded:
         nonlocal num_folded
         num_folded += 1
         first.set()
         assert oracle.blocks._closed.wait(60)
-        refold(self, *args)
+        return folded_by(self, *args)
 
-    monkeypatch.setattr(RowBlock, "refold", refold_while_it_is_closed)
+    monkeypatch.setattr(RowBlock, "folded_by", folded_while_it_is_closed)
     refolding = threading.Thread(target=oracle.blocks.refold)
     refolding.start()
     assert first.wait(60)
