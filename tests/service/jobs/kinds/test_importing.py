@@ -342,7 +342,8 @@ def test_a_cancelled_import_ends_at_its_next_step_and_keeps_what_it_has(
 
 
 def test_the_899_real_vehicles_are_imported(small_checkpoint: Path, tmp_path: Path, uav_frames: Path) -> None:
-    """Those that the frames' manifest asks for and among; frames and manifest lie below one root."""
+    """Those that the frames' manifest asks for and among; frames and manifest lie below one root, without links."""
+    uav_frames = uav_frames.resolve()
     entries = [entry for entry in read_manifest(uav_frames / "manifest.csv").entries if entry.role is not None]
     absolute = [replace(entry, path=str(uav_frames / entry.path), role=None) for entry in entries]
     write_manifest(tmp_path / "m.csv", absolute, Protocol())
