@@ -60,6 +60,7 @@ bench: setup
 	$(BIN)/python -m benchmarks.training
 	$(BIN)/python -m benchmarks.search
 	$(BIN)/python -m benchmarks.filters
+	$(BIN)/python -m benchmarks.large_gallery --data-dir build/large-gallery --quick
 	$(BIN)/python -m benchmarks.synthetic --trunk-weights $(TRUNK) --stride 1x1 --bn-eps 1.001e-5
 	$(BIN)/python -m benchmarks.real_vehicles --frames $(FRAMES) --checkpoint shipped=demo/sanet.safetensors
 	$(BIN)/python -m benchmarks.uav_frames --frames $(FRAMES) --trunk-weights $(TRUNK) --stride 1x1 --bn-eps 1.001e-5

@@ -21,12 +21,10 @@ from index.embedded.backup.backing_up import BackupOutcome, back_up
 from index.embedded.backup.backup_folder import accepts_backup
 from index.gallery.errors import GalleryError, GalleryFullError
 from index.gallery_folder import gallery_folder
+from index.named_lines import named_lines
 from index.phase_bar import phase_bar
 from index.stop_signal import stop_signal
 from model.given_path import given_path
-
-# Losses that are named, not only counted; --json names all.
-_MAX_NAMED = 20
 
 
 def main() -> int:
@@ -84,9 +82,7 @@ def _text(result: dict[str, Any]) -> str:
         for one in result["damaged_records"]
     ]
     damaged += [one["problem"] for one in result["lost_images"]]
-    lines += [f"not backed up whole: {what}" for what in damaged[:_MAX_NAMED]]
-    if len(damaged) > _MAX_NAMED:
-        lines.append(f"not backed up whole: and {len(damaged) - _MAX_NAMED} more (--json names them)")
+    lines += named_lines("not backed up whole", damaged)
     return "\n".join(lines) + "\n"
 
 

@@ -29,12 +29,10 @@ from index.gallery.parquet_export import CONTENTS, ExportOutcome
 from index.gallery.parquet_import import ImportOutcome
 from index.gallery.verification import Progress
 from index.gallery_folder import gallery_folder
+from index.named_lines import named_lines
 from index.phase_bar import phase_bar
 from index.stop_signal import stop_signal
 from model.given_path import given_path
-
-# Losses that are named, not only counted; --json names all.
-_MAX_NAMED = 20
 
 
 def main() -> int:
@@ -111,9 +109,7 @@ def _text(result: dict[str, Any]) -> str:
             lines.append("stopped; the same command goes on")
     lost = [f"the record {id_} is damaged" for id_ in result["damaged_records"]]
     lost += [one["problem"] for one in result["lost_images"]]
-    lines += [f"left out: {what}" for what in lost[:_MAX_NAMED]]
-    if len(lost) > _MAX_NAMED:
-        lines.append(f"left out: and {len(lost) - _MAX_NAMED} more (--json names them)")
+    lines += named_lines("left out", lost)
     return "\n".join(lines) + "\n"
 
 

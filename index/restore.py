@@ -19,12 +19,10 @@ from index.command_parser import CommandParser
 from index.embedded.backup.backup_folder import Backup, NotABackupError
 from index.embedded.backup.restoring import restore
 from index.gallery.errors import GalleryError, GalleryFullError
+from index.named_lines import named_lines
 from index.phase_bar import phase_bar
 from index.stop_signal import stop_signal
 from model.given_path import given_path
-
-# Losses that are named, not only counted; --json names all.
-_MAX_NAMED = 20
 
 
 def main() -> int:
@@ -56,10 +54,8 @@ def main() -> int:
     sys.stdout.write(
         f"{args.data_dir}: {result['records']} records and {result['images']} images of {backup.created_at}\n"
     )
-    for what in list(lost.values())[:_MAX_NAMED]:
-        sys.stdout.write(f"not restored: {what}\n")
-    if len(lost) > _MAX_NAMED:
-        sys.stdout.write(f"not restored: and {len(lost) - _MAX_NAMED} more (--json names them)\n")
+    for line in named_lines("not restored", list(lost.values())):
+        sys.stdout.write(f"{line}\n")
     return 1 if lost else 0
 
 

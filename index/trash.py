@@ -11,12 +11,12 @@ import json
 import sys
 from contextlib import closing
 from datetime import timedelta
-from pathlib import Path
 
 from index.command_parser import CommandParser
 from index.embedded.opening import open_gallery
 from index.gallery.errors import GalleryError
 from index.gallery.record import ModelKey
+from index.gallery_folder import gallery_folder
 from model.number import whole_number
 
 # No record is of this model: nothing has to be loaded to empty the trash.
@@ -39,16 +39,10 @@ def main() -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = CommandParser(prog="python -m index.trash", description=__doc__)
-    parser.add_argument("--data-dir", type=_gallery, required=True, help="the gallery's folder: SANET_DATA_DIR")
+    parser.add_argument("--data-dir", type=gallery_folder, required=True, help="the gallery's folder: SANET_DATA_DIR")
     parser.add_argument("--older-than-days", type=_days, required=True, help="0 or more; to the day, in UTC")
     parser.add_argument("--json", action="store_true", help="print one JSON object, as the last line")
     return parser
-
-
-def _gallery(text: str) -> Path:
-    if not (Path(text) / "gallery.sqlite").is_file():
-        raise argparse.ArgumentTypeError(f"there is no gallery in {text!r}")
-    return Path(text)
 
 
 def _days(text: str) -> int:

@@ -27,11 +27,9 @@ from index.embedded.gallery_check import FolderFindings, check_folder
 from index.embedded.gallery_repair import FolderRepair, repair_folder
 from index.gallery.errors import GalleryError
 from index.gallery_folder import gallery_folder
+from index.named_lines import named_lines
 from index.phase_bar import phase_bar
 from index.stop_signal import stop_signal
-
-# Damages of one kind that are named, not only counted; --json names all.
-_MAX_NAMED = 20
 
 
 def main() -> int:
@@ -102,13 +100,13 @@ def _result(data_dir: Path, found: FolderFindings, repair: FolderRepair | None) 
 def _text(data_dir: Path, found: FolderFindings, repair: FolderRepair | None) -> str:
     gallery = found.gallery
     lines = [f"{data_dir}: {gallery.num_records} records and {gallery.num_images} image files read"]
-    lines += _named("the database", [*found.database, *([gallery.unreadable] if gallery.unreadable else [])])
-    lines += _named("damaged record", [_record_line(one) for one in gallery.damaged_records])
+    lines += named_lines("the database", [*found.database, *([gallery.unreadable] if gallery.unreadable else [])])
+    lines += named_lines("damaged record", [_record_line(one) for one in gallery.damaged_records])
     images = [f"{one.content} is {one.problem}: {_names(one.records)}" for one in gallery.lost_images]
-    lines += _named("image", images)
-    lines += _named("damaged image without a record", gallery.damaged_strays)
-    lines += _named("damaged file in the trash", list(map(str, found.trash)))
-    lines += _named("the snapshot", found.snapshot)
+    lines += named_lines("image", images)
+    lines += named_lines("damaged image without a record", gallery.damaged_strays)
+    lines += named_lines("damaged file in the trash", list(map(str, found.trash)))
+    lines += named_lines("the snapshot", found.snapshot)
     notes = {
         "image files have no record and are kept": len(gallery.strays),
         "unfinished image files, of a crash or of an enrolment under way": len(found.unfinished),
@@ -116,10 +114,10 @@ def _text(data_dir: Path, found: FolderFindings, repair: FolderRepair | None) ->
     }
     lines += [f"note: {number} {what}" for what, number in notes.items() if number]
     if repair is not None:
-        lines += _named("repaired", repair.done)
+        lines += named_lines("repaired", repair.done)
         if repair.unreadable:
             lines.append(f"not repaired: {repair.unreadable}")
-        lines += _named("enrol again", [_names([one]) for one in repair.enrol_again])
+        lines += named_lines("enrol again", [_names([one]) for one in repair.enrol_again])
     if gallery.stopped:
         lines.append("stopped: what would have been found later is not known")
     elif found.sound:
@@ -136,13 +134,6 @@ def _record_line(one: Any) -> str:
 
 def _names(records: list[tuple[str, str | None]]) -> str:
     return ", ".join(f"{id_} ({source})" if source else id_ for id_, source in records)
-
-
-def _named(kind: str, what: list[str]) -> list[str]:
-    lines = [f"{kind}: {line}" for line in what[:_MAX_NAMED]]
-    if len(what) > _MAX_NAMED:
-        lines.append(f"{kind}: and {len(what) - _MAX_NAMED} more (--json names them)")
-    return lines
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from index.datasets.manifest import read_manifest
 from index.datasets.task import plan_task
 from index.embedded.opening import open_gallery
+from index.embedded.search.device_scan import DeviceScan
 from index.gallery.gallery import Gallery
 from index.gallery.record import ModelKey, Record
 from index.ranking.reranking import Refinement
@@ -80,7 +81,8 @@ class Engine:
         embedder = _warm_embedder(checkpoint, settings)
         device = str(embedder.device)
         with ExitStack() as opened:
-            gallery = open_gallery(settings.data_dir, model, embedder.embedding_dim, device=embedder.device)
+            scan = DeviceScan(embedder.device) if embedder.device.type == "cuda" else None
+            gallery = open_gallery(settings.data_dir, model, embedder.embedding_dim, scan=scan)
             opened.callback(gallery.close)
             pools = Pools()
             opened.callback(pools.close)

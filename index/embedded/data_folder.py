@@ -27,14 +27,26 @@ def owned(data_dir: Path) -> Iterator[None]:
         GalleryLockedError: another process has it open.
         GalleryError: it cannot be read or written.
     """
-    owner = filelock.FileLock(data_dir / LOCK, thread_local=False)
-    with disk_errors(data_dir):
+    busy = GalleryLockedError(
+        f"another process has the gallery in {data_dir} open: stop it, or use another data folder"
+    )
+    with held(data_dir / LOCK, busy):
+        yield
+
+
+@contextmanager
+def held(lock: Path, busy: GalleryError) -> Iterator[None]:
+    """Holds a lock file, in a folder that is there, while the block runs.
+
+    Raises:
+        GalleryError: `busy` if another process holds it; or it cannot be written.
+    """
+    owner = filelock.FileLock(lock, thread_local=False)
+    with disk_errors(lock.parent):
         try:
             owner.acquire(timeout=0)
         except filelock.Timeout:
-            raise GalleryLockedError(
-                f"another process has the gallery in {data_dir} open: stop it, or use another data folder"
-            ) from None
+            raise busy from None
     try:
         yield
     finally:

@@ -4,14 +4,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
-import torch
-
 from index.embedded.data_folder import DATABASE, SNAPSHOT, owned
 from index.embedded.disk import disk_errors
 from index.embedded.images.image_store import ImageStore
 from index.embedded.index_sizes import IndexSizes
 from index.embedded.records.record_store import SqliteRecordStore
-from index.embedded.search.device_scan import DeviceScan
+from index.embedded.search.certified_search import Scan
 from index.embedded.search.memory_index import MemoryIndex
 from index.embedded.snapshot.snapshot import Snapshot
 from index.gallery.gallery import Gallery
@@ -26,11 +24,11 @@ def open_gallery(
     model: ModelKey,
     embedding_dim: int,
     sizes: IndexSizes = _SIZES,
-    device: torch.device | None = None,
+    scan: Scan | None = None,
 ) -> Gallery:
     """Opens or creates a folder that one process owns, and loads the embeddings (D,) of `model`. Removes nothing.
 
-    A GPU as the `device` searches what of the gallery it has room for; the answers are the same.
+    With a `scan` its device searches what of the gallery it has room for; the answers are the same.
     Another `block_rows` than the last time makes the snapshot of no use; everything else may differ.
 
     Raises:
@@ -46,7 +44,6 @@ def open_gallery(
         opened.callback(store.close)
         files.discard_unfinished()
         snapshot = Snapshot(data_dir / SNAPSHOT, model, embedding_dim, sizes)
-        scan = DeviceScan(device) if device is not None and device.type == "cuda" else None
         index = MemoryIndex(embedding_dim, usable_cores(), sizes, snapshot, scan)
         opened.callback(index.close)
         index.restore(store)

@@ -1,7 +1,7 @@
 """The gallery: what happens to duplicates, records of other models, images and answers, whatever keeps them."""
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import fields, replace
 from datetime import timedelta
@@ -27,7 +27,6 @@ from index.gallery.vector_index import VectorIndex
 
 # Records brought into the index at once: 40 MB of embeddings.
 _LOAD_CHUNK: Final = 4096
-_VERIFY_CHUNK: Final = 256
 
 
 class Gallery:
@@ -215,18 +214,6 @@ class Gallery:
             index_problems=tuple(self.index_problems),
             **self._store.tallies(limit)._asdict(),
         )
-
-    def verify_records(self) -> Iterator[int]:
-        """Reads every record of this model, some at a time, and yields how many were intact so far.
-
-        Opening a gallery need not read them. The damage that this finds counts from then on, as `num_damaged`. Others
-        may enrol and delete meanwhile.
-        """
-        num_intact, seq = 0, 0
-        # Each chunk is a query of its own: a long one would keep the store from tidying up.
-        while chunk := list(islice(self._store.records_after(seq, self.model), _VERIFY_CHUNK)):
-            num_intact, seq = num_intact + len(chunk), chunk[-1][0]
-            yield num_intact
 
     def empty_trash(self, older_than: timedelta) -> int:
         """Removes image files for good that were deleted more than this time ago, to the day; returns how many.

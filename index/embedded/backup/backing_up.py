@@ -4,22 +4,18 @@ The records are copied as they are at one moment; the images that they name afte
 one whose record is deleted meanwhile waits in the trash.
 """
 
-import os
-import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-import filelock
-
 from index.embedded.backup.backup_folder import LOCK, Backup, accepts_backup, file_sha256
-from index.embedded.data_folder import DATABASE
+from index.embedded.data_folder import DATABASE, held
 from index.embedded.disk import disk_errors, sync_folder
 from index.embedded.images.image_reader import ImageReader
 from index.embedded.images.image_store import ImageStore
 from index.embedded.records.database_check import database_problems
+from index.embedded.records.database_file import new_database, remove_database
 from index.embedded.records.record_reader import RecordReader
 from index.gallery.errors import GalleryError
 from index.gallery.record import Record
@@ -77,23 +73,15 @@ def back_up(
         raise GalleryError(f"{out} is neither empty nor a backup: name another folder")
     with disk_errors(out):
         out.mkdir(parents=True, exist_ok=True)
-        # The name is the mark by which an unfinished backup is known.
-        lock = filelock.FileLock(out / LOCK, thread_local=False)
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
-        raise GalleryError(f"another backup to {out} is under way: wait for it") from None
-    try:
+    # The lock's name is the mark by which an unfinished backup is known.
+    with held(out / LOCK, GalleryError(f"another backup to {out} is under way: wait for it")):
         return _back_up(data_dir, out, check, prune, progress, stop_asked)
-    finally:
-        lock.release()
 
 
 def _back_up(
     data_dir: Path, out: Path, check: bool, prune: bool, progress: Progress, stop_asked: Callable[[], bool]
 ) -> BackupOutcome:
     unfinished = out / f"{DATABASE}.tmp"
-    _remove_database(unfinished)  # of a backup that was killed
     try:
         created_at = datetime.now(UTC)
         _copy_database(data_dir / DATABASE, unfinished, progress, stop_asked)
@@ -106,7 +94,7 @@ def _back_up(
             outcome.backup.write(out)
             _remove_older(out, outcome, records if prune else None)
     except BaseException:
-        _remove_database(unfinished)
+        remove_database(unfinished)
         raise
     return outcome
 
@@ -116,7 +104,7 @@ def _copy_database(source: Path, target: Path, progress: Progress, stop_asked: C
         _stop_if(stop_asked)
         progress("database", done, total)
 
-    with disk_errors(target.parent), closing(sqlite3.connect(target, isolation_level=None)) as copy:
+    with disk_errors(target.parent), new_database(target) as copy:
         with RecordReader(source) as records:
             records.back_up(copy, show)
             problems = database_problems(copy, records.layout, stop_asked)
@@ -126,10 +114,6 @@ def _copy_database(source: Path, target: Path, progress: Progress, stop_asked: C
                 f"{source} is damaged and is not backed up: {problems[0]}; stop the service and run "
                 "python -m index.verify --repair, or restore an older backup"
             )
-        # One file, without a write-ahead log beside it.
-        copy.execute("PRAGMA journal_mode = DELETE")
-    with disk_errors(target), target.open("rb") as file:
-        os.fsync(file.fileno())
 
 
 def _describe(database: Path, records: RecordReader, created_at: datetime) -> Backup:
@@ -221,8 +205,3 @@ def _remove_older(out: Path, outcome: BackupOutcome, records: RecordReader | Non
 def _stop_if(stop_asked: Callable[[], bool]) -> None:
     if stop_asked():
         raise StoppedError("stopped; the same command goes on, and an earlier backup is as it was")
-
-
-def _remove_database(path: Path) -> None:
-    for ending in ("", "-journal", "-wal", "-shm"):
-        path.with_name(path.name + ending).unlink(missing_ok=True)

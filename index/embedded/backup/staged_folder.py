@@ -7,9 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-import filelock
-
-from index.embedded.data_folder import LOCK
+from index.embedded.data_folder import LOCK, held
 from index.embedded.disk import disk_errors, sync_folder
 from index.gallery.errors import GalleryError
 
@@ -36,31 +34,25 @@ def staged_folder(target: Path) -> Iterator[Path]:
     staged = target / _INSIDE if is_mount else target.with_name(f".{target.name}.unfinished")
     with disk_errors(target):
         staged.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(staged / _OWN_LOCK, thread_local=False)
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
-        raise GalleryError(f"another process is filling {staged}: wait for it") from None
-    try:
-        _empty(staged, keep={_OWN_LOCK})
-        if is_mount:
-            _empty(target, keep={_INSIDE, LOCK, _SYSTEM})
-        yield staged
-        with disk_errors(target):
-            _sync(staged)
+    with held(staged / _OWN_LOCK, GalleryError(f"another process is filling {staged}: wait for it")):
+        try:
+            _empty(staged, keep={_OWN_LOCK})
             if is_mount:
-                _move_up(staged, target)
-            else:
-                (target / LOCK).unlink(missing_ok=True)
-                staged.replace(target)
-                (target / _OWN_LOCK).unlink()
-                sync_folder(target)
-                sync_folder(target.parent)
-    except BaseException:
-        shutil.rmtree(staged, ignore_errors=True)
-        raise
-    finally:
-        lock.release()
+                _empty(target, keep={_INSIDE, LOCK, _SYSTEM})
+            yield staged
+            with disk_errors(target):
+                _sync(staged)
+                if is_mount:
+                    _move_up(staged, target)
+                else:
+                    (target / LOCK).unlink(missing_ok=True)
+                    staged.replace(target)
+                    (target / _OWN_LOCK).unlink()
+                    sync_folder(target)
+                    sync_folder(target.parent)
+        except BaseException:
+            shutil.rmtree(staged, ignore_errors=True)
+            raise
 
 
 def is_free(target: Path) -> bool:

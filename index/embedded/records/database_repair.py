@@ -1,6 +1,5 @@
 """Mends a gallery's database: indexes, records, a file with broken pages. What is damaged is set aside, not deleted."""
 
-import os
 import sqlite3
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from typing import Any
 from index.embedded.aside import AsideFolder
 from index.embedded.disk import disk_errors, sync_folder
 from index.embedded.records.database_check import database_problems, last_seq, log_problem, page_problems
+from index.embedded.records.database_file import new_database, remove_database
 from index.embedded.records.lenient_text import BROKEN
 from index.embedded.records.record_salvage import (
     NAMES,
@@ -112,17 +112,14 @@ def _repair_in_place(connection: sqlite3.Connection, aside: AsideFolder, repair:
 def _rebuild(path: Path, aside: AsideFolder, repair: DatabaseRepair) -> None:
     """Writes every record that can be read into a new file, under its seq, which takes the place of the old one."""
     unfinished = path.with_name(f"{path.name}.rebuilt.tmp")
-    _remove(unfinished)
     try:
-        with closing(_connect(path)) as old, closing(sqlite3.connect(unfinished, isolation_level=None)) as new:
+        with closing(_connect(path)) as old, new_database(unfinished) as new:
             new.executescript(SCHEMA)
             num_mended, lost, copies = _copy_readable(old, new)
             if remaining := database_problems(new, SCHEMA_VERSION):
                 raise GalleryError(f"{path} cannot be rebuilt: {remaining[0]}; restore it from a backup")
             if old.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
                 raise GalleryError(f"another program reads {path}: stop it, and repair again")
-        with unfinished.open("rb") as file:
-            os.fsync(file.fileno())
         kept_database = aside.copy(path)
         kept = _set_aside(lost, copies, aside)
         # A log of the old file would be taken for the new one's.
@@ -131,7 +128,7 @@ def _rebuild(path: Path, aside: AsideFolder, repair: DatabaseRepair) -> None:
         unfinished.replace(path)
         sync_folder(path.parent)
     except BaseException:
-        _remove(unfinished)
+        remove_database(unfinished)
         raise
     repair.done.append(f"the database had broken pages and was rebuilt; as it was, it stays in {kept_database}")
     _report(repair, num_mended, lost, copies, kept)
@@ -227,11 +224,6 @@ def _connect(path: Path) -> sqlite3.Connection:
     # The disk may have made a text invalid.
     connection.text_factory = bytes
     return connection
-
-
-def _remove(path: Path) -> None:
-    for ending in ("", "-journal", "-wal", "-shm"):
-        path.with_name(path.name + ending).unlink(missing_ok=True)
 
 
 def _decoded(value: object) -> str | None:

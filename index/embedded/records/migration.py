@@ -6,15 +6,14 @@ and the checksums of all records whose names stay as they are, remain those of l
 
 import json
 import logging
-import os
 import sqlite3
 import unicodedata
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 from index.embedded.disk import sync_folder
+from index.embedded.records.database_file import new_database, remove_database
 from index.embedded.records.lenient_text import LENIENT_TEXT
 from index.embedded.records.record_table import (
     ATTRIBUTES_COLUMN,
@@ -55,25 +54,15 @@ def _keep_copy(connection: sqlite3.Connection, path: Path) -> Path:
     if copy.exists():
         return copy
     unfinished = path.with_name(f"{path.name}.layout-1.tmp")
-    _remove_database(unfinished)  # of a migration that was interrupted
+    with new_database(unfinished) as target:
+        connection.backup(target)
     try:
-        with closing(sqlite3.connect(unfinished, isolation_level=None)) as target:
-            connection.backup(target)
-            # One file, without a write-ahead log beside it.
-            target.execute("PRAGMA journal_mode = DELETE")
-        with unfinished.open("rb") as file:
-            os.fsync(file.fileno())
         unfinished.replace(copy)
     except BaseException:
-        _remove_database(unfinished)
+        remove_database(unfinished)
         raise
     sync_folder(path.parent)
     return copy
-
-
-def _remove_database(path: Path) -> None:
-    for ending in ("", "-journal", "-wal", "-shm"):
-        path.with_name(path.name + ending).unlink(missing_ok=True)
 
 
 def _compose_names(connection: sqlite3.Connection, writer: SqliteWriter) -> int:

@@ -6,13 +6,12 @@ leave too much, as on noise that fills all dimensions alike, the product with th
 """
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from index.embedded.search.bounds import AskedVectors, Bounds, Pairs
-from index.embedded.search.device_scan import DeviceScan
 from index.embedded.search.folding import Folding
 from index.embedded.search.nearest import Nearest
 from index.embedded.search.row_block import RowBlock
@@ -69,10 +68,17 @@ class Queries:
         return self._folded[folding]
 
 
-def search_stretch(queries: Queries, stretch: Stretch, scan: DeviceScan | None = None) -> int:
+class Scan(Protocol):
+    """Another way to search a stretch, such as a GPU's."""
+
+    def offer(self, nearest: Nearest, asked: AskedVectors, stretch: Stretch) -> bool:
+        """Offers all rows of a stretch that may belong to an answer; False if it cannot search this block."""
+
+
+def search_stretch(queries: Queries, stretch: Stretch, scan: Scan | None = None) -> int:
     """Offers `nearest` all rows of a stretch that may belong to an answer; returns how many it searched.
 
-    Does so on a device, where `scan` has the block.
+    Does so by `scan`, if that can.
     """
     num_searched = int(np.count_nonzero(stretch.searched))
     if not num_searched or (scan is not None and scan.offer(queries.nearest, queries.whole, stretch)):

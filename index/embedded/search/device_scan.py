@@ -1,4 +1,7 @@
-"""The rows of blocks on a GPU: what may be near is found there, what is nearest is decided where it always is."""
+"""The rows of blocks on a GPU: what may be near is found there, what is nearest is decided where it always is.
+
+The service alone imports this: commands that open a gallery do without torch.
+"""
 
 import logging
 import threading
@@ -37,7 +40,7 @@ class _Mirror:
 
 
 class DeviceScan:
-    """Searches whole blocks on a device, exactly: its products are float32 bounds as `Bounds` gives them.
+    """Implements `certified_search.Scan`: its products are float32 bounds as `Bounds` gives them.
 
     A block for which the device has no room is left to others.
     """

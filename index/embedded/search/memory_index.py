@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.embedded.index_sizes import IndexSizes
-from index.embedded.search.device_scan import DeviceScan
+from index.embedded.search.certified_search import Scan
 from index.embedded.search.record_columns import NO_IDENTITY
 from index.embedded.search.row_block import RowBlock
 from index.embedded.search.row_blocks import Passing, RowBlocks
@@ -36,7 +36,7 @@ class MemoryIndex:
         num_threads: int = 1,
         sizes: IndexSizes = _SIZES,
         snapshot: Snapshot | None = None,
-        scan: DeviceScan | None = None,
+        scan: Scan | None = None,
     ) -> None:
         """An empty index of embeddings (D,); `num_threads` search at the same time, or `scan` does, where it can.
 

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from index.embedded.index_sizes import IndexSizes
 from index.embedded.logged_step import logged_step
-from index.embedded.search.certified_search import Queries, search_stretch
-from index.embedded.search.device_scan import DeviceScan
+from index.embedded.search.certified_search import Queries, Scan, search_stretch
 from index.embedded.search.folding import Folding
 from index.embedded.search.record_columns import NO_IDENTITY
 from index.embedded.search.row_block import RowBlock
@@ -54,7 +53,7 @@ class RowBlocks:
         num_threads: int = 1,
         sizes: IndexSizes = _SIZES,
         snapshot: Snapshot | None = None,
-        scan: DeviceScan | None = None,
+        scan: Scan | None = None,
     ) -> None:
         """`num_threads` search one query's blocks at the same time, or `scan` does. Rows are saved in `snapshot`."""
         self._dim, self._num_threads = dim, num_threads

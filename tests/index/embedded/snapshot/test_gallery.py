@@ -82,15 +82,14 @@ def test_a_record_damaged_behind_the_snapshot_is_never_served(folder: Path, colu
         assert gallery.num_damaged == 1
 
 
-def test_a_walk_over_all_records_finds_the_damage_that_opening_did_not(folder: Path) -> None:
+def test_damage_that_opening_did_not_see_counts_once_it_is_read(folder: Path) -> None:
     for seq in (5, 44):
         tamper(folder / "gallery.sqlite", f"UPDATE record SET media_type = 'x' WHERE seq = {seq}")
     with closing(opened(folder)) as gallery:
         assert gallery.num_damaged == 0
-        assert list(gallery.verify_records())[-1] == NUM - 2
-        assert gallery.num_damaged == 2
         left = [one for one in ALL if one not in (ALL[4], ALL[43])]
         assert ids(gallery.search(vector(4), NUM, EVERYTHING)) == naive(left, vector(4), NUM)
+        assert gallery.num_damaged == 2
 
 
 def test_an_older_database_beside_the_newer_snapshot(folder: Path) -> None:
