@@ -11,6 +11,7 @@ from index.embedded.index_sizes import IndexSizes
 from index.embedded.records.record_store import SqliteRecordStore
 from index.embedded.search.certified_search import Scan
 from index.embedded.search.memory_index import MemoryIndex
+from index.embedded.search.row_blocks import RowBlocks
 from index.embedded.snapshot.snapshot import Snapshot
 from index.gallery.gallery import Gallery
 from index.gallery.record import ModelKey
@@ -44,7 +45,7 @@ def open_gallery(
         opened.callback(store.close)
         files.discard_unfinished()
         snapshot = Snapshot(data_dir / SNAPSHOT, model, embedding_dim, sizes)
-        index = MemoryIndex(embedding_dim, usable_cores(), sizes, snapshot, scan)
+        index = MemoryIndex(RowBlocks(embedding_dim, usable_cores(), sizes, snapshot, scan))
         opened.callback(index.close)
         index.restore(store)
         return Gallery(store, index, files, model, embedding_dim, opened)

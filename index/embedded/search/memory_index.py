@@ -7,12 +7,9 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from index.embedded.index_sizes import IndexSizes
-from index.embedded.search.certified_search import Scan
 from index.embedded.search.record_columns import NO_IDENTITY
 from index.embedded.search.row_block import RowBlock
 from index.embedded.search.row_blocks import Passing, RowBlocks
-from index.embedded.snapshot.snapshot import Snapshot
 from index.gallery.fields import Fields
 from index.gallery.filters import Filter
 from index.gallery.record import Record
@@ -20,7 +17,6 @@ from index.gallery.record_store import RecordStore
 from index.gallery.timestamp import microseconds
 from index.gallery.vector_index import Neighbours
 
-_SIZES: Final = IndexSizes()
 # How many times as many rows are asked for where those of a step belong to too few identities.
 _GROWTH: Final = 4
 # Rows found for all queries together, 16 bytes each: an identity may have nearly all rows of a gallery.
@@ -30,19 +26,9 @@ _MOST_FOUND: Final = 1_000_000
 class MemoryIndex:
     """Implements `index.gallery.vector_index.VectorIndex` over row blocks. Searches wait for nothing."""
 
-    def __init__(
-        self,
-        dim: int,
-        num_threads: int = 1,
-        sizes: IndexSizes = _SIZES,
-        snapshot: Snapshot | None = None,
-        scan: Scan | None = None,
-    ) -> None:
-        """An empty index of embeddings (D,); `num_threads` search at the same time, or `scan` does, where it can.
-
-        It is saved in the snapshot.
-        """
-        self._rows = RowBlocks(dim, num_threads, sizes, snapshot, scan)
+    def __init__(self, rows: RowBlocks) -> None:
+        """Over rows that belong to the index from now on."""
+        self._rows = rows
 
     def __len__(self) -> int:
         return len(self._rows)

@@ -27,6 +27,7 @@ from tests.index.records import DIM, MODEL, OTHER_MODELS, enrolment, in_one_fram
 Vectors = np.ndarray[Any, np.dtype[np.float32]]
 
 OPENED: Final[list[MemoryIndex]] = []
+SMALL: Final = IndexSizes(block_rows=9, first_folding=12, folding_growth=2)
 
 
 @pytest.fixture(autouse=True)
@@ -36,9 +37,9 @@ def _closed() -> Iterator[None]:
         OPENED.pop().close()
 
 
-def index_of(records: dict[int, Record]) -> MemoryIndex:
+def index_of(records: dict[int, Record], sizes: IndexSizes = IndexSizes()) -> MemoryIndex:  # noqa: B008 (frozen)
     """An index of records by seq."""
-    index = MemoryIndex(DIM, num_threads=2)
+    index = MemoryIndex(RowBlocks(DIM, 2, sizes))
     OPENED.append(index)
     index.add(list(records.items()))
     return index
@@ -215,10 +216,8 @@ def fields_by_chance(rng: np.random.Generator) -> Fields:
 
 
 @pytest.fixture
-def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A few rows go all ways that many go."""
-    sizes = IndexSizes(block_rows=9, first_folding=12, folding_growth=2)
-    monkeypatch.setattr(memory_index, "RowBlocks", lambda dim, num_threads, *_: RowBlocks(dim, num_threads, sizes))
+def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few rows go all ways that many go, in an index of `SMALL` sizes."""
     monkeypatch.setattr(row_blocks, "_STRETCH_ROWS", 5)
     for name, value in {"_MARGIN": 1, "_GROUPS": 2, "_FIRST_ROWS": 2, "_FEW_PAIRS": 1}.items():
         monkeypatch.setattr(certified_search, name, value)
@@ -238,11 +237,11 @@ def assert_is_naive(index: MemoryIndex, records: dict[int, Record], query: Vecto
     return num_found
 
 
-@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.usefixtures("small_steps")
 def test_filters_hold_through_growth_change_deletion_and_compaction() -> None:
     rng = np.random.default_rng(17)
     records: dict[int, Record] = {}
-    index, seq, num_found = index_of(records), 0, 0
+    index, seq, num_found = index_of(records, SMALL), 0, 0
     for step in range(120):
         choice = rng.random()
         if choice < 0.35:
@@ -292,11 +291,11 @@ def change_while_columns_are_copied(
     monkeypatch.setattr(RecordColumns, "put_rows_of", put_while_fields_change)
 
 
-@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.usefixtures("small_steps")
 def test_fields_that_change_while_their_block_is_compacted_stay_changed(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(4)
     records = {seq: replace(record(seq), fields=fields_by_chance(rng)) for seq in range(1, 60)}
-    index = index_of(records)
+    index = index_of(records, SMALL)
     index._rows.settle()
     seqs = [*range(1, 60), 500, *rng.integers(1, 60, 30).tolist()]
     change_while_columns_are_copied(monkeypatch, index, records, seqs)
@@ -310,13 +309,13 @@ def test_fields_that_change_while_their_block_is_compacted_stay_changed(monkeypa
         assert_is_naive(index, records, vector(1), 20)
 
 
-@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.usefixtures("small_steps")
 def test_compaction_that_fails_keeps_every_change(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     rng = np.random.default_rng(6)
     records = {seq: replace(record(seq), fields=fields_by_chance(rng)) for seq in range(1, 60)}
-    index = index_of(records)
+    index = index_of(records, SMALL)
 
     def full(self: RecordColumns, *_: Any) -> None:
         fields = fields_by_chance(rng)
@@ -338,7 +337,7 @@ def test_compaction_that_fails_keeps_every_change(
     assert_is_naive(index, records, vector(1), 20)
 
 
-@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.usefixtures("small_steps")
 def test_a_search_beside_additions_changes_deletions_and_compaction_finds_what_always_passes() -> None:
     """Every third record stays, and passes with the fields that it has in turns; what comes and goes does not pass."""
     turns = [
@@ -348,7 +347,7 @@ def test_a_search_beside_additions_changes_deletions_and_compaction_finds_what_a
     where = Filter(cameras=("a", "b"), tags=("day",), near=Near(48.05, 11.05, 7000))
     lasting = {seq: replace(record(seq), fields=turns[0]) for seq in range(3, 150, 3)}
     assert all(where.matches(replace(record(1), fields=fields)) for fields in turns)
-    index = index_of({seq: lasting.get(seq, record(seq)) for seq in range(1, 150)})
+    index = index_of({seq: lasting.get(seq, record(seq)) for seq in range(1, 150)}, SMALL)
     done = threading.Event()
 
     def change() -> None:
