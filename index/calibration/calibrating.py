@@ -1,0 +1,79 @@
+"""Calibrates a model on vehicles that are known, and measures the calibration on those that it was not fitted to."""
+
+import hashlib
+from dataclasses import replace
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index.calibration.calibration import Calibration, CalibrationError
+from index.calibration.error_figures import error_figures, judge, pool
+from index.calibration.fitting import fit_calibration
+from index.calibration.trials import Trials, Vehicles, concatenate, draw_trials
+
+SIZES: Final = (10, 30, 100, 300, 1000, 3000, 10_000, 30_000, 100_000)
+"""Records in the galleries that are drawn, as far as there are so many."""
+
+NUM_QUERIES: Final = 10_000
+"""Of each gallery size."""
+
+_NUM_FOLDS: Final = 2
+_MIN_VEHICLES: Final = 100
+
+
+def calibrate(
+    vehicles: Vehicles,
+    fitted_on: dict[str, Any],
+    *,
+    sizes: tuple[int, ...] | None = None,
+    num_queries: int = NUM_QUERIES,
+    seed: int = 0,
+) -> Calibration:
+    """The calibration of all vehicles, with the error figures of cross-fitting.
+
+    The vehicles are divided in two. What is measured of one half is said by a calibration that was fitted to the
+    queries of the other; the galleries are drawn from all vehicles.
+
+    Args:
+        vehicles: at least a hundred, some of them with several crops.
+        fitted_on: where they come from, for the reader.
+        sizes: of the galleries, rising; by default those of `SIZES` that can be drawn.
+        num_queries: of each size and half.
+        seed: of all draws.
+
+    Raises:
+        CalibrationError: there are too few vehicles, or none of them is there twice.
+    """
+    num_crops, num_vehicles = int(vehicles.may_answer.sum()), len(np.unique(vehicles.identity))
+    if num_vehicles < _MIN_VEHICLES:
+        raise CalibrationError(
+            f"there are {num_vehicles} vehicles with a known identity: a calibration needs at least {_MIN_VEHICLES}"
+        )
+    if sizes is None:
+        sizes = tuple(size for size in SIZES if size <= num_crops)
+    if too_large := [size for size in sizes if size > num_crops]:
+        raise CalibrationError(f"a gallery of {too_large[0]} records cannot be drawn from {num_crops} crops")
+    fold = _folds(vehicles.identity, seed)
+    trials = [_trials_of(vehicles, fold == number, sizes, num_queries, seed) for number in range(_NUM_FOLDS)]
+    judged = []
+    for number in range(_NUM_FOLDS):
+        others = concatenate([of_fold for other, of_fold in enumerate(trials) if other != number])
+        judged.append(judge(fit_calibration(others, sizes, {}), trials[number]))
+    calibration = fit_calibration(concatenate(trials), sizes, fitted_on)
+    return replace(calibration, measured=error_figures(pool(judged), sizes, calibration.unknown_share))
+
+
+def _trials_of(
+    vehicles: Vehicles, is_of_fold: NDArray[np.bool], sizes: tuple[int, ...], num_queries: int, seed: int
+) -> Trials:
+    return draw_trials(replace(vehicles, may_ask=vehicles.may_ask & is_of_fold), sizes, num_queries, seed)
+
+
+def _folds(identity: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
+    """Of each crop the half of its vehicle; the same for a vehicle whatever others there are."""
+    folds = {
+        number: hashlib.sha256(f"{seed} {number}".encode()).digest()[0] % _NUM_FOLDS
+        for number in np.unique(identity).tolist()
+    }
+    return np.array([folds[number] for number in identity.tolist()])

@@ -1,0 +1,115 @@
+"""Fits a calibration to answers whose truth is known."""
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.special import log_softmax, softmax
+
+from index.calibration.calibration import (
+    MATCH_FAR,
+    UNCERTAIN_FAR,
+    Calibration,
+    CalibrationError,
+    terms,
+)
+from index.calibration.evidence import Evidence, evidence_of
+from index.calibration.trials import Trials
+
+UNKNOWN_SHARE: Final = 0.5
+
+_PENALTY: Final = 1e-4
+_MIN_UNKNOWN: Final = 100
+_TAIL: Final = 1e-3
+
+
+def fit_calibration(trials: Trials, sizes: tuple[int, ...], fitted_on: dict[str, Any]) -> Calibration:
+    """Fits to trials of galleries of these sizes.
+
+    Args:
+        trials: of every size alike.
+        sizes: rising.
+        fitted_on: where the vehicles come from, for the reader.
+
+    Raises:
+        CalibrationError: there are too few trials, or none of unknown or known vehicles.
+    """
+    of_size = nearest_size(trials, sizes)
+    thresholds = []
+    for number, size in enumerate(sizes):
+        unknown = trials.distance[(of_size == number) & ~trials.is_known, 0]
+        if len(unknown) < _MIN_UNKNOWN:
+            raise CalibrationError(
+                f"galleries of {size} were asked by {len(unknown)} unknown vehicles: at least {_MIN_UNKNOWN} are needed"
+            )
+        thresholds.append(np.quantile(unknown, [MATCH_FAR, UNCERTAIN_FAR]))
+    match_distance, uncertain_distance = np.minimum.accumulate(thresholds, axis=0).T
+    if not trials.is_known.any():
+        raise CalibrationError("no vehicle was in the gallery: nothing is known about right answers")
+    evidence = evidence_of_trials(trials)
+    limits = (_limits(evidence.distance[evidence.is_nearest]), _limits(evidence.margin[evidence.is_nearest]))
+    return Calibration(
+        sizes=sizes,
+        match_distance=tuple(match_distance.tolist()),
+        uncertain_distance=tuple(uncertain_distance.tolist()),
+        limits=limits,
+        weights=_fit_weights(trials, evidence, limits, sizes, of_size),
+        unknown_share=UNKNOWN_SHARE,
+        fitted_on=fitted_on,
+    )
+
+
+def evidence_of_trials(trials: Trials) -> Evidence:
+    """The evidence (T, K) that the answers show."""
+    return evidence_of(trials.distance, trials.match, trials.num_searched.astype(np.float64))
+
+
+def nearest_size(trials: Trials, sizes: tuple[int, ...]) -> NDArray[np.int64]:
+    """Which of the sizes (T,) each trial's gallery had; leaving a vehicle out has made it a little smaller."""
+    gaps = np.abs(np.log(trials.num_searched)[:, np.newaxis] - np.log(sizes))
+    return np.asarray(gaps.argmin(axis=1))
+
+
+def _limits(values: NDArray[np.float64]) -> tuple[float, float]:
+    low, high = np.quantile(values, [_TAIL, 1 - _TAIL])
+    return float(low), float(high)
+
+
+def _fit_weights(
+    trials: Trials,
+    evidence: Evidence,
+    limits: tuple[tuple[float, float], tuple[float, float]],
+    sizes: tuple[int, ...],
+    of_size: NDArray[np.int64],
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Multinomial logistic regression with a small ridge penalty, by L-BFGS; every size counts alike.
+
+    Of the matches of one vehicle the nearest counts, so that at most one of an answer is right.
+    """
+    outcome = np.where(trials.is_right, 0, np.where(trials.is_known[:, np.newaxis], 1, 2))[evidence.is_nearest]
+    x = terms(evidence, limits, sizes)[evidence.is_nearest]
+    num_of = np.array(
+        [[np.sum((of_size == n) & (trials.is_known == k)) for k in (False, True)] for n in range(len(sizes))]
+    )
+    of_trial = 1 / np.maximum(1, num_of)[of_size, trials.is_known.astype(int)]
+    # Rank 1 is what is decided on: it counts as much as all others together.
+    of_rank = np.full(trials.distance.shape[1], 1 / max(1, trials.distance.shape[1] - 1))
+    of_rank[0] = 1
+    weight = (of_trial[:, np.newaxis] * of_rank)[evidence.is_nearest]
+    weight /= weight.sum()
+
+    def loss(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        weights = np.vstack([flat.reshape(2, -1), np.zeros(x.shape[1])])
+        logits = x @ weights.T
+        error = softmax(logits, axis=1)
+        value = -np.sum(weight * np.take_along_axis(log_softmax(logits, axis=1), outcome[:, np.newaxis], axis=1)[:, 0])
+        error[np.arange(len(outcome)), outcome] -= 1
+        gradient = (error[:, :2] * weight[:, np.newaxis]).T @ x
+        return value + _PENALTY * float(flat @ flat) / 2, gradient.ravel() + _PENALTY * flat
+
+    found = minimize(loss, np.zeros(2 * x.shape[1]), jac=True, method="L-BFGS-B", options={"maxiter": 1000})
+    if not np.isfinite(found.x).all():
+        raise CalibrationError(f"the fit failed: {found.message}")
+    right, wrong = found.x.reshape(2, -1).tolist()
+    return tuple(right), tuple(wrong)

@@ -1,0 +1,161 @@
+"""Finds out what a checkpoint's distances mean: probabilities, and decisions with promised error rates.
+
+    python -m training.calibrate --checkpoint FILE --data DIR_OR_MANIFEST [--sizes 100,1000,10000] [--annotate] [--json]
+
+The vehicles must be such as the network was not trained on; where the data have splits, `train` is left out. All images
+with a known identity take part, whatever their role: galleries of several sizes are drawn from them, and each of a
+gallery's vehicles is asked for twice, once with its own records left out, as a vehicle that nobody has enrolled. Junk,
+distractors and images without an identity play no part.
+
+What it promises, it measures on vehicles that it was not fitted to (two-fold cross-fitting). --annotate writes it into
+the checkpoint, where the service reads it.
+"""
+
+import argparse
+import json
+import sys
+from typing import Any, Final, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from index.calibration.calibrating import NUM_QUERIES, calibrate
+from index.calibration.calibration import Calibration, CalibrationError
+from index.calibration.trials import Vehicles
+from index.command_parser import CommandParser
+from index.datasets.bulk_embedding import embed_entries
+from index.datasets.manifest import Entry, Manifest, ManifestError
+from index.datasets.protocol import ProtocolError
+from model.box import BoxError
+from model.checkpoint import CheckpointError, annotate_checkpoint, load_checkpoint
+from model.embedder import Embedder, EmbeddingError, Precision, pick_device, slow_precision_warning
+from model.given_path import given_path
+from model.image import ImageError
+from model.number import whole_number
+from training.arguments import add_data_arguments, at_least_one, read_data, seed
+
+_FAILURES: Final = (
+    ManifestError, ProtocolError, CheckpointError, CalibrationError, ImageError, BoxError, EmbeddingError, OSError
+)  # fmt: skip
+
+
+def main() -> int:
+    """The command: 0 when calibrated, 1 if it cannot be, 2 for wrong arguments."""
+    args = _parser().parse_args()
+    try:
+        manifest = known_vehicles(read_data(args).where(args.where), args.split)
+        calibration = _calibrate(args, manifest)
+        if args.annotate:
+            annotate_checkpoint(args.checkpoint, calibration=calibration.to_dict())
+    except _FAILURES as error:
+        sys.stderr.write(f"training.calibrate: {error}\n")
+        return 1
+    for warning in manifest.warnings:
+        sys.stderr.write(f"training.calibrate: warning: {warning}\n")
+    sys.stdout.write(json.dumps(calibration.to_dict()) + "\n" if args.json else table(calibration))
+    return 0
+
+
+def known_vehicles(manifest: Manifest, split: str | None) -> Manifest:
+    """The images with a known identity of one split, of ``all``, or by default of all but `train`.
+
+    Raises:
+        ManifestError: there is none.
+    """
+
+    def takes_part(entry: Entry) -> bool:
+        in_split = split in ("all", entry.split) if split is not None else "train" not in (entry.split, entry.role)
+        return in_split and entry.identity != "" and entry.role not in ("junk", "distractor")
+
+    kept = manifest.keep(takes_part)
+    if not kept.entries:
+        where = "outside the split train" if split is None else f"in the split {split}"
+        raise ManifestError(f"{manifest.folder} has no image of a known vehicle {where}")
+    return kept
+
+
+def vehicles_of(embedding: NDArray[np.float32], identities: list[str], images: list[str]) -> Vehicles:
+    """Crops (N, D) with their vehicles' names and the images that they are cut from, all of which ask and answer."""
+    everything = np.ones(len(embedding), np.bool)
+    return Vehicles(embedding, _numbers(identities), _numbers(images), everything, everything)
+
+
+def table(calibration: Calibration) -> str:
+    """The error figures for people."""
+    lines = [
+        "gallery  unknown  known   ECE    decision            accepted:  unknown (95 %)       promised  known and right"
+    ]
+    for size in calibration.measured["sizes"]:
+        begin = f"{size['num_records']:>7,}  {size['num_unknown']:>7,}  {size['num_known']:>5,}  {size['ece']:>5.1%}"
+        for name, figures in size["decisions"].items():
+            false, true = figures["false_accepts"], figures["true_accepts"]
+            low, high = false["interval"]
+            right = "-" if true is None else f"{true['share']:.1%}"
+            lines.append(
+                f"{begin:<33}  {name.replace('_', ' '):<18}  {false['share']:>18.2%} ({low:.2%}-{high:.2%})  "
+                f"{figures['promised']:>8.1%}  {right:>15}"
+            )
+            begin = ""
+    return "\n".join(lines) + "\n"
+
+
+def _calibrate(args: argparse.Namespace, manifest: Manifest) -> Calibration:
+    checkpoint = load_checkpoint(args.checkpoint)
+    device = pick_device(args.device)
+    if warning := slow_precision_warning(device, args.precision):
+        sys.stderr.write(f"training.calibrate: warning: {warning}\n")
+    embedder = Embedder(checkpoint, device, args.precision)
+    with tqdm(total=len(manifest.entries), unit="img", disable=args.quiet) as bar:
+        embedded = embed_entries(
+            manifest, manifest.entries, checkpoint.card.preprocessing, embedder.embed_prepared, bar.update
+        )
+    identities = [entry.identity for entry in manifest.entries]
+    fitted_on: dict[str, Any] = {
+        "data": manifest.protocol.dataset,
+        "split": args.split,
+        "num_images": len(identities),
+        "num_vehicles": len(set(identities)),
+        "model": checkpoint.card.fingerprint,
+        "precision": args.precision,
+    }
+    vehicles = vehicles_of(embedded.embedding, identities, embedded.content)
+    return calibrate(vehicles, fitted_on, sizes=args.sizes, num_queries=args.queries, seed=args.seed)
+
+
+def _numbers(names: list[str]) -> NDArray[np.int64]:
+    return np.unique(np.array(names), return_inverse=True)[1]
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    sizes = tuple(whole_number(part.strip()) for part in text.split(","))
+    if list(sizes) != sorted(set(sizes)) or sizes[0] < 1:
+        raise argparse.ArgumentTypeError(f"expected rising numbers of 1 or more, such as 100,1000,10000, got {text}")
+    return sizes
+
+
+def _parser() -> CommandParser:
+    parser = CommandParser(prog="python -m training.calibrate", description=__doc__)
+    parser.add_argument("--checkpoint", type=given_path, required=True, help="the .safetensors checkpoint")
+    add_data_arguments(parser)
+    parser.add_argument("--split", help="only this split; all: every image (default: all but train)")
+    parser.add_argument(
+        "--where", action="append", default=[], metavar="COLUMN=VALUE", help="only lines that say so; repeatable"
+    )
+    parser.add_argument(
+        "--sizes", type=_sizes, help="records in the galleries (default: 10, 30, 100, .. as far as the images go)"
+    )
+    parser.add_argument(
+        "--queries", type=at_least_one, default=NUM_QUERIES, help=f"of each size and half (default {NUM_QUERIES:,})"
+    )
+    parser.add_argument("--seed", type=seed, default=0, help="of the draws")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument("--precision", choices=get_args(Precision), default="float32")
+    parser.add_argument("--annotate", action="store_true", help="write it into the checkpoint")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    parser.add_argument("--json", action="store_true", help="print it as one JSON object, as the last line")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
