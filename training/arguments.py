@@ -1,6 +1,7 @@
 """What several commands take: numbers, refused with the flag's name if they cannot be meant; and data."""
 
 import argparse
+from pathlib import Path
 from typing import get_args
 
 from index.datasets.manifest import Manifest
@@ -50,4 +51,13 @@ def read_data(args: argparse.Namespace) -> Manifest:
     Raises:
         ManifestError, ProtocolError: it is not what it should be.
     """
-    return open_data(args.data, args.dataset, Choices(args.split_seed, args.vru_roles))
+    return open_given(args.data, args)
+
+
+def open_given(data: Path, args: argparse.Namespace) -> Manifest:
+    """Further data, read as `read_data` reads those of the arguments.
+
+    Raises:
+        ManifestError, ProtocolError: it is not what it should be.
+    """
+    return open_data(data, args.dataset, Choices(args.split_seed, args.vru_roles))

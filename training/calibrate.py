@@ -106,21 +106,39 @@ def _calibrate(args: argparse.Namespace, manifest: Manifest) -> Calibration:
     if warning := slow_precision_warning(device, args.precision):
         sys.stderr.write(f"training.calibrate: warning: {warning}\n")
     embedder = Embedder(checkpoint, device, args.precision)
-    with tqdm(total=len(manifest.entries), unit="img", disable=args.quiet) as bar:
-        embedded = embed_entries(
-            manifest, manifest.entries, checkpoint.card.preprocessing, embedder.embed_prepared, bar.update
-        )
+    return calibrate_on(
+        manifest, embedder, sizes=args.sizes, num_queries=args.queries, seed=args.seed, quiet=args.quiet
+    )
+
+
+def calibrate_on(
+    manifest: Manifest,
+    embedder: Embedder,
+    *,
+    sizes: tuple[int, ...] | None = None,
+    num_queries: int = NUM_QUERIES,
+    seed: int = 0,
+    quiet: bool = False,
+) -> Calibration:
+    """The calibration of a model on the known vehicles of a manifest.
+
+    Raises:
+        CalibrationError: there are too few of them.
+        ImageError, BoxError, OSError: an image cannot be used.
+    """
+    with tqdm(total=len(manifest.entries), unit="img", disable=quiet) as bar:
+        preprocessing = embedder.card.preprocessing
+        embedded = embed_entries(manifest, manifest.entries, preprocessing, embedder.embed_prepared, bar.update)
     identities = [entry.identity for entry in manifest.entries]
     fitted_on: dict[str, Any] = {
-        "data": manifest.protocol.dataset,
-        "split": args.split,
+        "data": manifest.protocol.dataset or manifest.folder.name,
         "num_images": len(identities),
         "num_vehicles": len(set(identities)),
-        "model": checkpoint.card.fingerprint,
-        "precision": args.precision,
+        "model": embedder.card.fingerprint,
+        "precision": embedder.precision,
     }
     vehicles = vehicles_of(embedded.embedding, identities, embedded.content)
-    return calibrate(vehicles, fitted_on, sizes=args.sizes, num_queries=args.queries, seed=args.seed)
+    return calibrate(vehicles, fitted_on, sizes=sizes, num_queries=num_queries, seed=seed)
 
 
 def _numbers(names: list[str]) -> NDArray[np.int64]:

@@ -12,13 +12,13 @@ import argparse
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, get_args
 
 from tqdm import tqdm
 
 from index.command_parser import CommandParser
-from index.datasets.bulk_embedding import embed_entries
+from index.datasets.bulk_embedding import EmbeddedEntries, embed_entries
 from index.datasets.manifest import Manifest, ManifestError
 from index.datasets.protocol import CameraRule, ProtocolError
 from index.datasets.task import Task, plan_task
@@ -66,23 +66,50 @@ def _evaluate(args: argparse.Namespace, task: Task) -> dict[str, Any]:
     device = pick_device(args.device)
     _warn(filter(None, [slow_precision_warning(device, args.precision)]))
     embedder = Embedder(checkpoint, device, args.precision)
-    with tqdm(total=len(task.entries), unit="img", disable=args.quiet) as bar:
-        embedded = embed_entries(
-            task.manifest, task.entries, checkpoint.card.preprocessing, embedder.embed_prepared, bar.update
-        )
+    embedded = embed_task(embedder, task, quiet=args.quiet)
     refinement = _refinement(args)
-    result = evaluate_embedded(task, embedded, refinement).to_dict(args.ranks) | {
-        "model": checkpoint.card.fingerprint,
-        "precision": args.precision,
-        "device": str(embedder.device),
-    }
+    if args.annotate and refinement is None:
+        result = annotation(embedder, task, embedded, args.ranks)
+    else:
+        result = figures(embedder, task, embedded, refinement, args.ranks)
     if args.annotate:
-        if refinement is None:
-            # So that the service can say what re-ranking does to this model's answers, when somebody asks for it.
-            reranked = evaluate_embedded(task, embedded, Refinement(0, Reranking()))
-            result["reranked"] = {"cmc": {str(rank): reranked.cmc(rank) for rank in args.ranks}, "map": reranked.map}
         annotate_checkpoint(args.checkpoint, evaluation=result)
     return result
+
+
+def embed_task(embedder: Embedder, task: Task, *, quiet: bool) -> EmbeddedEntries:
+    """The task's entries, with a progress bar."""
+    with tqdm(total=len(task.entries), unit="img", disable=quiet) as bar:
+        preprocessing = embedder.card.preprocessing
+        return embed_entries(task.manifest, task.entries, preprocessing, embedder.embed_prepared, bar.update)
+
+
+def figures(
+    embedder: Embedder,
+    task: Task,
+    embedded: EmbeddedEntries,
+    refinement: Refinement | None = None,
+    ranks: Sequence[int] = DEFAULT_RANKS,
+) -> dict[str, Any]:
+    """What the command prints of a task whose entries are embedded; JSON values."""
+    return evaluate_embedded(task, embedded, refinement).to_dict(ranks) | {
+        "model": embedder.card.fingerprint,
+        "precision": embedder.precision,
+        "device": str(embedder.device),
+    }
+
+
+def annotation(
+    embedder: Embedder, task: Task, embedded: EmbeddedEntries, ranks: Sequence[int] = DEFAULT_RANKS
+) -> dict[str, Any]:
+    """What a checkpoint's header says of a task: the figures, and what re-ranking would make of them.
+
+    So the service can say what re-ranking does to this model's answers, when somebody asks for it.
+    """
+    reranked = evaluate_embedded(task, embedded, Refinement(0, Reranking()))
+    return figures(embedder, task, embedded, ranks=ranks) | {
+        "reranked": {"cmc": {str(rank): reranked.cmc(rank) for rank in ranks}, "map": reranked.map}
+    }
 
 
 def _refinement(args: argparse.Namespace) -> Refinement | None:

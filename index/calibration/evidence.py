@@ -40,8 +40,11 @@ def evidence_of(
     is_there = np.isfinite(distances)
     nearest_of_vehicle = np.argmax(groups[..., :, np.newaxis] == groups[..., np.newaxis, :], axis=-1)
     is_of_rank1 = nearest_of_vehicle == 0
-    farthest = np.max(distances, axis=-1, where=is_there, initial=0.0, keepdims=True)
-    other = np.min(distances, axis=-1, where=is_there & ~is_of_rank1, initial=np.inf, keepdims=True)
+    # So that rank 1 means the same however many matches were asked for.
+    first = np.s_[..., :DEPTH]
+    farthest = np.max(distances[first], axis=-1, where=is_there[first], initial=0.0, keepdims=True)
+    others = is_there[first] & ~is_of_rank1[first]
+    other = np.min(distances[first], axis=-1, where=others, initial=np.inf, keepdims=True)
     next_vehicle = np.where(np.isfinite(other), other, farthest)
     distance = np.take_along_axis(distances, nearest_of_vehicle, axis=-1)
     return Evidence(

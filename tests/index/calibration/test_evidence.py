@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from index.calibration.evidence import evidence_of, group_numbers
+from index.calibration.evidence import DEPTH, evidence_of, group_numbers
 
 
 def naive_evidence(distances: list[float], groups: list[int]) -> list[tuple[float, float, bool]]:
@@ -58,6 +58,14 @@ def test_matches_of_one_vehicle_have_the_evidence_of_the_nearest() -> None:
 def test_where_all_matches_are_of_one_vehicle_the_farthest_stands_for_the_next_one() -> None:
     evidence = evidence_of(np.array([1.0, 1.5, 1.75]), np.array([4, 4, 4]), np.array(3.0))
     assert evidence.margin.tolist() == [0.75, 0.75, 0.75]
+
+
+def test_rank_1_means_the_same_however_many_matches_were_asked_for() -> None:
+    distances = np.linspace(1.0, 2.0, 40)
+    for groups in (np.arange(40), np.zeros(40, np.int64), np.r_[np.zeros(15, np.int64), np.arange(1, 26)]):
+        few = evidence_of(distances[:DEPTH], groups[:DEPTH], np.array(100.0))
+        many = evidence_of(distances, groups, np.array(100.0))
+        assert many.margin[:DEPTH].tolist() == few.margin.tolist()
 
 
 def test_a_single_match_has_no_margin() -> None:
