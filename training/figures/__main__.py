@@ -4,7 +4,8 @@ r"""Draws what a paper shows of retrieval: CMC, ranked lists, t-SNE, alignment b
         --checkpoint "SANet=runs/sanet/best.safetensors" --data DIR_OR_MANIFEST --out FOLDER
 
 Each figure is written as PNG and as SVG. The methods appear in the order given, the baseline first by custom. What is
-chosen at random follows from --seed. Queries are framed blue, true matches green, false ones red and dashed.
+chosen at random follows from --seed. Queries are framed blue, true matches green, false ones red and dashed. A
+calibrated checkpoint also gets a reliability diagram with its open-set ROC.
 """
 
 import argparse
@@ -16,6 +17,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
+from index.calibration.calibration import Calibration
 from index.command_parser import CommandParser
 from index.datasets.bulk_embedding import embed_entries
 from index.datasets.manifest import ManifestError
@@ -29,13 +31,14 @@ from model.given_path import given_path
 from model.image import ImageError
 from training.arguments import add_data_arguments, at_least_one, read_data, seed
 from training.figures.alignment_pairs import draw_alignment
+from training.figures.calibration import draw_calibration
 from training.figures.curves import draw_cmc, draw_distances, draw_roc
 from training.figures.embedding_map import draw_tsne
 from training.figures.method import Method
 from training.figures.ranked_lists import choose_queries, draw_ranked_lists
 from training.figures.style import save
 
-_FIGURES = ("cmc", "ranked", "tsne", "alignment", "roc", "distances")
+_FIGURES = ("cmc", "ranked", "tsne", "alignment", "roc", "distances", "calibration")
 
 
 def main() -> int:
@@ -62,6 +65,11 @@ def main() -> int:
         pairs = choose_queries(methods, 8, args.seed)
         for number, method in enumerate(methods, start=1):
             written += save(draw_alignment(method, pairs), args.out / f"alignment-{number}")
+    if "calibration" in args.figures:
+        for number, method in enumerate(methods, start=1):
+            if method.card.calibration is not None:
+                measured = Calibration.from_dict(method.card.calibration).measured
+                written += save(draw_calibration(measured), args.out / f"calibration-{number}")
     text = json.dumps({"figures": [str(path) for path in written]}) if args.json else "\n".join(map(str, written))
     sys.stdout.write(text + "\n")
     return 0

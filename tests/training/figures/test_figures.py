@@ -1,6 +1,7 @@
 """What is drawn, taken from the figures' own artists; and that the command writes it."""
 
 import dataclasses
+import shutil
 import sys
 from pathlib import Path
 
@@ -9,18 +10,21 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from index.calibration.calibrating import calibrate
 from index.datasets.bulk_embedding import embed_entries
 from index.datasets.manifest import Entry, Manifest, write_manifest
 from index.datasets.protocol import Protocol
 from index.datasets.task import plan_task
 from index.ranking.evaluation import evaluate_embedded
-from model.checkpoint import load_checkpoint
+from model.checkpoint import annotate_checkpoint, load_checkpoint
 from model.embedder import Embedder
 from model.image import decode_image, encode_image
 from model.theta import turn_of
 from tests.conftest import picture
+from tests.index.calibration.drawn_vehicles import drawn_vehicles
 from training.figures.__main__ import main
 from training.figures.alignment_pairs import draw_alignment
+from training.figures.calibration import draw_calibration
 from training.figures.curves import draw_cmc, draw_distances, draw_roc
 from training.figures.embedding_map import draw_tsne
 from training.figures.method import Method
@@ -155,3 +159,30 @@ def test_unknown_figures_and_missing_checkpoints_are_errors(
     monkeypatch.setattr(sys, "argv", [*base, "x", "--figures", "pie"])
     with pytest.raises(SystemExit, match="2"):
         main()
+
+
+def test_a_calibration_is_drawn_as_it_was_measured() -> None:
+    measured = calibrate(drawn_vehicles(150, 2, 0.7, seed=0), {}, sizes=(20, 100), num_queries=300).measured
+    figure = draw_calibration(measured)
+    reliability, roc = figure.axes
+    for line, size in zip(reliability.lines[1:], measured["sizes"], strict=True):
+        assert np.asarray(line.get_xdata()).tolist() == [one["probability"] for one in size["reliability"]]
+        assert np.asarray(line.get_ydata()).tolist() == [one["right"] for one in size["reliability"]]
+        assert line.get_label() == f"{size['num_records']:,} records (error {size['ece']:.1%})"
+    for line, size in zip(roc.lines[:2], measured["sizes"], strict=True):
+        assert np.asarray(line.get_ydata()).tolist() == [one["true_accepts"] for one in size["roc"]]
+    assert [line.get_xdata()[0] for line in roc.lines[2:]] == [0.001, 0.01]
+
+
+def test_a_calibrated_checkpoint_has_its_diagram(
+    manifest: Manifest, small_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calibrated = Path(shutil.copy(small_checkpoint, tmp_path / "calibrated.safetensors"))
+    calibration = calibrate(drawn_vehicles(150, 2, 0.7, seed=0), {}, sizes=(20, 100), num_queries=300)
+    annotate_checkpoint(calibrated, calibration=calibration.to_dict())
+    out = tmp_path / "figures"
+    checkpoints = ["--checkpoint", f"plain={small_checkpoint}", "--checkpoint", f"known={calibrated}"]
+    arguments = [*checkpoints, "--data", str(manifest.folder), "--out", str(out), "--figures", "calibration", "--quiet"]
+    monkeypatch.setattr(sys, "argv", ["training.figures", *arguments])
+    assert main() == 0
+    assert sorted(path.name for path in out.iterdir()) == ["calibration-2.png", "calibration-2.svg"]
