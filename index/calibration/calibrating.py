@@ -1,6 +1,7 @@
 """Calibrates a model on vehicles that are known, and measures the calibration on those that it was not fitted to."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
 
@@ -29,6 +30,7 @@ def calibrate(
     sizes: tuple[int, ...] | None = None,
     num_queries: int = NUM_QUERIES,
     seed: int = 0,
+    step: Callable[[], object] = lambda: None,
 ) -> Calibration:
     """The calibration of all vehicles, with the error figures of cross-fitting.
 
@@ -41,6 +43,7 @@ def calibrate(
         sizes: of the galleries, rising; by default those of `SIZES` that can be drawn.
         num_queries: of each size and half.
         seed: of all draws.
+        step: called before each part of the work; what it raises ends it.
 
     Raises:
         CalibrationError: there are too few vehicles, or none of them is there twice.
@@ -55,19 +58,25 @@ def calibrate(
     if too_large := [size for size in sizes if size > num_crops]:
         raise CalibrationError(f"a gallery of {too_large[0]} records cannot be drawn from {num_crops} crops")
     fold = _folds(vehicles.identity, seed)
-    trials = [_trials_of(vehicles, fold == number, sizes, num_queries, seed) for number in range(_NUM_FOLDS)]
+    trials = [_trials_of(vehicles, fold == number, sizes, num_queries, seed, step) for number in range(_NUM_FOLDS)]
     judged = []
     for number in range(_NUM_FOLDS):
         others = concatenate([of_fold for other, of_fold in enumerate(trials) if other != number])
+        step()
         judged.append(judge(fit_calibration(others, sizes, {}), trials[number]))
     calibration = fit_calibration(concatenate(trials), sizes, fitted_on)
     return replace(calibration, measured=error_figures(pool(judged), sizes, calibration.unknown_share))
 
 
 def _trials_of(
-    vehicles: Vehicles, is_of_fold: NDArray[np.bool], sizes: tuple[int, ...], num_queries: int, seed: int
+    vehicles: Vehicles,
+    is_of_fold: NDArray[np.bool],
+    sizes: tuple[int, ...],
+    num_queries: int,
+    seed: int,
+    step: Callable[[], object],
 ) -> Trials:
-    return draw_trials(replace(vehicles, may_ask=vehicles.may_ask & is_of_fold), sizes, num_queries, seed)
+    return draw_trials(replace(vehicles, may_ask=vehicles.may_ask & is_of_fold), sizes, num_queries, seed, step)
 
 
 def _folds(identity: NDArray[np.int64], seed: int) -> NDArray[np.int64]:

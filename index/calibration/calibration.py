@@ -8,6 +8,7 @@ odds of the third outcome change in proportion, and nothing else does.
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from itertools import product
 from typing import Any, Final, Literal, Self
 
 import numpy as np
@@ -125,19 +126,22 @@ class Calibration:
         )
 
 
-NUM_TERMS: Final = 10
+_POWERS: Final = tuple(powers for powers in product(range(4), repeat=3) if sum(powers) <= 3)
+
+NUM_TERMS: Final = len(_POWERS)
 
 
 def terms(
     evidence: Evidence, limits: tuple[tuple[float, float], tuple[float, float]], sizes: tuple[int, ...]
 ) -> NDArray[np.float64]:
-    """(..., K, `NUM_TERMS`): all products of at most two of distance, margin and the gallery's size, each in -1..1."""
-    (low_d, high_d), (low_m, high_m) = limits
-    d = _scaled(evidence.distance, low_d, high_d)
-    m = _scaled(evidence.margin, low_m, high_m)
-    n = _scaled(np.log(evidence.num_searched), float(np.log(sizes[0])), float(np.log(sizes[-1])))
-    one = np.ones_like(d)
-    return np.stack([one, d, m, n, d * d, m * m, n * n, d * m, d * n, m * n], axis=-1)
+    """(..., K, `NUM_TERMS`): all products of at most three of distance, margin and log size, each scaled to -1..1."""
+    scaled = [
+        _scaled(evidence.distance, *limits[0]),
+        _scaled(evidence.margin, *limits[1]),
+        _scaled(np.log(evidence.num_searched), float(np.log(sizes[0])), float(np.log(sizes[-1]))),
+    ]
+    powers = [[np.ones_like(values), values, values**2, values**3] for values in scaled]
+    return np.stack([powers[0][i] * powers[1][j] * powers[2][k] for i, j, k in _POWERS], axis=-1)
 
 
 def _scaled(values: NDArray[np.float64], low: float, high: float) -> NDArray[np.float64]:

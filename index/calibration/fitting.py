@@ -19,7 +19,7 @@ from index.calibration.trials import Trials
 
 UNKNOWN_SHARE: Final = 0.5
 
-_PENALTY: Final = 1e-4
+_PENALTY: Final = 1e-5
 _MIN_UNKNOWN: Final = 100
 _TAIL: Final = 1e-3
 

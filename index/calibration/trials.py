@@ -4,7 +4,7 @@ Each query is asked twice of each gallery, if its vehicle is in it: as it is, an
 makes it the query of an unknown vehicle (open-set identification, as in ISO/IEC 19795-1 and NIST's FRVT 1:N).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -74,7 +74,13 @@ class Trials(NamedTuple):
         )
 
 
-def draw_trials(vehicles: Vehicles, sizes: Sequence[int], num_queries: int, seed: int) -> Trials:
+def draw_trials(
+    vehicles: Vehicles,
+    sizes: Sequence[int],
+    num_queries: int,
+    seed: int,
+    step: Callable[[], object] = lambda: None,
+) -> Trials:
     """Of each size as many galleries as `num_queries` queries need; a gallery is asked for its own vehicles.
 
     Args:
@@ -82,11 +88,17 @@ def draw_trials(vehicles: Vehicles, sizes: Sequence[int], num_queries: int, seed
         sizes: in records.
         num_queries: of each size; each is two trials.
         seed: of the draws.
+        step: called before each part of the work; what it raises ends it.
 
     Raises:
         ValueError: there are not so many crops that may answer, or no query that has an answer.
     """
-    return concatenate([part for size in sizes for part in _trials_of_size(vehicles, size, num_queries, seed)])
+    parts = []
+    for size in sizes:
+        for part in _trials_of_size(vehicles, size, num_queries, seed):
+            step()
+            parts.append(part)
+    return concatenate(parts)
 
 
 def _trials_of_size(vehicles: Vehicles, size: int, num_queries: int, seed: int) -> Iterator[Trials]:

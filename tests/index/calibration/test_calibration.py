@@ -1,4 +1,5 @@
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -7,15 +8,24 @@ import pytest
 from index.calibration.calibration import NUM_TERMS, Calibration, CalibrationError
 from index.calibration.evidence import Evidence, evidence_of
 
-RIGHT = (0.5, -2.0, 1.0, -0.5, 0, 0, 0, 0, 0, 0)
-WRONG = (-0.5, 1.0, -1.0, 0.5, 0, 0, 0, 0, 0, 0)
+# Of 1, distance, margin and size; of their products only the square of the margin.
+RIGHT, WRONG = (0.5, -2.0, 1.0, -0.5, 0.25), (-0.5, 1.0, -1.0, 0.5, -0.25)
+
+
+def weights(one: float, distance: float, margin: float, size: float, margin_squared: float) -> tuple[float, ...]:
+    """By the places that these terms have: their powers count up like a clock's digits, the size's the fastest."""
+    powers = [p for p in product(range(4), repeat=3) if sum(p) <= 3]
+    found = dict.fromkeys(powers, 0.0)
+    found |= {(0, 0, 0): one, (1, 0, 0): distance, (0, 1, 0): margin, (0, 0, 1): size, (0, 2, 0): margin_squared}
+    return tuple(found.values())
+
 
 CALIBRATION = Calibration(
     sizes=(10, 1000),
     match_distance=(1.0, 0.5),
     uncertain_distance=(1.5, 0.75),
     limits=((0.0, 2.0), (-1.0, 1.0)),
-    weights=(RIGHT, WRONG),
+    weights=(weights(*RIGHT), weights(*WRONG)),
     unknown_share=0.5,
     fitted_on={"data": "nothing"},
 )
@@ -29,7 +39,7 @@ def naive_probability(distance: float, margin: float, num_searched: int, unknown
     """By hand, of the terms that the weights above have."""
     d, m = distance - 1, margin
     n = 2 * (np.log(num_searched) - np.log(10)) / np.log(100) - 1
-    right, wrong = (np.exp(w[0] + w[1] * d + w[2] * m + w[3] * n) for w in (RIGHT, WRONG))
+    right, wrong = (np.exp(w[0] + w[1] * d + w[2] * m + w[3] * n + w[4] * m**2) for w in (RIGHT, WRONG))
     known, unknown = (1 - unknown_share) / 0.5, unknown_share / 0.5
     return float(right * known / (right * known + wrong * known + unknown))
 
