@@ -14,12 +14,13 @@ from index.calibration.fitting import fit_calibration
 from index.calibration.trials import Trials, Vehicles, concatenate, draw_trials
 
 SIZES: Final = (10, 30, 100, 300, 1000, 3000, 10_000, 30_000, 100_000)
-"""Records in the galleries that are drawn, as far as there are so many."""
+"""Records in the galleries that are drawn, as far as there are so many; and one of all of them."""
 
 NUM_QUERIES: Final = 10_000
 """Of each gallery size."""
 
 _NUM_FOLDS: Final = 2
+_MUCH_LARGER: Final = 1.5
 _MIN_VEHICLES: Final = 100
 
 
@@ -40,7 +41,7 @@ def calibrate(
     Args:
         vehicles: at least a hundred, some of them with several crops.
         fitted_on: where they come from, for the reader.
-        sizes: of the galleries, rising; by default those of `SIZES` that can be drawn.
+        sizes: of the galleries, rising; by default those of `SIZES` that can be drawn, and all crops together.
         num_queries: of each size and half.
         seed: of all draws.
         step: called before each part of the work; what it raises ends it.
@@ -54,7 +55,7 @@ def calibrate(
             f"there are {num_vehicles} vehicles with a known identity: a calibration needs at least {_MIN_VEHICLES}"
         )
     if sizes is None:
-        sizes = tuple(size for size in SIZES if size <= num_crops)
+        sizes = (*(size for size in SIZES if _MUCH_LARGER * size <= num_crops), num_crops)
     if too_large := [size for size in sizes if size > num_crops]:
         raise CalibrationError(f"a gallery of {too_large[0]} records cannot be drawn from {num_crops} crops")
     fold = _folds(vehicles.identity, seed)

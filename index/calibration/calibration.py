@@ -20,6 +20,8 @@ FORMAT: Final = "sanet-calibration-1"
 
 Decision = Literal["match", "uncertain", "no_match", "uncalibrated"]
 
+_FEW_MORE: Final = 1.1
+
 MATCH_FAR: Final = 0.001
 """Of unknown vehicles, at most so many are called a match."""
 
@@ -56,8 +58,11 @@ class Calibration:
     measured: dict[str, Any] = field(default_factory=dict)
 
     def covers(self, num_searched: int) -> bool:
-        """Whether it says anything about answers from so many records."""
-        return 1 <= num_searched <= self.sizes[-1]
+        """Whether it says anything about answers from so many records: up to a few more than it was fitted to.
+
+        As many more records have as many more false accepts: of 1 % they make 1.1 %.
+        """
+        return 1 <= num_searched <= _FEW_MORE * self.sizes[-1]
 
     def decide(self, nearest: float, num_searched: int) -> Decision:
         """What to believe of an answer whose rank 1 is so far away."""

@@ -171,7 +171,7 @@ def test_a_calibration_is_drawn_as_it_was_measured() -> None:
         assert line.get_label() == f"{size['num_records']:,} records (error {size['ece']:.1%})"
     for line, size in zip(roc.lines[:2], measured["sizes"], strict=True):
         assert np.asarray(line.get_ydata()).tolist() == [one["true_accepts"] for one in size["roc"]]
-    assert [line.get_xdata()[0] for line in roc.lines[2:]] == [0.001, 0.01]
+    assert [np.asarray(line.get_xdata())[0] for line in roc.lines[2:]] == [0.001, 0.01]
 
 
 def test_a_calibrated_checkpoint_has_its_diagram(
