@@ -136,7 +136,9 @@ def measure(num_records: int, num_rounds: int, sqlite: Path | None) -> dict[str,
         "put_us_per_record": 1e6 * put_s / num_records,
         "copy_half_ms": 1e3 * median_seconds(lambda: copy_half(blocks), 3)[0],
     }
-    set_s = [seconds(partial(blocks[0].set, row, changed))[0] for row in range(min(_NUM_SET, num_records))]
+    set_s = [
+        seconds(partial(blocks[0].set, np.array([row]), [changed]))[0] for row in range(min(_NUM_SET, num_records))
+    ]
     headline["set_us_per_record"] = 1e6 * statistics.fmean(set_s)
     machine = {
         "processor": platform.machine(),

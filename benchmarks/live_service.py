@@ -22,6 +22,9 @@ class LiveService:
         exit_code: of the last process that ended.
     """
 
+    command: tuple[str, ...] = ("-m", "service")
+    """What Python runs; a test's own service may be another."""
+
     def __init__(self, checkpoint: Path, data_dir: Path, **settings: str) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -48,7 +51,7 @@ class LiveService:
         start = time.perf_counter()
         self._output = self._log.open("ab")
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "service"], env=self._environment, stdout=self._output, stderr=self._output
+            [sys.executable, *self.command], env=self._environment, stdout=self._output, stderr=self._output
         )
         while time.perf_counter() - start < 120 and self._process.poll() is None:
             try:

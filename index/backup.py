@@ -17,7 +17,7 @@ import sys
 from typing import Any
 
 from index.command_parser import CommandParser
-from index.embedded.backup.backing_up import BackupOutcome, back_up
+from index.embedded.backup.backing_up import back_up
 from index.embedded.backup.backup_folder import accepts_backup
 from index.gallery.errors import GalleryError, GalleryFullError
 from index.gallery_folder import gallery_folder
@@ -49,27 +49,9 @@ def main() -> int:
         return _fail(error)
     except KeyboardInterrupt:  # the second Ctrl-C
         return _fail("stopped; an earlier backup is as it was")
-    result = _result(args, outcome)
+    result = {"data_dir": str(args.data_dir), "out": str(args.out), **outcome.to_dict()}
     sys.stdout.write(json.dumps(result) + "\n" if args.json else _text(result))
-    return 1 if outcome.lost_images or outcome.damaged_records else 0
-
-
-def _result(args: argparse.Namespace, outcome: BackupOutcome) -> dict[str, Any]:
-    backup = outcome.backup
-    return {
-        "data_dir": str(args.data_dir),
-        "out": str(args.out),
-        "created_at": backup.created_at,
-        "records": backup.num_records,
-        "images": backup.num_images - len(outcome.lost_images),
-        "database_bytes": backup.database_bytes,
-        "database_sha256": backup.database_sha256,
-        "copied": outcome.copied,
-        "kept": outcome.kept,
-        "pruned": outcome.num_pruned,
-        "damaged_records": [{"id": id_, "source": source} for id_, source in outcome.damaged_records],
-        "lost_images": [{"content": content, "problem": what} for content, what in outcome.lost_images.items()],
-    }
+    return 0 if outcome.is_whole else 1
 
 
 def _text(result: dict[str, Any]) -> str:

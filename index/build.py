@@ -25,7 +25,8 @@ from index.command_parser import CommandParser
 from index.datasets.manifest import ManifestError, UnusableLine
 from index.datasets.protocol import ProtocolError
 from index.embedded.opening import open_gallery
-from index.gallery.bulk_enrolment import Outcome, Remark, enrol_entries, enrollable
+from index.gallery.bulk_enrolment import Outcome, enrol_entries, enrollable
+from index.gallery.bulk_intake import Remark
 from index.gallery.enrolment_data import open_enrolment_data
 from index.gallery.entry_fields import columns_not_kept
 from index.gallery.errors import GalleryError

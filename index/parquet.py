@@ -17,7 +17,7 @@ Exit code 0: everything. 1: not everything, and what is missing is named. 2: wro
 import argparse
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from index.command_parser import CommandParser
 from index.embedded.backup.parquet_folder import export_folder, import_folder
 from index.embedded.backup.staged_folder import is_free
 from index.gallery.errors import GalleryError, GalleryFullError
-from index.gallery.parquet_export import CONTENTS, ExportOutcome
+from index.gallery.parquet_export import CONTENTS
 from index.gallery.parquet_import import ImportOutcome
 from index.gallery.verification import Progress
 from index.gallery_folder import gallery_folder
@@ -59,18 +59,7 @@ def _export(
     args: argparse.Namespace, progress: Progress, stop_asked: Callable[[], bool]
 ) -> tuple[dict[str, Any], bool]:
     outcome = export_folder(args.data_dir, args.out, args.compression, progress, stop_asked)
-    return _export_result(args.out, outcome), not (outcome.damaged_records or outcome.lost_images)
-
-
-def _export_result(out: Path, outcome: ExportOutcome) -> dict[str, Any]:
-    return {
-        "out": str(out),
-        "records": outcome.num_records,
-        "images": outcome.num_images,
-        "files": outcome.files,
-        "damaged_records": [id_ for id_, _ in outcome.damaged_records],
-        "lost_images": _lost(outcome.lost_images),
-    }
+    return {"out": str(args.out), **outcome.to_dict()}, outcome.is_whole
 
 
 def _import(
@@ -89,13 +78,9 @@ def _import_result(data_dir: Path, outcome: ImportOutcome) -> dict[str, Any]:
         "duplicates": outcome.duplicates,
         "differing": outcome.differing,
         "damaged_records": outcome.damaged_records,
-        "lost_images": _lost(outcome.lost_images),
+        "lost_images": [{"content": content, "problem": problem} for content, problem in outcome.lost_images.items()],
         "stopped": outcome.stopped,
     }
-
-
-def _lost(images: Mapping[str, str]) -> list[dict[str, str]]:
-    return [{"content": content, "problem": problem} for content, problem in images.items()]
 
 
 def _text(result: dict[str, Any]) -> str:

@@ -26,6 +26,7 @@ from index.embedded.data_folder import owned
 from index.embedded.gallery_check import FolderFindings, check_folder
 from index.embedded.gallery_repair import FolderRepair, repair_folder
 from index.gallery.errors import GalleryError
+from index.gallery.verification import named_records
 from index.gallery_folder import gallery_folder
 from index.named_lines import named_lines
 from index.phase_bar import phase_bar
@@ -60,7 +61,7 @@ def _verify(args: argparse.Namespace, stop_asked: Callable[[], bool]) -> tuple[F
 def _result(data_dir: Path, found: FolderFindings, repair: FolderRepair | None) -> dict[str, Any]:
     gallery = found.gallery
     damage: dict[str, list[Any]] = {
-        "database": [*found.database, *([gallery.unreadable] if gallery.unreadable else [])],
+        "database": found.database_problems,
         "records": [
             {"seq": one.seq, "id": one.id, "source": one.source, "problem": one.problem, "image": one.image}
             for one in gallery.damaged_records
@@ -84,11 +85,12 @@ def _result(data_dir: Path, found: FolderFindings, repair: FolderRepair | None) 
         "stopped": gallery.stopped,
         "records": gallery.num_records,
         "images": gallery.num_images,
-        "num_damaged": {kind: len(found_damage) for kind, found_damage in damage.items()},
+        "num_damaged": found.num_damaged,
         "damage": damage,
         "stray_images": len(gallery.strays),
         "unfinished_images": len(found.unfinished),
         "foreign_files": list(map(str, found.foreign)),
+        "other_generations": list(map(str, found.other_generations)),
         "repaired": None,
     }
     if repair is not None:
@@ -100,10 +102,9 @@ def _result(data_dir: Path, found: FolderFindings, repair: FolderRepair | None) 
 def _text(data_dir: Path, found: FolderFindings, repair: FolderRepair | None) -> str:
     gallery = found.gallery
     lines = [f"{data_dir}: {gallery.num_records} records and {gallery.num_images} image files read"]
-    lines += named_lines("the database", [*found.database, *([gallery.unreadable] if gallery.unreadable else [])])
-    lines += named_lines("damaged record", [_record_line(one) for one in gallery.damaged_records])
-    images = [f"{one.content} is {one.problem}: {_names(one.records)}" for one in gallery.lost_images]
-    lines += named_lines("image", images)
+    lines += named_lines("the database", found.database_problems)
+    lines += named_lines("damaged record", list(map(str, gallery.damaged_records)))
+    lines += named_lines("image", list(map(str, gallery.lost_images)))
     lines += named_lines("damaged image without a record", gallery.damaged_strays)
     lines += named_lines("damaged file in the trash", list(map(str, found.trash)))
     lines += named_lines("the snapshot", found.snapshot)
@@ -113,11 +114,14 @@ def _text(data_dir: Path, found: FolderFindings, repair: FolderRepair | None) ->
         "files in the folder of images are not the gallery's": len(found.foreign),
     }
     lines += [f"note: {number} {what}" for what, number in notes.items() if number]
+    if found.other_generations:
+        names = ", ".join(map(str, found.other_generations))
+        lines.append(f"note: {names} does not serve: a job reembed goes on with it, or the service removes it")
     if repair is not None:
         lines += named_lines("repaired", repair.done)
         if repair.unreadable:
             lines.append(f"not repaired: {repair.unreadable}")
-        lines += named_lines("enrol again", [_names([one]) for one in repair.enrol_again])
+        lines += named_lines("enrol again", [named_records([one]) for one in repair.enrol_again])
     if gallery.stopped:
         lines.append("stopped: what would have been found later is not known")
     elif found.sound:
@@ -125,15 +129,6 @@ def _text(data_dir: Path, found: FolderFindings, repair: FolderRepair | None) ->
     elif repair is None:
         lines.append("damaged: stop the service and run this with --repair, or restore a backup")
     return "\n".join(lines) + "\n"
-
-
-def _record_line(one: Any) -> str:
-    image = f"; its image is images/{one.image[:2]}/{one.image}" if one.image else ""
-    return f"{_names([(one.id, one.source)])}: {one.problem}{image}"
-
-
-def _names(records: list[tuple[str, str | None]]) -> str:
-    return ", ".join(f"{id_} ({source})" if source else id_ for id_, source in records)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,6 +1,7 @@
 """From crops to embeddings: the model on its device, in its numeric path."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final, Literal, NamedTuple
 
 import numpy as np
@@ -76,6 +77,32 @@ class Embedder:
             EmbeddingError: a number in an embedding is not finite.
         """
         return embed_prepared(self._network, images, self.device, self.precision)
+
+    @contextmanager
+    def pausing(self, pause: Callable[[], None]) -> Iterator[None]:
+        """In the block, calls `pause` before each convolution of what is embedded, in the thread that embeds.
+
+        `pause` may embed other images, which are not paused themselves. The embeddings are the same to the last bit.
+        """
+        is_paused = False
+
+        def pause_once(*_: object) -> None:
+            nonlocal is_paused
+            if is_paused:
+                return
+            is_paused = True
+            try:
+                pause()
+            finally:
+                is_paused = False
+
+        convolutions = [module for module in self._network.modules() if isinstance(module, torch.nn.Conv2d)]
+        hooks = [convolution.register_forward_pre_hook(pause_once) for convolution in convolutions]
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
 
 
 def embed_prepared(

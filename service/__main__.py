@@ -13,6 +13,8 @@ def main() -> int:
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
         signal.signal(signal.SIGHUP, _end_at_once)
     from index.command_parser import CommandParser
+    from service.access.errors import KeyStoreError
+    from service.access.listening import OpenToOthersError, require_keys_if_public
     from service.settings import Settings, SettingsError
 
     CommandParser(
@@ -25,6 +27,11 @@ def main() -> int:
     except SettingsError as error:
         sys.stderr.write(f"service: {error}\n")
         return 2
+    try:
+        require_keys_if_public(settings.auth, settings.published or settings.host, settings.data_dir)
+    except (OpenToOthersError, KeyStoreError) as error:
+        sys.stderr.write(f"service: {error}\n")
+        return 1
     # Imported here because it takes seconds, through torch: signals count meanwhile, and --help needs none of it.
     from service.server import serve
 

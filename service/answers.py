@@ -7,7 +7,9 @@ from pydantic import BaseModel, Field
 
 from index.gallery.answers import Match
 from index.gallery.record import Record
+from index.gallery.record_store import Deletion
 from model.theta import turn_of
+from service.jobs.job import State
 
 Theta = list[list[float]]
 
@@ -69,7 +71,9 @@ class QueryImage(BaseModel):
     theta: Theta = Field(description="2 x 3, maps output to input coordinates in [-1, 1]")
     rotation_deg: float = Field(description="counter-clockwise turn of the content, in (-180, 180]")
     mirrored: bool
-    aligned_view: str = Field(description="data:image/jpeg;base64,...")
+    aligned_view: str | None = Field(
+        description="data:image/jpeg;base64,...; null where the image of a record is lost, which a warning then says"
+    )
     model: str = Field(description="fingerprint of the model")
 
 
@@ -89,7 +93,7 @@ class MatchAnswer(BaseModel):
     aligned_url: str
 
     @classmethod
-    def of(cls, rank: int, match: Match) -> Self:
+    def of(cls, rank: int, match: Match, probability: float | None) -> Self:
         """The answer for a match."""
         record = match.record
         return cls(
@@ -97,7 +101,7 @@ class MatchAnswer(BaseModel):
             id=record.id,
             distance=match.distance,
             ranked_by=match.ranked_by,
-            probability=None,
+            probability=probability,
             identity=record.fields.identity,
             camera=record.fields.camera,
             captured_at=record.fields.captured_at,
@@ -108,7 +112,7 @@ class MatchAnswer(BaseModel):
 
 
 class Timing(BaseModel):
-    """Where the time went, in milliseconds; embed includes waiting in the queue."""
+    """Where the time went, in milliseconds; embed includes waiting in the queue, decode reading a record."""
 
     decode: float
     embed: float
@@ -116,15 +120,41 @@ class Timing(BaseModel):
     total: float
 
 
-class QueryAnswer(BaseModel):
-    """``POST /query``."""
+class VehicleMatches(BaseModel):
+    """What was found for one vehicle."""
 
     query: QueryImage
     decision: Literal["match", "uncertain", "no_match", "uncalibrated"]
     matches: list[MatchAnswer]
     searched: int = Field(description="records that passed the conditions")
-    timing_ms: Timing
     warnings: list[str] = Field(description="what makes these matches less than they seem; empty if nothing does")
+
+
+class QueryAnswer(VehicleMatches):
+    """``POST /query`` for one vehicle."""
+
+    timing_ms: Timing
+
+
+class BoxMatches(VehicleMatches):
+    """What was found for one of several boxes."""
+
+    box: str = Field(description="as it came")
+
+
+class BoxProblem(BaseModel):
+    """Why a box cannot be used; the others are not affected."""
+
+    box: str = Field(description="as it came, at most 100 characters of it")
+    error: str
+
+
+class BoxesAnswer(BaseModel):
+    """``POST /query`` for several boxes: one answer for each, in their order."""
+
+    answers: list[BoxMatches | BoxProblem]
+    timing_ms: Timing = Field(description="of all boxes together")
+    warnings: list[str] = Field(description="those that hold for every answer")
 
 
 class EnrolmentResult(BaseModel):
@@ -190,10 +220,66 @@ class StatsAnswer(BaseModel):
     models: list[ModelCount]
 
 
+class ChangedAnswer(BaseModel):
+    """``PATCH /gallery``."""
+
+    changed: int
+
+
 class DeletedAnswer(BaseModel):
-    """``DELETE /gallery?identity=``."""
+    """``DELETE /gallery``."""
 
     deleted: int
+    undo_url: str | None = Field(description="POST to it brings the records back; null if nothing can")
+    undo_until: datetime | None
+
+    @classmethod
+    def of(cls, deletion: Deletion) -> Self:
+        """The answer for a deletion."""
+        url = undo_url(deletion)
+        return cls(deleted=deletion.num_records, undo_url=url, undo_until=None if url is None else deletion.undo_until)
+
+
+class DeletionAnswer(BaseModel):
+    """A deletion that can be undone."""
+
+    id: str
+    deleted_at: datetime
+    deleted: int
+    undo_url: str | None
+    undo_until: datetime
+
+    @classmethod
+    def of(cls, deletion: Deletion) -> Self:
+        """The answer for a deletion."""
+        return cls(
+            id=deletion.id,
+            deleted_at=deletion.deleted_at,
+            deleted=deletion.num_records,
+            undo_url=undo_url(deletion),
+            undo_until=deletion.undo_until,
+        )
+
+
+class DeletionsAnswer(BaseModel):
+    """``GET /gallery/deletions``: the newest first."""
+
+    deletions: list[DeletionAnswer]
+
+
+class UndoneAnswer(BaseModel):
+    """``POST /gallery/deletions/{id}/undo``."""
+
+    restored: int = Field(description="records that are back as they were; in the order of enrolment they come last")
+    enrolled_again: int = Field(description="deleted records whose image was enrolled again meanwhile: that one stays")
+    lost_images: int = Field(description="images of these records that are missing or damaged: enrol them again")
+
+
+def undo_url(deletion: Deletion) -> str | None:
+    """Where a deletion is undone; None if it cannot be."""
+    if deletion.undo_until == deletion.deleted_at:
+        return None
+    return f"/gallery/deletions/{deletion.id}/undo"
 
 
 class StatusAnswer(BaseModel):
@@ -212,10 +298,22 @@ class DamageAnswer(BaseModel):
     )
 
 
+class NextModelAnswer(BaseModel):
+    """The model that the settings name, while another one serves, and the last job that brings the records to it."""
+
+    fingerprint: str
+    precision: str
+    state: State | None = Field(description="of the job; null if there is none")
+    done: int = Field(description="records that are there already")
+    total: int | None = Field(description="all of them; null until they are counted")
+    job_url: str | None
+
+
 class ReadyAnswer(StatusAnswer):
     """``GET /readyz``."""
 
     damage: DamageAnswer | None = Field(None, description="absent if no damage was found")
+    next_model: NextModelAnswer | None = Field(None, description="absent if the model serves that the settings name")
 
 
 class ModelAnswer(BaseModel):
@@ -231,7 +329,11 @@ class ModelAnswer(BaseModel):
     device: str
     training: dict[str, Any]
     evaluation: dict[str, Any] | None
-    calibration: dict[str, Any] | None
+    calibration: dict[str, Any] | None = Field(
+        description="what decisions and probabilities follow, with its error figures; `source` says whose it is: the "
+        "checkpoint's, or made of this gallery's vehicles"
+    )
+    next_model: NextModelAnswer | None = Field(description="null if this is the model that the settings name")
     warnings: list[str]
 
 
@@ -245,9 +347,15 @@ class HeldoutAnswer(BaseModel):
 
 
 class MetricsAnswer(BaseModel):
-    """``GET /metrics`` as JSON. Before the first evaluation it has `heldout` alone. Ratios lie in 0..1."""
+    """``GET /metrics`` as JSON. Before the first evaluation it has `heldout` alone, and `calibration` if there is one.
+
+    Ratios lie in 0..1.
+    """
 
     heldout: HeldoutAnswer
+    calibration: dict[str, Any] | None = Field(
+        None, description="what decisions and probabilities follow, with its error curves; absent without one"
+    )
     dataset: str | None = None
     dataset_fingerprint: str | None = None
     split: str | None = None

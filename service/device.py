@@ -2,7 +2,8 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Final
 
 import numpy as np
@@ -42,6 +43,10 @@ class Device:
             return f"the device that embeds has been at one batch for {seconds:.0f} s: if it hangs, restart the service"
         return self._failing
 
+    def pausing(self, pause: Callable[[], None]) -> AbstractContextManager[None]:
+        """As `Embedder.pausing`: `pause` may call `embed` while a batch is under way."""
+        return self._embedder.pausing(pause)
+
     def embed(self, images: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]) -> Embeddings:
         """One batch of preprocessed images (N, S, S, 3) through the network at once.
 
@@ -49,6 +54,7 @@ class Device:
             EmbeddingError: a number in an embedding is not finite, so that at least one of the images is at fault.
             DeviceError: the network raised anything else.
         """
+        paused = self._busy_since is not None  # a batch that lets this one in
         self._busy_since = time.monotonic()
         try:
             embeddings = self._embedder.embed_prepared(np.asarray(images))
@@ -59,7 +65,7 @@ class Device:
             self._count_failure(failure, error)
             raise failure from error
         finally:
-            self._busy_since = None
+            self._busy_since = time.monotonic() if paused else None
         if self._num_failures:
             _LOG.warning("the device works again; batches that it failed on: %d", self._num_failures)
         self._num_failures = 0

@@ -2,34 +2,51 @@
 
 import logging
 from contextlib import ExitStack
-from dataclasses import dataclass
-from typing import Self
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from fastapi import Request
 from numpy.typing import NDArray
 
+from index.calibration.calibration import Calibration
 from index.datasets.manifest import read_manifest
-from index.datasets.task import plan_task
-from index.embedded.opening import open_gallery
-from index.embedded.search.device_scan import DeviceScan
+from index.datasets.task import Task, plan_task
+from index.embedded.data_folder import owned
+from index.embedded.disk import disk_errors
+from index.embedded.opening import open_generation
 from index.gallery.gallery import Gallery
 from index.gallery.record import ModelKey, Record
 from index.ranking.reranking import Refinement
 from model.aligned_view import aligned_view
-from model.checkpoint import Checkpoint, ModelCard, load_checkpoint
-from model.embedder import Embedder, EmbeddingError, Precision, pick_device, slow_precision_warning
+from model.checkpoint import ModelCard
+from model.embedder import Precision, slow_precision_warning
 from model.image import decode_image
-from service.device import DeviceError, one_line
+from service.decision import Decisions
 from service.heldout import HeldoutEvaluation
 from service.heldout_set import HeldoutSet
+from service.instruments.instruments import Instruments
 from service.jobs.background import Background
+from service.jobs.export_root import ExportRoot
 from service.jobs.import_root import ImportRoot
 from service.jobs.jobs import Jobs
+from service.jobs.kind import Kind
+from service.jobs.kinds.backing_up import BackUp
+from service.jobs.kinds.calibrating import Calibrate
 from service.jobs.kinds.evaluating import Evaluate
+from service.jobs.kinds.exporting import Export
+from service.jobs.kinds.grouping import Group
 from service.jobs.kinds.importing import Import
+from service.jobs.kinds.matching import Match
+from service.jobs.kinds.reembedding import Reembed, require_reembedding
+from service.jobs.kinds.verifying import Verify
+from service.loaded_model import LoadedModel
+from service.model_choice import choose_model, settle
 from service.pools import Pools
 from service.problems import NotReadyError
+from service.serving import LEASE, Lease, Serving
 from service.settings import Settings
 from service.uploads import Uploads, body_bytes
 from service.worker import EmbeddingWorker
@@ -39,19 +56,34 @@ _LOG = logging.getLogger(__name__)
 UNTRAINED = "the model is untrained: its matches mean nothing until SANET_CHECKPOINT names a trained checkpoint"
 
 
-@dataclass(frozen=True)
+class Roots(NamedTuple):
+    """What of the disk the jobs of a service may use besides its data folder."""
+
+    data_dir: Path
+    imports: ImportRoot | None
+    exports: ExportRoot | None
+
+
+@dataclass(frozen=True, eq=False)
 class Engine:
-    """The parts of a running service.
+    """The parts of a running service. A request takes them once: what serves may be exchanged while it is answered.
 
     Attributes:
+        wanted: the model that the settings name; as long as it is another one than `model`, it is on its way.
         num_parameters: of the network.
         max_file_bytes: the largest image file.
         max_request_bytes: the largest body of an enrolment.
         uploads: room for the bodies of enrolments.
+        decisions: what the model's distances mean.
+        heldout_task: what the held-out set asks.
+        serving: which engine serves now.
+        instruments: what counts the work of all engines of the service.
     """
 
+    settings: Settings
     card: ModelCard
     model: ModelKey
+    wanted: ModelKey
     num_parameters: int
     device: str
     precision: Precision
@@ -62,10 +94,15 @@ class Engine:
     gallery: Gallery
     pools: Pools
     jobs: Jobs
+    decisions: Decisions
+    heldout_task: Task | None
     heldout: HeldoutEvaluation
+    roots: Roots
+    serving: Serving
+    instruments: Instruments
 
     @classmethod
-    def open(cls, settings: Settings) -> Self:
+    def open(cls, settings: Settings, instruments: Instruments | None = None) -> Self:
         """Loads and warms the model, and opens the gallery. If any of it fails, nothing stays open.
 
         Raises:
@@ -73,72 +110,116 @@ class Engine:
                 OSError: with one line that says what is wrong.
         """
         task = None if settings.heldout is None else plan_task(read_manifest(settings.heldout))
-        root = None if settings.import_root is None else ImportRoot(settings.import_root)
-        checkpoint = load_checkpoint(settings.checkpoint)
-        card = checkpoint.card
-        num_parameters = sum(parameter.numel() for parameter in checkpoint.network.parameters())
-        model = ModelKey(card.fingerprint, settings.precision)
-        embedder = _warm_embedder(checkpoint, settings)
-        device = str(embedder.device)
+        data_dir = settings.data_dir
+        roots = Roots(
+            data_dir,
+            None if settings.import_root is None else ImportRoot(settings.import_root),
+            None if settings.export_root is None else ExportRoot(settings.export_root, data_dir),
+        )
+        choice = choose_model(settings)
+        loaded = LoadedModel.warm(choice.checkpoint, choice.model.precision, settings.device, choice.path)
         with ExitStack() as opened:
-            scan = DeviceScan(embedder.device) if embedder.device.type == "cuda" else None
-            gallery = open_gallery(settings.data_dir, model, embedder.embedding_dim, scan=scan)
+            folder = ExitStack()
+            opened.callback(folder.close)
+            with disk_errors(data_dir):
+                data_dir.mkdir(parents=True, exist_ok=True)
+            folder.enter_context(owned(data_dir))
+            settle(choice, settings)
+            serving = Serving(folder)
+            opened.callback(serving.stop)
+            gallery = open_generation(
+                data_dir,
+                loaded.key,
+                loaded.embedder.embedding_dim,
+                scan=loaded.scan(),
+                undo_for=timedelta(seconds=settings.undo_s),
+            )
             opened.callback(gallery.close)
             pools = Pools()
             opened.callback(pools.close)
-            worker = EmbeddingWorker(
-                embedder,
-                capacity=settings.queue_capacity,
-                max_batch=settings.max_batch,
-                max_queries=settings.max_queries,
-            )
+            instruments = instruments or Instruments()
+            worker = loaded.worker(settings, instruments)
             opened.callback(worker.close)
-            max_file_bytes = settings.max_file_mb * 1_000_000
-            heldout_set = None if task is None else HeldoutSet.of(task, model)
-            background = Background(worker)
-            jobs = Jobs(
-                settings.data_dir,
-                [
-                    Import(root, gallery, card.preprocessing, background, max_file_bytes),
-                    Evaluate(heldout_set, root, card.preprocessing, background, model, device),
-                ],
-            )
+            jobs = Jobs(data_dir)
             opened.callback(jobs.close)
-            heldout = HeldoutEvaluation(heldout_set, jobs)
-            heldout.require()
             max_request_bytes = body_bytes(settings.max_request_mb)
             engine = cls(
-                card=card,
-                model=model,
-                num_parameters=num_parameters,
-                device=device,
-                precision=settings.precision,
-                max_file_bytes=max_file_bytes,
+                settings=settings,
+                card=loaded.card,
+                model=loaded.key,
+                wanted=choice.wanted,
+                num_parameters=loaded.num_parameters,
+                device=loaded.device,
+                precision=loaded.embedder.precision,
+                max_file_bytes=settings.max_file_mb * 1_000_000,
                 max_request_bytes=max_request_bytes,
                 uploads=Uploads(max(settings.max_uploads_mb * 1_000_000, max_request_bytes)),
                 worker=worker,
                 gallery=gallery,
                 pools=pools,
                 jobs=jobs,
-                heldout=heldout,
+                decisions=_decisions(settings, loaded),
+                heldout_task=task,
+                heldout=HeldoutEvaluation(_heldout_set(task, loaded.key), jobs),
+                roots=roots,
+                serving=serving,
+                instruments=instruments,
             )
+            serving.begin(engine)
+            engine.give_jobs()
             for warning in engine.warnings():
                 _LOG.warning("%s", warning)
-            num_records = gallery.num_searchable
             _LOG.info(
-                "ready: model %.12s on %s in %s, %d records", model.fingerprint, device, model.precision, num_records
-            )
+                "ready: model %.12s on %s in %s, %d records",
+                engine.model.fingerprint, engine.device, engine.model.precision, gallery.num_searchable,
+            )  # fmt: skip
             opened.pop_all()
         return engine
 
+    def succeeded_by(self, loaded: LoadedModel, worker: EmbeddingWorker, gallery: Gallery) -> "Engine":
+        """The engine that takes this one's place, with another model and its gallery; all else they share."""
+        return replace(
+            self,
+            card=loaded.card,
+            model=loaded.key,
+            num_parameters=loaded.num_parameters,
+            device=loaded.device,
+            precision=loaded.embedder.precision,
+            worker=worker,
+            gallery=gallery,
+            decisions=_decisions(self.settings, loaded),
+            heldout=HeldoutEvaluation(_heldout_set(self.heldout_task, loaded.key), self.jobs),
+        )
+
+    def give_jobs(self) -> None:
+        """Makes jobs run with these parts from now on, and creates those that this model lacks."""
+        self.jobs.take_kinds(self._kinds())
+        self.heldout.require()
+        require_reembedding(self.jobs, self.model, self.wanted, self.gallery.num_stale)
+
+    def _kinds(self) -> list[Kind[Any]]:
+        imports, exports, data_dir = self.roots.imports, self.roots.exports, self.roots.data_dir
+        gallery, preprocessing, model = self.gallery, self.card.preprocessing, self.model
+        background, max_file_bytes = Background(self.worker), self.max_file_bytes
+        heldout_set = _heldout_set(self.heldout_task, model)
+        return [
+            Import(imports, gallery, preprocessing, background, max_file_bytes),
+            Evaluate(heldout_set, imports, preprocessing, background, model, self.device),
+            Reembed(self.serving, self.jobs),
+            BackUp(exports, data_dir, background),
+            Verify(data_dir, background),
+            Export(exports, data_dir, background),
+            Match(imports, gallery, preprocessing, background, max_file_bytes, self.decisions),
+            Group(gallery, background, self.decisions),
+            Calibrate(gallery, self.decisions, background),
+        ]
+
     def close(self) -> bool:
-        """Finishes what is under way and releases the data folder; whether the device came back from its last batch."""
-        self.jobs.stop()
-        ended = self.worker.close()
-        self.jobs.close()
-        self.pools.close()
-        self.gallery.close()
-        return ended
+        """Finishes what is under way and releases the data folder; whether the device came back from its last batch.
+
+        Of the service, whichever engine serves by now.
+        """
+        return self.serving.close()
 
     def warnings(self) -> list[str]:
         """What makes this service's matches less than they seem; empty if nothing does."""
@@ -146,7 +227,7 @@ class Engine:
         if num := self.gallery.num_stale:
             warnings.append(
                 f"{num} records were embedded by another model or in another precision and are not searched: "
-                "enrol their images again"
+                "POST /jobs with the kind reembed embeds them anew"
             )
         if num := self.gallery.num_damaged:
             warnings.append(f"{num} records are damaged and are not found: enrol their images again")
@@ -186,27 +267,32 @@ class Engine:
         return aligned_view(prepared, theta, self.card.config, self.card.preprocessing)
 
 
-def _warm_embedder(checkpoint: Checkpoint, settings: Settings) -> Embedder:
-    """The embedder, after its first batch: that loads kernels and allocates, and no request shall wait for it."""
-    device, size = pick_device(settings.device), checkpoint.card.preprocessing.size_px
-    try:
-        embedder = Embedder(checkpoint, device, settings.precision)
-        embedder.embed_prepared(np.zeros((1, size, size, 3), np.uint8))
-    except EmbeddingError as error:
-        raise EmbeddingError(f"{settings.checkpoint} on {device} in {settings.precision}: {error}") from error
-    except Exception as error:
-        reason = one_line(error)
-        raise DeviceError(f"the network does not run on {device} in {settings.precision}: {reason}") from error
-    return embedder
+def _decisions(settings: Settings, loaded: LoadedModel) -> Decisions:
+    values = loaded.card.calibration
+    of_checkpoint = None if values is None else Calibration.from_dict(values)
+    return Decisions(settings.data_dir, loaded.key, of_checkpoint, settings.unknown_share)
+
+
+def _heldout_set(task: Task | None, model: ModelKey) -> HeldoutSet | None:
+    return None if task is None else HeldoutSet.of(task, model)
 
 
 async def engine_of(request: Request) -> Engine:
-    """The engine of the app that serves this request.
+    """The engine that serves this request.
 
     Raises:
         NotReadyError: it is still loading.
     """
-    engine: Engine | None = getattr(request.app.state, "engine", None)
-    if engine is None:
+    return lease_of(request).engine
+
+
+def lease_of(request: Request) -> Lease:
+    """The request's hold on the engine that serves it.
+
+    Raises:
+        NotReadyError: it is still loading.
+    """
+    lease: Lease | None = request.scope.get(LEASE)
+    if lease is None:
         raise NotReadyError("the service is loading its model and its gallery: wait for GET /readyz")
-    return engine
+    return lease

@@ -1,6 +1,7 @@
 """``POST /gallery``: vehicles in, and the truth about what became of each."""
 
 import asyncio
+import time
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -13,10 +14,12 @@ from pydantic import ValidationError
 
 from index.gallery.answers import Enrolled
 from index.gallery.enrolment import Enrolment
+from index.gallery.errors import ReplacedError
 from index.gallery.fields import Fields, FieldsError, read_source
 from index.gallery.intake import Vehicle
 from index.gallery.record import Record
 from model.embedder import EmbeddingError
+from service.access.call import note
 from service.answers import EnrolmentResult, GalleryAnswer
 from service.disconnect import while_connected
 from service.engine import Engine, engine_of
@@ -29,6 +32,7 @@ from service.problems import problem
 from service.strict_fields import strict_query_string
 from service.uploads import upload_bytes
 from service.worker import Admission
+from service.writing import successor_of
 
 router = APIRouter(tags=["gallery"], dependencies=[Depends(strict_query_string)])
 
@@ -52,7 +56,11 @@ async def enrol(request: Request, engine: Annotated[Engine, Depends(engine_of)])
     engine.worker.require_room(urgent=False)
     with engine.uploads.admit(upload_bytes(request, engine.max_request_bytes)):
         async with read_form(request, GalleryForm) as form:
-            return await _enrol(request, form, engine)
+            while True:
+                try:
+                    return await _enrol(request, form, engine)
+                except ReplacedError:  # another model serves by now, and embeds them anew
+                    engine = successor_of(engine, request)
 
 
 async def _enrol(request: Request, form: GalleryForm, engine: Engine) -> JSONResponse:
@@ -64,10 +72,18 @@ async def _enrol(request: Request, form: GalleryForm, engine: Engine) -> JSONRes
         outcomes = [outcome for of_file in settled for outcome in of_file]
         # One transaction for the whole request, and no way back once it has begun.
         enrolments = [enrolment for _, enrolment in outcomes if enrolment is not None]
+        start = time.perf_counter()
         enrolled = iter(await asyncio.wrap_future(engine.pools.write.submit(engine.gallery.enrol, enrolments)))
+        engine.instruments.observe_stage("enrolment", "store", time.perf_counter() - start)
     results = [
         result if enrolment is None else _with_enrolled(result, next(enrolled)) for result, enrolment in outcomes
     ]
+    note(
+        request.scope,
+        results=dict(Counter(result.status for result in results)),
+        ids=[result.id for result in results if result.status == "enrolled"],
+    )
+    engine.instruments.count_enrolled(result.status for result in results)
     return _answer(results, engine.warnings())
 
 
@@ -109,8 +125,14 @@ def _source(file: UploadFile) -> str | None:
 async def _embed_file(
     engine: Engine, admission: Admission, upload: UploadFile, vehicles: list[Vehicle]
 ) -> list[_Outcome]:
+    upload.file.seek(0)  # it is read again where another model took over meanwhile
+    start = time.perf_counter()
     intake = await engine.pools.decode_enrol.run(take_in_file, engine, admission, upload.file, vehicles)
-    return [await _embed_vehicle(engine, upload.filename or "", intake, vehicle) for vehicle in intake.vehicles]
+    decoded = time.perf_counter()
+    outcomes = [await _embed_vehicle(engine, upload.filename or "", intake, vehicle) for vehicle in intake.vehicles]
+    engine.instruments.observe_stage("enrolment", "decode", decoded - start)
+    engine.instruments.observe_stage("enrolment", "embed", time.perf_counter() - decoded)
+    return outcomes
 
 
 async def _embed_vehicle(engine: Engine, filename: str, intake: Intake, vehicle: Crop | Rejected) -> _Outcome:

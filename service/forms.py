@@ -1,10 +1,12 @@
 """What comes in: the form of a query, the metadata of an enrolment, and the conditions both share with the listing."""
 
 import dataclasses
+import re
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, Self
 
 from fastapi import UploadFile
+from fastapi.exceptions import RequestValidationError
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -28,16 +30,20 @@ from index.gallery.fields import (
     read_name,
     read_source,
     read_time,
+    shorten,
 )
 from index.gallery.filters import Filter, Near
 from index.gallery.intake import Vehicle
 from index.ranking.reranking import Refinement, Reranking
-from model.box import Box
+from model.box import Box, BoxError
 from model.image import ACCEPTED
 from model.number import NumberError, decimal_number, whole_number
 
 MAX_FILES = 256
 MAX_BOXES = 1024
+MAX_QUERY_BOXES = 256
+MAX_IDS = 1000
+MAX_MATCHES = 50_000
 
 
 def _from_text(read: Callable[[str], Any], expected: str) -> BeforeValidator:
@@ -66,6 +72,12 @@ def _attribute(text: str) -> tuple[str, str]:
     if not colon:
         raise ValueError("attribute is name:value")
     return read_name(name), read_name(value)
+
+
+def _id(text: str) -> str:
+    if not re.fullmatch("[0-9a-f]{32}", text):
+        raise ValueError(f"an id has 32 digits of 0-9 and a-f, not {shorten(text)}")
+    return text
 
 
 def _raw_box(value: Any) -> Any:
@@ -106,7 +118,8 @@ Time = Annotated[Any, _from_text(read_time, _TIME), _schema("RFC 3339 with its z
 WholeNumber = Annotated[int, BeforeValidator(lambda value: whole_number(value) if isinstance(value, str) else value)]
 Degrees = Annotated[float, Strict(), Field(allow_inf_nan=False)]
 _BOX = "x,y,w,h in pixels of the upright image"
-BoxText = Annotated[Box, _from_text(Box.parse, f"a box is {_BOX}"), _schema(_BOX)]
+BoxText = Annotated[str, Strict(), _schema(_BOX)]
+Id = Annotated[str, _from_text(_id, "an id is a text"), _schema("of a record", pattern="^[0-9a-f]{32}$")]
 NearText = Annotated[Near, _from_text(_near, "near is lat,lon,radius_m"), _schema("lat,lon,radius_m")]
 AttributeText = Annotated[tuple[str, str], _from_text(_attribute, "attribute is name:value"), _schema("name:value")]
 RawBox = Annotated[
@@ -140,6 +153,7 @@ class Conditions(BaseModel):
     attribute: list[AttributeText] = Field(
         [], max_length=MAX_ATTRIBUTES, description="name:value, every one of them; repeat the field for more"
     )
+    id: list[Id] = Field([], max_length=MAX_IDS, description="any of these records; repeat the field for more")
 
     def to_filter(self) -> Filter:
         """The same conditions as the gallery takes them."""
@@ -152,14 +166,23 @@ class Conditions(BaseModel):
             near=self.near,
             source=self.source,
             attributes=tuple(self.attribute),
+            ids=tuple(self.id),
         )
 
 
 class QueryForm(Conditions):
     """``POST /query``."""
 
-    image: File = Field(description=f"a {ACCEPTED} file: the crop, or a frame together with box")
-    box: BoxText | None = Field(None, description="the vehicle in the image; without it the whole image is the crop")
+    image: File | None = Field(None, description=f"a {ACCEPTED} file: the crop, or a frame together with box")
+    record: str | None = Field(
+        None, description="in place of an image: the id of a record, which is not among its own matches"
+    )
+    box: list[BoxText] = Field(
+        [],
+        max_length=MAX_QUERY_BOXES,
+        description="the vehicle in the image; without it the whole image is the crop; repeat the field for more "
+        "vehicles, each of which is answered",
+    )
     top_k: WholeNumber = Field(10, ge=1, le=1000, description="how many matches")
     group_by: Literal["identity"] | None = Field(None, description="the nearest record of each identity only")
     rerank: Literal["k_reciprocal"] | None = Field(
@@ -170,10 +193,35 @@ class QueryForm(Conditions):
     )
 
     @model_validator(mode="after")
-    def _group_or_refine(self) -> Self:
+    def _one_question(self) -> Self:
+        if (self.image is None) == (self.record is None):
+            came = "neither came" if self.image is None else "both came"
+            raise ValueError(f"give an image (curl: -F image=@FILE) or the id of a record (-F record=ID): {came}")
+        if self.record is not None and self.box:
+            raise ValueError("box goes with image: a record has its own box; leave out box")
+        if len(self.box) * self.top_k > MAX_MATCHES:
+            raise ValueError(
+                f"{len(self.box)} boxes with top_k={self.top_k} may have more than {MAX_MATCHES:,} matches: "
+                "lower top_k, or split the boxes among several queries"
+            )
         if self.group_by and (self.rerank or self.expand):
             raise ValueError("group_by goes with plain distances only: leave out rerank and expand, or group_by")
         return self
+
+    @property
+    def single_box(self) -> Box | None:
+        """The box of a query with one vehicle; None for the whole image.
+
+        Raises:
+            RequestValidationError: it is none.
+        """
+        if not self.box:
+            return None
+        try:
+            return Box.parse(self.box[0])
+        except BoxError as error:
+            entry = {"type": "value_error", "loc": ("body", "box"), "msg": str(error), "input": self.box[0]}
+            raise RequestValidationError([entry]) from None
 
     def to_refinement(self) -> Refinement | None:
         """What is done besides ranking by distance; None for nothing."""
@@ -210,16 +258,33 @@ class StatsParameters(BaseModel):
     limit: WholeNumber = Field(1000, ge=0, le=10_000, description="at most so many cameras and identities")
 
 
-class DeleteParameters(BaseModel):
-    """``DELETE /gallery``: no other condition, so that none is overlooked."""
+class ManyParameters(Conditions):
+    """``PATCH /gallery`` and ``DELETE /gallery``: which records, and how many of them there must be."""
+
+    expected: WholeNumber | None = Field(None, ge=0, description="how many records pass; else nothing is done")
+
+    @model_validator(mode="after")
+    def _not_everything(self) -> Self:
+        if self.to_filter() == Filter():
+            raise ValueError("give at least one condition, such as identity or id: nothing changes all records at once")
+        return self
+
+    @property
+    def only_identity(self) -> bool:
+        """Whether the identity is the only condition."""
+        return self.to_filter() == Filter(identity=self.identity)
+
+
+class DeletionsParameters(BaseModel):
+    """``GET /gallery/deletions``."""
 
     model_config = ConfigDict(extra="forbid")
 
-    identity: Name
+    limit: WholeNumber = Field(100, ge=1, le=1000, description="at most so many, the newest")
 
 
 class VehicleFields(BaseModel):
-    """The user's fields of one vehicle, and the body of ``PATCH /gallery/{id}``, where null clears a field."""
+    """The user's fields of one vehicle, and the body of ``PATCH``, where null clears a field."""
 
     model_config = ConfigDict(extra="forbid")
 

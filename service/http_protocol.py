@@ -7,14 +7,17 @@ from typing import Any, cast
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from service.access.answer_headers import REQUEST_ID, SECURITY_HEADERS
+from service.access.call import choose_request_id
 from service.problems import MEDIA_TYPE, problem_body
 
 _HEARD_OUT_S = 120.0
+_HEAD_S = 60.0
 _OF_THE_UPGRADE = (b"upgrade", b"connection", b"http2-settings")
 
 
 class PatientProtocol(HttpToolsProtocol):
-    """uvicorn's protocol, which answers three kinds of clients more besides.
+    """uvicorn's protocol, which deals with four kinds of clients more.
 
     - A client that sends its whole body before it reads gets the answer that came before its end. uvicorn closes the
       connection at once where the client asked for that (``Connection: close``, HTTP/1.0, most proxies), and what is
@@ -22,11 +25,29 @@ class PatientProtocol(HttpToolsProtocol):
     - A client that offers HTTP/2 (``Upgrade: h2c``, as Java's does with every request) is answered in HTTP/1.1, its
       body included, which httptools takes for the other protocol.
     - What is no HTTP is answered with a problem document, as every other error.
+    - A client that connects and does not finish the head of a request is given up after a minute: it needs no key to
+      hold a connection, and there are not endlessly many.
     """
 
     _deaf = False
     _deaf_until = 0.0  # by the loop's clock
     _declining = False
+    _head_timeout: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Expects a request."""
+        super().connection_made(transport)
+        self._expect_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Expects no more."""
+        self._head_came()
+        super().connection_lost(exc)
+
+    def on_message_begin(self) -> None:
+        """Expects the rest of the head."""
+        super().on_message_begin()
+        self._expect_head()
 
     def data_received(self, data: bytes) -> None:
         """Reads what came."""
@@ -51,6 +72,7 @@ class PatientProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Hands the request over, unless it has to be read once more."""
+        self._head_came()
         offered = self.parser.should_upgrade() and not self._should_upgrade()
         self._declining = offered and self.parser.get_method() != b"CONNECT"
         if self._declining:
@@ -71,10 +93,17 @@ class PatientProtocol(HttpToolsProtocol):
         if cycle is not None and not cycle.response_complete:
             cycle.disconnected = True
             cycle.message_event.set()
-        document = problem_body(400, "Malformed request", msg)
+        request_id = choose_request_id(None)  # the client's own may be among what cannot be read
+        document = problem_body(400, "Malformed request", msg) | {"request_id": request_id}
         body = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
-        head = [STATUS_LINE[400], b"content-type: ", MEDIA_TYPE.encode(), b"\r\nconnection: close\r\ncontent-length: "]
-        self.transport.write(b"".join([*head, str(len(body)).encode(), b"\r\n\r\n", body]))
+        headers = SECURITY_HEADERS | {
+            REQUEST_ID: request_id,
+            "Content-Type": MEDIA_TYPE,
+            "Connection": "close",
+            "Content-Length": str(len(body)),
+        }
+        lines = [f"{name.lower()}: {value}\r\n".encode() for name, value in headers.items()]
+        self.transport.write(b"".join([STATUS_LINE[400], *lines, b"\r\n", body]))
         self.hear_out()
 
     def hear_out(self) -> None:
@@ -85,6 +114,19 @@ class PatientProtocol(HttpToolsProtocol):
             self.transport.write_eof()
         self.flow.resume_reading()
         self._close_if_silent()
+
+    def _expect_head(self) -> None:
+        if self._head_timeout is None:
+            self._head_timeout = self.loop.call_later(_HEAD_S, self._give_up)
+
+    def _head_came(self) -> None:
+        if self._head_timeout is not None:
+            self._head_timeout.cancel()
+            self._head_timeout = None
+
+    def _give_up(self) -> None:
+        self._head_timeout = None
+        self.transport.close()
 
     def _close_if_silent(self) -> None:
         self._unset_keepalive_if_required()

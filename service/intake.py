@@ -9,11 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.datasets.vehicle_box import locate_box
+from index.gallery.errors import GalleryError, RecordNotFoundError
 from index.gallery.intake import Located, Vehicle, take_in
 from index.gallery.record import Record
-from model.box import Box
+from model.box import Box, BoxError
 from model.image import ImageError, decode_image
 from service.engine import Engine
+from service.problems import OtherModelError
 from service.worker import Admission, Embedded
 
 
@@ -58,15 +60,55 @@ class PreparedQuery(NamedTuple):
     warnings: tuple[str, ...]
 
 
-def take_in_query(engine: Engine, file: BinaryIO, box: Box | None) -> PreparedQuery:
-    """Decodes a query and cuts its vehicle out.
+class RecordQuery(NamedTuple):
+    """A record that is searched for, and its vehicle, preprocessed (S, S, 3) uint8; None if its image is lost."""
+
+    record: Record
+    image: NDArray[np.uint8] | None
+    warnings: tuple[str, ...]
+
+
+def take_in_query(engine: Engine, file: BinaryIO, boxes: Sequence[Box | str | None]) -> list[PreparedQuery | BoxError]:
+    """Decodes a query once and cuts its vehicles out, in their order; or says why a box cannot be used.
 
     Raises:
-        ImageError, BoxError: the image or the box cannot be used.
+        ImageError: the image cannot be used.
     """
     pixels = decode_image(_read(engine, file)).pixels
-    box, warnings = locate_box(box, pixels)
-    return PreparedQuery(engine.card.preprocessing(box.cut(pixels)), warnings)
+
+    def prepare(given: Box | str | None) -> PreparedQuery | BoxError:
+        try:
+            box, warnings = locate_box(given, pixels)
+        except BoxError as error:
+            return error
+        return PreparedQuery(engine.card.preprocessing(box.cut(pixels)), warnings)
+
+    return [prepare(box) for box in boxes]
+
+
+def take_in_record(engine: Engine, id_: str) -> RecordQuery:
+    """A record of the gallery as a query.
+
+    Raises:
+        RecordNotFoundError: there is none with this id.
+        OtherModelError: its embedding is not comparable with those that are searched.
+        GalleryError: the record is damaged.
+    """
+    record = engine.gallery.get(id_)
+    if record.model != engine.model:
+        raise OtherModelError(
+            f"the record {record.id} was embedded by the model {record.model.fingerprint:.12} in "
+            f"{record.model.precision}, and {engine.model.fingerprint:.12} in {engine.model.precision} is searched: "
+            "enrol its image again"
+        )
+    try:
+        return RecordQuery(record, engine.card.preprocessing(engine.crop_of(record)), ())
+    except RecordNotFoundError:
+        raise
+    except (GalleryError, ImageError, BoxError) as error:
+        return RecordQuery(
+            record, None, (f"there is no aligned view, because the image of the record is lost: {error}",)
+        )
 
 
 def take_in_file(engine: Engine, admission: Admission, file: BinaryIO, vehicles: Sequence[Vehicle]) -> Intake:

@@ -25,7 +25,7 @@ from service.part_headers import (
     require_utf8,
     text_of,
 )
-from service.strict_fields import validate_fields
+from service.strict_fields import is_file, validate_fields
 
 MAX_TEXT_BYTES: Final = 1_000_000
 """The largest text field: room for the metadata of 256 files."""
@@ -48,7 +48,7 @@ async def read_form(request: Request, model: type[_Form]) -> AsyncIterator[_Form
     media_type, options = parse_options_header(content_type)
     if media_type != b"multipart/form-data":
         came = f"got {content_type[:80]!r}" if content_type else "the content type is missing"
-        file = next(name for name, field in model.model_fields.items() if field.is_required())
+        file = next(name for name, field in model.model_fields.items() if is_file(field.annotation))
         raise HTTPException(415, f"a multipart form was expected (curl: -F {file}=@FILE); {came}")
     require_plain_body(request)
     charset = options.get(b"charset", b"utf-8").decode("latin-1")

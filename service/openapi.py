@@ -8,12 +8,19 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from service.access.route_rules import rule_of
+from service.access.scope import Scope
 from service.forms import GalleryForm, QueryForm, VehicleFields
-from service.jobs.kinds.evaluating import EvaluateParameters
-from service.jobs.kinds.importing import ImportParameters
+from service.jobs.group_forms import GroupReview
+from service.jobs.kinds.bodies import PARAMETERS
 from service.problems import Problem
 
 _PREFIX = "#/components/schemas/"
+
+_SECURITY_SCHEMES = {
+    "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "sanet_<id>_<secret>"},
+    "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+}
 
 
 def form_body(model: type[BaseModel]) -> dict[str, Any]:
@@ -37,15 +44,15 @@ def describe(app: FastAPI) -> dict[str, Any]:
             QueryForm,
             GalleryForm,
             VehicleFields,
-            ImportParameters,
-            EvaluateParameters,
+            *PARAMETERS.values(),
+            GroupReview,
             Problem,
         ]
         _, described = models_json_schema([(model, "validation") for model in bodies], ref_template=_PREFIX + "{model}")
         schemas |= described["$defs"]
         for form in (QueryForm, GalleryForm):
             schema = schemas[form.__name__]
-            required = schema["required"]
+            required = schema.get("required", [])
             for name, field in schema["properties"].items():
                 _leave_out_null(field)
                 if name not in required:
@@ -55,6 +62,9 @@ def describe(app: FastAPI) -> dict[str, Any]:
             _leave_out_null(parameter["schema"])
             _leave_empty(parameter["schema"])
         document["components"]["schemas"] = dict(sorted(schemas.items()))
+        document["components"]["securitySchemes"] = _SECURITY_SCHEMES
+        for operation in _operations(document):
+            _say_who_may(operation)
         app.openapi_schema = document
     return app.openapi_schema
 
@@ -66,9 +76,26 @@ def _body(media_type: str, *models: type[BaseModel]) -> dict[str, Any]:
 
 
 def _parameters(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for operation in _operations(document):
+        yield from (parameter for parameter in operation.get("parameters", []) if parameter["in"] == "query")
+
+
+def _operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for operations in document["paths"].values():
-        for operation in operations.values():
-            yield from (parameter for parameter in operation.get("parameters", []) if parameter["in"] == "query")
+        yield from operations.values()
+
+
+def _say_who_may(operation: dict[str, Any]) -> None:
+    """Its security, and in words the scope, for which OpenAPI has no place where keys are concerned."""
+    scope = rule_of(operation["operationId"]).scope
+    if scope is Scope.OPEN:
+        operation["security"] = []
+        for status in ("401", "403"):
+            operation["responses"].pop(status, None)
+        return
+    operation["security"] = [{scheme: []} for scheme in _SECURITY_SCHEMES]
+    description = operation.get("description", "")
+    operation["description"] = f"{description}\n\nNeeds a key with the scope `{scope.label}`.".strip()
 
 
 def _leave_out_null(field: dict[str, Any]) -> None:
@@ -86,5 +113,5 @@ def _leave_empty(field: dict[str, Any]) -> None:
     if field.get("default", 0) in (None, []):
         del field["default"]
     empty: dict[str, Any] = {"string": "", "array": []}
-    if field["type"] in empty:
+    if field["type"] in empty and field.get("format") != "binary":
         field["example"] = empty[field["type"]]

@@ -7,6 +7,7 @@ from typing import Final
 from starlette.datastructures import State
 
 from service.engine import Engine
+from service.instruments.instruments import Instruments
 from service.settings import Settings
 
 _LAST_STEPS_S: Final = 0.2
@@ -19,10 +20,18 @@ class Opening:
         settings: of the engine.
         state: of the application; its `engine` is None until it is open, and again once it is closed.
         on_failure: called, in the thread that opens, if the engine cannot be opened.
+        instruments: what counts the engine's work.
     """
 
-    def __init__(self, settings: Settings, state: State, on_failure: Callable[[Exception], None]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        state: State,
+        on_failure: Callable[[Exception], None],
+        instruments: Instruments | None = None,
+    ) -> None:
         self._settings, self._state, self._on_failure = settings, state, on_failure
+        self._instruments = instruments or Instruments()
         self._state.engine = None
         self._ended = False
         self._lock = threading.Lock()
@@ -52,13 +61,16 @@ class Opening:
 
     def _open(self) -> None:
         try:
-            engine = Engine.open(self._settings)
+            engine = Engine.open(self._settings, self._instruments)
         except Exception as error:
             self._on_failure(error)
             return
         with self._lock:
             if not self._ended:
-                self._state.engine = engine
+                engine.serving.publish_to(self._publish)
                 engine.jobs.start()
                 return
         engine.close()
+
+    def _publish(self, engine: Engine) -> None:
+        self._state.engine = engine

@@ -15,6 +15,7 @@ _MAX_RETRY_AFTER_S: Final = 60
 _MAX_DRAWING: Final = 256
 _MAX_READING: Final = 1024
 _MAX_WRITING: Final = 1024
+_MAX_SCRAPING: Final = 16
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -35,14 +36,18 @@ class Pool(ThreadPoolExecutor):
     """The threads of one kind of work, and how much of it may be under way.
 
     Without a `limit` it takes all: the requests are then counted elsewhere, by the worker's admission.
+
+    Attributes:
+        kind: of its work.
+        num_under_way: calls that are at work or wait for a thread.
     """
 
     def __init__(self, kind: str, num_threads: int, limit: int | None = None) -> None:
         super().__init__(num_threads, kind)
-        self._kind = kind
+        self.kind = kind
         self._num_threads = num_threads
         self._limit = limit
-        self._num_under_way = 0  # changed by the event loop's thread alone
+        self.num_under_way = 0  # changed by the event loop's thread alone
         self._seconds_per_call = 0.1  # until the first call was timed
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -51,14 +56,14 @@ class Pool(ThreadPoolExecutor):
         Raises:
             BusyError: as much as the limit allows is under way already.
         """
-        if self._limit is not None and self._num_under_way >= self._limit:
-            seconds = math.ceil(self._num_under_way * self._seconds_per_call / self._num_threads)
-            raise BusyError(self._kind, self._limit, min(max(seconds, 1), _MAX_RETRY_AFTER_S))
-        self._num_under_way += 1
+        if self._limit is not None and self.num_under_way >= self._limit:
+            seconds = math.ceil(self.num_under_way * self._seconds_per_call / self._num_threads)
+            raise BusyError(self.kind, self._limit, min(max(seconds, 1), _MAX_RETRY_AFTER_S))
+        self.num_under_way += 1
         try:
             result, seconds_taken = await asyncio.wrap_future(self.submit(_timed, partial(work, *args, **kwargs)))
         finally:
-            self._num_under_way -= 1
+            self.num_under_way -= 1
         self._seconds_per_call = 0.8 * self._seconds_per_call + 0.2 * seconds_taken
         return result
 
@@ -83,6 +88,8 @@ class Pools:
         read: records, pages and counts.
         write: enrolling, changing and deleting; one thread, because the gallery takes one write at a time.
         draw: images of records.
+        scrape: what `GET /metrics` reads; a thread of its own, because it is asked when all else is busy.
+        all: every one of them.
     """
 
     def __init__(self) -> None:
@@ -93,8 +100,18 @@ class Pools:
         self.read = Pool("read", 4, _MAX_READING)
         self.write = Pool("write", 1, _MAX_WRITING)
         self.draw = Pool("draw", cores, _MAX_DRAWING)
+        self.scrape = Pool("scrape", 1, _MAX_SCRAPING)
+        self.all: Final = (
+            self.decode_query,
+            self.decode_enrol,
+            self.search,
+            self.read,
+            self.write,
+            self.draw,
+            self.scrape,
+        )
 
     def close(self) -> None:
         """Waits for what is under way and drops what waits: nobody is left to answer."""
-        for pool in (self.decode_query, self.decode_enrol, self.search, self.read, self.write, self.draw):
+        for pool in self.all:
             pool.shutdown(cancel_futures=True)

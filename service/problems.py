@@ -3,27 +3,52 @@
 import json
 import logging
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match
+from starlette.types import Receive, Scope, Send
 
-from index.gallery.errors import CursorError, GalleryError, GalleryFullError, RecordNotFoundError
+from index.gallery.errors import (
+    CursorError,
+    DeletionNotFoundError,
+    DeletionUndoneError,
+    GalleryError,
+    GalleryFullError,
+    OtherNumberError,
+    RecordNotFoundError,
+    ReplacedError,
+)
 from index.gallery.fields import FieldsError, shorten
 from model.box import BoxError
 from model.image import ImageError
+from service.access.call import current_request_id
+from service.access.errors import (
+    KeyInAddressError,
+    KeyStoreError,
+    NoKeyError,
+    OtherSiteError,
+    RateLimitedError,
+    ScopeError,
+    TooManyUploadsError,
+)
+from service.audit.audit_store import AuditStoreError
 from service.device import DeviceError
 from service.disconnect import ClientGoneError
 from service.jobs.errors import (
+    GroupNotFoundError,
+    GroupReviewedError,
+    JobFileNotFoundError,
     JobFinishedError,
     JobNotFoundError,
     JobStoreError,
     NotConfiguredError,
+    NotInGroupError,
     TooManyJobsError,
     UnusableDataError,
 )
@@ -35,6 +60,11 @@ _LOG = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 
+PROBLEM_TYPES: Final = "sanet.problem_types"
+"""Where a request's ASGI scope may have a list, to which the type of the problem document that answers it is added."""
+
+_TYPE: Final = "urn:sanet:problem:"
+
 
 class Problem(BaseModel):
     """What every error looks like (RFC 9457); some have further members."""
@@ -43,6 +73,7 @@ class Problem(BaseModel):
     title: str
     status: int
     detail: str
+    request_id: str | None = Field(None, description="the answer's X-Request-Id, which the log has as well")
 
 
 def response(status: int, description: str) -> dict[int | str, dict[str, Any]]:
@@ -54,11 +85,13 @@ def response(status: int, description: str) -> dict[int | str, dict[str, Any]]:
 # For the OpenAPI document: what any call may answer besides what it is for.
 RESPONSES: dict[int | str, dict[str, Any]] = (
     response(400, "the body is not what its content type says")
+    | response(401, "a valid key is needed, and none came")
+    | response(403, "the key that came has not the scope that this needs; `detail` names it")
     | response(404, "there is no such record")
     | response(413, "the body is too large")
     | response(415, "the body has another content type than was expected")
     | response(422, "the request cannot be used; `detail` says what to mend")
-    | response(429, "the queue is full; nothing was done, and `Retry-After` says when to send the request again")
+    | response(429, "too much comes now; nothing was done, and `Retry-After` says when to send the request again")
     | response(503, "still loading, or its device fails; `Retry-After` says when to try again")
     | response(507, "the gallery's disk is full; nothing was stored")
 )
@@ -66,6 +99,10 @@ RESPONSES: dict[int | str, dict[str, Any]] = (
 
 class OtherModelError(Exception):
     """What was asked for needs the model that embedded a record, and this service has another one."""
+
+
+class CalibrationNotFoundError(Exception):
+    """The gallery has no calibration of its own."""
 
 
 class NotReadyError(Exception):
@@ -77,15 +114,31 @@ class NotReadyError(Exception):
 # Exception -> (status, title). The first entry that an exception is an instance of counts. The title, in lower case
 # and with dashes, is the problem's type.
 _PROBLEMS: dict[type[Exception], tuple[int, str]] = {
+    NoKeyError: (401, "Key needed"),
+    ScopeError: (403, "Scope needed"),
+    OtherSiteError: (403, "Other site"),
+    KeyInAddressError: (400, "Key in address"),
+    RateLimitedError: (429, "Too many requests"),
+    TooManyUploadsError: (429, "Too many uploads"),
+    KeyStoreError: (503, "Keys not readable"),
+    AuditStoreError: (507, "Audit not written"),
     ImageError: (422, "Unusable image"),
     BoxError: (422, "Unusable box"),
     FieldsError: (422, "Unusable fields"),
     CursorError: (422, "Unknown cursor"),
     RecordNotFoundError: (404, "Record not found"),
+    OtherNumberError: (409, "Other number"),
+    DeletionNotFoundError: (404, "Deletion not found"),
+    DeletionUndoneError: (409, "Deletion undone"),
     OtherModelError: (409, "Other model"),
     UnusableDataError: (422, "Unusable data"),
+    CalibrationNotFoundError: (404, "Calibration not found"),
     NotConfiguredError: (409, "Not configured"),
     JobNotFoundError: (404, "Job not found"),
+    JobFileNotFoundError: (404, "Job file not found"),
+    GroupNotFoundError: (404, "Group not found"),
+    GroupReviewedError: (409, "Group reviewed"),
+    NotInGroupError: (422, "Not in group"),
     JobFinishedError: (409, "Job finished"),
     TooManyJobsError: (429, "Too many jobs"),
     JobStoreError: (507, "Jobs not stored"),
@@ -97,6 +150,7 @@ _PROBLEMS: dict[type[Exception], tuple[int, str]] = {
     NotReadyError: (503, "Not ready"),
     ClientGoneError: (499, "Client gone"),  # nobody reads it; it is for the log
     ClientDisconnect: (499, "Client gone"),  # before its body was whole
+    ReplacedError: (503, "Gallery replaced"),
     GalleryFullError: (507, "Gallery full"),
     GalleryError: (500, "Gallery damaged"),
 }
@@ -117,14 +171,29 @@ def problem(
     status: int, title: str, detail: str, *, headers: dict[str, str] | None = None, **extensions: Any
 ) -> JSONResponse:
     """One problem document; `extensions` are further members of it."""
-    return JSONResponse(problem_body(status, title, detail) | extensions, status, headers, media_type=MEDIA_TYPE)
+    return _ProblemResponse(problem_body(status, title, detail) | extensions, status, headers, media_type=MEDIA_TYPE)
+
+
+class _ProblemResponse(JSONResponse):
+    """Says its type to whoever counts the answers."""
+
+    def __init__(self, body: dict[str, Any], *args: Any, **kwargs: Any) -> None:
+        super().__init__(body, *args, **kwargs)
+        self._type = body["type"].removeprefix(_TYPE)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if PROBLEM_TYPES in scope:
+            scope[PROBLEM_TYPES].append(self._type)
+        await super().__call__(scope, receive, send)
 
 
 def problem_body(status: int, title: str, detail: str) -> dict[str, Any]:
     """The members that every problem document has."""
     detail = detail.encode("utf-8", "backslashreplace").decode()  # a client's JSON may name halves of characters
-    type_ = f"urn:sanet:problem:{title.lower().replace(' ', '-')}"
-    return {"type": type_, "title": title, "status": status, "detail": detail}
+    type_ = f"{_TYPE}{title.lower().replace(' ', '-')}"
+    body = {"type": type_, "title": title, "status": status, "detail": detail}
+    request_id = current_request_id()
+    return body if request_id is None else {**body, "request_id": request_id}
 
 
 def install(app: FastAPI) -> None:
@@ -140,7 +209,9 @@ def _known(_: Request, error: Exception) -> JSONResponse:
     status, title = next(entry for kind, entry in _PROBLEMS.items() if isinstance(error, kind))
     # Those that pass by themselves say when to come again.
     retry_after_s = getattr(error, "retry_after_s", None)
-    headers = {} if retry_after_s is None else {"Retry-After": str(retry_after_s)}
+    headers = getattr(error, "headers", {})
+    if retry_after_s is not None:
+        headers = {**headers, "Retry-After": str(retry_after_s)}
     if status == 500:
         _LOG.error("%s", error, exc_info=error)
     return problem(status, title, str(error), headers=headers)

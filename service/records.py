@@ -5,19 +5,34 @@ from importlib import metadata
 from typing import Annotated, Any, ParamSpec, TypeVar
 
 from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
 
 from index.gallery.record import Record
 from model.image import BROWSER_MEDIA_TYPES, FORMATS, encode_image
 from service import problems
-from service.answers import Count, DeletedAnswer, ModelCount, PageAnswer, RecordAnswer, StatsAnswer
+from service.access.call import note
+from service.answers import (
+    ChangedAnswer,
+    Count,
+    DeletedAnswer,
+    DeletionAnswer,
+    DeletionsAnswer,
+    ModelCount,
+    PageAnswer,
+    RecordAnswer,
+    StatsAnswer,
+    UndoneAnswer,
+    undo_url,
+)
 from service.disconnect import while_connected
 from service.engine import Engine, engine_of
-from service.forms import DeleteParameters, ListParameters, StatsParameters, VehicleFields
+from service.forms import DeletionsParameters, ListParameters, ManyParameters, StatsParameters, VehicleFields
 from service.json_text import read_json
 from service.openapi import json_body
 from service.pools import Pool
 from service.problems import OtherModelError
 from service.strict_fields import strict_query_string
+from service.writing import write
 
 router = APIRouter(prefix="/gallery", tags=["gallery"], dependencies=[Depends(strict_query_string)])
 
@@ -37,6 +52,16 @@ def _files(*media_types: str) -> dict[int | str, dict[str, Any]]:
 
 # A record's image and box never change, but it may be deleted: keep it for an hour. And never guess a type.
 _HEADERS = {"Cache-Control": "private, max-age=3600", "X-Content-Type-Options": "nosniff"}
+
+_OTHER_NUMBER = problems.response(409, "another number of records passes than was expected; nothing was done")
+_NO_CONTENT_BUT_UNDO: dict[int | str, dict[str, Any]] = {
+    204: {
+        "headers": {
+            "Link": {"schema": {"type": "string"}, "description": 'where it is undone, with rel="undo"'},
+            "Undo-Until": {"schema": {"type": "string", "format": "date-time"}, "description": "until when"},
+        }
+    }
+}
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -83,6 +108,15 @@ async def stats(request: Request, parameters: Annotated[StatsParameters, Query()
         identities=[Count(value=value, count=count) for value, count in counted.identities],
         models=[ModelCount(model=m, precision=p, count=count) for m, p, count in counted.models],
     )
+
+
+@router.get("/deletions")
+async def deletions(
+    request: Request, parameters: Annotated[DeletionsParameters, Query()], engine: Ready
+) -> DeletionsAnswer:
+    """The deletions that can be undone, the newest first."""
+    found = await _run(request, engine.pools.read, engine.gallery.deletions)
+    return DeletionsAnswer(deletions=[DeletionAnswer.of(deletion) for deletion in found[: parameters.limit]])
 
 
 @router.get("/{id}")
@@ -160,22 +194,63 @@ async def _picture(
 
 
 @router.patch("/{id}", openapi_extra=json_body(VehicleFields))
-async def change(request: Request, id: str, engine: Ready) -> RecordAnswer:  # noqa: A002
+async def change(request: Request, id: str) -> RecordAnswer:  # noqa: A002
     """Changes the fields that are sent and keeps the others; null clears one."""
     fields = await read_json(request, VehicleFields)
-    return RecordAnswer.of(await _run(request, engine.pools.write, engine.gallery.update, id, fields.given()))
+    note(request.scope, fields=fields.given())
+    return RecordAnswer.of(await write(request, lambda engine: engine.gallery.update(id, fields.given())))
 
 
-@router.delete("/{id}", status_code=204)
-async def delete(request: Request, id: str, engine: Ready) -> None:  # noqa: A002
-    """Forgets a record, and its image unless another record shows it."""
-    await _run(request, engine.pools.write, engine.gallery.delete, id)
+@router.patch("", openapi_extra=json_body(VehicleFields), responses=_OTHER_NUMBER)
+async def change_many(request: Request, parameters: Annotated[ManyParameters, Query()], engine: Ready) -> ChangedAnswer:
+    """Changes the fields that are sent of all records that pass the conditions, at one moment; all of them or none.
+
+    Two identities become one with `?identity=A` and `{"identity": "B"}`; one becomes two with `?id=..&id=..` and
+    `{"identity": "C"}`.
+    """
+    fields = await read_json(request, VehicleFields)
+    note(request.scope, fields=fields.given())
+    gallery, where = engine.gallery, parameters.to_filter()
+    if parameters.expected is None:
+        raise _expected_is_missing(await _run(request, engine.pools.read, gallery.count, where))
+    expected = parameters.expected
+    changed = await write(request, lambda engine: engine.gallery.update_passing(where, fields.given(), expected))
+    note(request.scope, changed=changed)
+    return ChangedAnswer(changed=changed)
 
 
-@router.delete("")
-async def delete_identity(
-    request: Request, parameters: Annotated[DeleteParameters, Query()], engine: Ready
-) -> DeletedAnswer:
-    """Forgets every record of an identity."""
-    deleted = await _run(request, engine.pools.write, engine.gallery.delete_identity, parameters.identity)
-    return DeletedAnswer(deleted=deleted)
+@router.delete("/{id}", status_code=204, responses=_NO_CONTENT_BUT_UNDO)
+async def delete(request: Request, id: str) -> Response:  # noqa: A002
+    """Forgets a record, and its image unless another record shows it. The header `Link` says how that is undone."""
+    deletion = await write(request, lambda engine: engine.gallery.delete(id))
+    note(request.scope, deleted=deletion.num_records, deletion=deletion.id)
+    response = Response(status_code=204)
+    if url := undo_url(deletion):
+        response.headers["Link"] = f'<{url}>; rel="undo"'
+        response.headers["Undo-Until"] = deletion.undo_until.isoformat().replace("+00:00", "Z")
+    return response
+
+
+# The name is older than the other conditions, and that of the function in generated clients.
+@router.delete("", name="delete_identity", responses=_OTHER_NUMBER)
+async def delete_many(request: Request, parameters: Annotated[ManyParameters, Query()], engine: Ready) -> DeletedAnswer:
+    """Forgets all records that pass the conditions, at one moment. `identity` alone needs no `expected`."""
+    gallery, where = engine.gallery, parameters.to_filter()
+    if parameters.expected is None and not parameters.only_identity:
+        raise _expected_is_missing(await _run(request, engine.pools.read, gallery.count, where))
+    deletion = await write(request, lambda engine: engine.gallery.delete_passing(where, parameters.expected))
+    note(request.scope, deleted=deletion.num_records, deletion=deletion.id)
+    return DeletedAnswer.of(deletion)
+
+
+@router.post("/deletions/{id}/undo", responses=problems.response(409, "it was undone already"))
+async def undo(request: Request, id: str) -> UndoneAnswer:  # noqa: A002
+    """Brings back what was deleted, as it was; all of it at one moment."""
+    undone = await write(request, lambda engine: engine.gallery.undo(id))
+    note(request.scope, restored=undone.restored)
+    return UndoneAnswer(restored=undone.restored, enrolled_again=undone.enrolled_again, lost_images=undone.lost_images)
+
+
+def _expected_is_missing(number: int) -> RequestValidationError:
+    message = f"{number} records pass these conditions: if they are the ones you mean, add expected={number}"
+    return RequestValidationError([{"type": "unclear", "loc": ("query", "expected"), "msg": message, "input": None}])

@@ -16,6 +16,7 @@ from model.embedder import EmbeddingError
 from service.app import create_app
 from service.device import DeviceError
 from service.http_protocol import PatientProtocol
+from service.log_format import LogFormat
 from service.settings import Settings
 
 _LOG = logging.getLogger(__name__)
@@ -32,7 +33,9 @@ def serve(settings: Settings) -> int:
     It does not return, but ends the process, where the model is still being loaded or requests were cut off by a second
     SIGINT: the threads of torch and FAISS cannot be stopped, and Python would wait for them or crash with them.
     """
-    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(LogFormat())
+    logging.basicConfig(level=settings.log_level.upper(), handlers=[handler])
     torch.set_num_threads(min(torch.get_num_threads(), usable_cores()))
     failures: list[Exception] = []
 
@@ -51,6 +54,8 @@ def serve(settings: Settings) -> int:
             settings.port,
             http=PatientProtocol,
             ws="none",
+            proxy_headers=False,  # the application believes those of SANET_TRUSTED_PROXIES
+            server_header=False,
             log_level=settings.log_level,
             log_config=None,
             # A client that never finishes its upload does not keep the service from stopping.

@@ -1,17 +1,19 @@
 """Settings: environment variables that start with ``SANET_``; a wrong one stops the start with one readable line."""
 
 import difflib
+import ipaddress
 import os
 import re
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from model.number import NumberError, whole_number
+from service.access.rate import RATE
 
 _PREFIX: Final = "SANET_"
 
@@ -22,6 +24,8 @@ _KUBERNETES_NAME: Final = re.compile(
 )
 _KUBERNETES_PORT_NAME: Final = re.compile(r"SANET_([A-Z0-9_]+_)?PORT")
 _KUBERNETES_ADDRESS: Final = re.compile(r"(tcp|udp|sctp)://\S+")
+
+_ORIGIN: Final = re.compile(r"https?://[^\s/?#@*]+")
 
 
 class SettingsError(ValueError):
@@ -38,6 +42,27 @@ def _plain_digits(value: Any) -> Any:
         raise PydanticCustomError("whole_number", "Input should be a valid integer in the digits 0-9") from None
 
 
+def _list(value: Any) -> Any:
+    """From ``a, b``, as a variable has it."""
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+def _origin(text: str) -> str:
+    if not _ORIGIN.fullmatch(text):
+        raise PydanticCustomError("origin", "Input should be origins such as https://watch.example, without a path")
+    return text
+
+
+def _network(text: str) -> str:
+    try:
+        ipaddress.ip_network(text)
+    except ValueError:
+        raise PydanticCustomError("network", "Input should be addresses or networks such as 10.0.0.0/8") from None
+    return text
+
+
+_Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], NoDecode, BeforeValidator(_list)]
+_Networks = Annotated[tuple[Annotated[str, AfterValidator(_network)], ...], NoDecode, BeforeValidator(_list)]
 _Int = Annotated[int, Field(strict=True), BeforeValidator(_plain_digits)]
 
 
@@ -64,14 +89,45 @@ class Settings(BaseSettings):
     import_root: Path | None = Field(
         None, description="the folder from which jobs may read: manifests and images to import or to evaluate"
     )
+    export_root: Path | None = Field(
+        None, description="the folder below which jobs may write backups and exports; outside SANET_DATA_DIR"
+    )
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$", description="auto, cpu, cuda or cuda:N")
     precision: Literal["float32", "bf16"] = Field("float32", description="the numeric path of the network")
     host: str = Field("127.0.0.1", description="the address to listen on")
     port: _Int = Field(8000, ge=0, le=65535, description="the port to listen on; 0 takes a free one")
+    published: str | None = Field(
+        None, description="the address on which others reach it, where it is another one, as of a container"
+    )
+    auth: Literal["auto", "on", "off"] = Field(
+        "auto", description="who needs a key; auto: everybody, once there is one or others can reach the address"
+    )
+    metrics_open: bool = Field(False, description="true: GET /metrics needs no key")
+    rate_limit: str | None = Field(
+        None, pattern=RATE, description="requests of each key, or of each address without keys, such as 600/minute"
+    )
+    max_uploads_per_key: _Int = Field(
+        0, ge=0, le=100_000, description="queries and enrolments of one key under way together; 0: no limit"
+    )
+    cors_origins: _Origins = Field((), description="origins of pages that may call it from browsers, with commas")
+    trusted_proxies: _Networks = Field(
+        (), description="addresses of proxies whose X-Forwarded-For is believed, with commas"
+    )
+    audit_days: _Int = Field(365, ge=1, le=36_500, description="days for which the audit log is kept")
     queue_capacity: _Int = Field(
         1024, ge=512, le=1_000_000, description="vehicles of all enrolments under way together"
     )
     max_queries: _Int = Field(64, ge=1, le=100_000, description="queries under way together, beside the enrolments")
+    undo_s: _Int = Field(
+        3600, ge=0, le=31_536_000, description="seconds in which a deletion can be undone; 0: it is final at once"
+    )
+    unknown_share: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        allow_inf_nan=False,
+        description="the share of queries with no vehicle of the gallery; if not set, the calibration's, a half",
+    )
     max_batch: _Int = Field(16, ge=2, le=1024, description="vehicles embedded at once")
     max_file_mb: _Int = Field(32, ge=1, le=1024, description="largest image file, in units of 1,000,000 bytes")
     max_request_mb: _Int = Field(512, ge=1, le=65536, description="largest POST /gallery, in the same units")
@@ -131,7 +187,7 @@ class Settings(BaseSettings):
         for name, field in cls.model_fields.items():
             lines.append(f"{_variable(name):{width}}  {field.description}")
             default = field.get_default(call_default_factory=True)
-            facts = [f"default {'none' if default is None else default}", *_allowed(properties[name])]
+            facts = [f"default {'none' if default in (None, ()) else default}", *_allowed(properties[name])]
             lines.append(f"{'':{width}}  {'; '.join(facts)}")
         return "\n".join(lines)
 

@@ -5,9 +5,12 @@ from typing import Annotated
 from fastapi import APIRouter, Depends
 
 from model.config import config_to_dict
+from service import problems
 from service.answers import DamageAnswer, ModelAnswer, ReadyAnswer, StatusAnswer
 from service.device import DeviceError
 from service.engine import Engine, engine_of
+from service.next_model import next_model
+from service.problems import CalibrationNotFoundError
 from service.strict_fields import strict_query_string
 
 router = APIRouter(tags=["status"], dependencies=[Depends(strict_query_string)])
@@ -31,7 +34,11 @@ async def readyz(engine: Annotated[Engine, Depends(engine_of)]) -> ReadyAnswer:
     damage = DamageAnswer(
         records=gallery.num_damaged, images=gallery.num_damaged_images, index=list(gallery.index_problems)
     )
-    return ReadyAnswer(status="ready", damage=damage if damage.records or damage.images or damage.index else None)
+    return ReadyAnswer(
+        status="ready",
+        damage=damage if damage.records or damage.images or damage.index else None,
+        next_model=await engine.pools.read.run(next_model, engine),
+    )
 
 
 @router.get("/model")
@@ -49,6 +56,14 @@ async def model_card(engine: Annotated[Engine, Depends(engine_of)]) -> ModelAnsw
         device=engine.device,
         training=card.training,
         evaluation=card.evaluation,
-        calibration=card.calibration,
+        calibration=engine.decisions.to_dict(),
+        next_model=await engine.pools.read.run(next_model, engine),
         warnings=engine.warnings(),
     )
+
+
+@router.delete("/model/calibration", status_code=204, responses=problems.response(404, "there is none of its own"))
+async def forget_calibration(engine: Annotated[Engine, Depends(engine_of)]) -> None:
+    """Judges by the calibration in the checkpoint again, instead of the gallery's own."""
+    if not await engine.pools.write.run(engine.decisions.forget):
+        raise CalibrationNotFoundError("the gallery has no calibration of its own: POST /jobs with the kind calibrate")

@@ -27,7 +27,7 @@ def validate_fields(model: type[_Fields], items: Sequence[tuple[str, str | Uploa
             or that `model` refuses.
     """
     lists = {name for name, field in model.model_fields.items() if get_origin(field.annotation) is list}
-    files = {name for name, field in model.model_fields.items() if _is_file(field.annotation)}
+    files = {name for name, field in model.model_fields.items() if is_file(field.annotation)}
     errors = [
         _error(place, name, "it is empty: leave the field out, or give it a value")
         for name, value in items
@@ -94,10 +94,11 @@ async def strict_query_string(request: Request) -> None:
         raise RequestValidationError([_error("query", name, where) for name, _ in items])
 
 
-def _is_file(annotation: Any) -> bool:
+def is_file(annotation: Any) -> bool:
+    """Whether a field is for a file, or for several."""
     if isinstance(annotation, type):
         return issubclass(annotation, UploadFile)
-    return any(_is_file(argument) for argument in get_args(annotation))
+    return any(is_file(argument) for argument in get_args(annotation))
 
 
 def _error(place: str, name: str, message: str) -> dict[str, Any]:

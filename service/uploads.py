@@ -20,11 +20,16 @@ class UploadsBusyError(Exception):
 
 
 class Uploads:
-    """Room for the bodies of requests, given back when a request ends."""
+    """Room for the bodies of requests, given back when a request ends.
+
+    Attributes:
+        num_bytes: all of it.
+        free_bytes: what is left now.
+    """
 
     def __init__(self, num_bytes: int) -> None:
         self.num_bytes = num_bytes
-        self._free_bytes = num_bytes
+        self.free_bytes = num_bytes
         self._lock = threading.Lock()
 
     @contextmanager
@@ -35,14 +40,14 @@ class Uploads:
             UploadsBusyError: there is not so much now.
         """
         with self._lock:
-            if num_bytes > self._free_bytes:
-                raise UploadsBusyError(num_bytes, self._free_bytes)
-            self._free_bytes -= num_bytes
+            if num_bytes > self.free_bytes:
+                raise UploadsBusyError(num_bytes, self.free_bytes)
+            self.free_bytes -= num_bytes
         try:
             yield
         finally:
             with self._lock:
-                self._free_bytes += num_bytes
+                self.free_bytes += num_bytes
 
 
 def body_bytes(max_files_mb: int) -> int:

@@ -15,11 +15,14 @@ from numpy.typing import NDArray
 
 from model.embedder import Embedder, EmbeddingError, Embeddings
 from service.device import Device, DeviceError
+from service.instruments.instruments import Instruments
 
 _LOG = logging.getLogger(__name__)
 
 _MAX_RETRY_AFTER_S: Final = 60
-_BACKGROUND_SHARE: Final = 10
+_BACKGROUND_SHARE: Final = 4
+# A background batch stands back for the share of so long at least, also when it has just begun.
+_SLICE_S: Final = 0.002
 _PROBE_EVERY_S: Final = 2.0
 _CLOSE_S: Final = 20.0
 
@@ -46,9 +49,20 @@ class Embedded(NamedTuple):
     theta: NDArray[np.float32]
 
 
+class Queue(NamedTuple):
+    """Images of requests under way, which hold a place each, and what of it is decoded and waits for the device."""
+
+    num_query_images: int
+    num_enrolment_images: int
+    num_waiting_queries: int
+    num_waiting_enrolments: int
+    num_waiting_batches: int
+
+
 class _Batch(NamedTuple):
     images: NDArray[np.uint8]
     future: Future[Embeddings]
+    device: Device
 
 
 class _Job(NamedTuple):
@@ -100,7 +114,9 @@ class EmbeddingWorker:
     There is no fixed delay to gather a batch: while the device is busy the next one forms by itself. Queries go
     before enrolments, yet each batch keeps one place for the latter, so that neither ever starves.
 
-    Whole batches of the service's own go last, and take every `_BACKGROUND_SHARE`-th turn at least.
+    Whole batches of the service's own go last, and begin at every `_BACKGROUND_SHARE`-th turn at least. One that is
+    under way stops between two layers, lets others in and stands back while a query is decoded; it gets one part of the
+    time where they get `_BACKGROUND_SHARE`.
 
     Images count from their request's admission until its end, so that `capacity` also bounds what is being decoded
     and what waits to be stored. A request is admitted whole or refused whole. Queries have `max_queries` places of
@@ -111,8 +127,17 @@ class EmbeddingWorker:
     image is embedded every few seconds, so that the device is found working again without any request.
     """
 
-    def __init__(self, embedder: Embedder, *, capacity: int, max_batch: int, max_queries: int = 64) -> None:
+    def __init__(
+        self,
+        embedder: Embedder,
+        *,
+        capacity: int,
+        max_batch: int,
+        max_queries: int = 64,
+        instruments: Instruments | None = None,
+    ) -> None:
         self._embedder = embedder
+        self._instruments = instruments or Instruments()
         self._device = Device(embedder)
         self.capacity = capacity
         self.max_queries = max_queries
@@ -133,6 +158,18 @@ class EmbeddingWorker:
     def device_failing(self) -> str | None:
         """Why the device failed on the last batches; None as long as it works."""
         return self._device.failing
+
+    @property
+    def queue(self) -> Queue:
+        """How full it is now."""
+        with self._changed:
+            return Queue(
+                num_query_images=self.max_queries - self._free_query_places,
+                num_enrolment_images=self.capacity - self._free_places,
+                num_waiting_queries=len(self._urgent),
+                num_waiting_enrolments=len(self._enrolments),
+                num_waiting_batches=len(self._background),
+            )
 
     @property
     def has_queries(self) -> bool:
@@ -168,12 +205,13 @@ class EmbeddingWorker:
         with self._changed:
             self._require_room(1, urgent=urgent)
 
-    def embed_batch(self, images: NDArray[np.uint8]) -> Future[Embeddings]:
+    def embed_batch(self, images: NDArray[np.uint8], guest: Device | None = None) -> Future[Embeddings]:
         """Queues a whole batch (N, S, S, 3) uint8 that is embedded as it is, so that its numbers can be repeated.
 
-        It takes no place of the queue; for the service's own work, one batch after the other.
+        It takes no place of the queue; for the service's own work, one batch after the other. A `guest` embeds it, in
+        this worker's thread, if it is another network's.
         """
-        batch = _Batch(images, Future())
+        batch = _Batch(images, Future(), guest or self._device)
         with self._changed:
             if self._closing:
                 batch.future.cancel()
@@ -221,6 +259,7 @@ class EmbeddingWorker:
             # What was cancelled must not fill the memory until the device is free.
             self._urgent = deque(job for job in self._urgent if not job.future.cancelled())
             self._enrolments = deque(job for job in self._enrolments if not job.future.cancelled())
+            self._changed.notify()  # a background batch may go on
 
     def _run(self) -> None:
         shape = None  # of the images that the network takes, once one was seen
@@ -239,7 +278,8 @@ class EmbeddingWorker:
                 background = self._background.popleft() if self._background and turn else None
                 self._since_background = self._since_background + 1 if self._background and not background else 0
             if background is not None and background.future.set_running_or_notify_cancel():
-                shape = background.images.shape[1:]
+                if background.device is self._device:
+                    shape = background.images.shape[1:]
                 self._embed_background(background)
             batch = [job for job in jobs if job.future.set_running_or_notify_cancel()]
             if batch:
@@ -259,10 +299,46 @@ class EmbeddingWorker:
         ]
 
     def _embed_background(self, batch: _Batch) -> None:
+        start = time.perf_counter()
+        others_s = 0.0
+
+        def let_others_in() -> None:
+            nonlocal others_s
+            stopped = time.perf_counter()
+            end = stopped + _BACKGROUND_SHARE * max(stopped - start - others_s, _SLICE_S) - others_s
+            while time.perf_counter() < end and self._embed_what_waits(end):
+                pass
+            others_s += time.perf_counter() - stopped
+
         try:
-            batch.future.set_result(self._device.embed(batch.images))
-        except (EmbeddingError, DeviceError) as error:
+            with batch.device.pausing(let_others_in):
+                embeddings = batch.device.embed(batch.images)
+        except EmbeddingError as error:
             batch.future.set_exception(error)
+        except DeviceError as error:
+            self._instruments.failed_batches.inc()
+            batch.future.set_exception(error)
+        else:
+            seconds = max(0.0, time.perf_counter() - start - others_s)  # a difference of sums may be just below zero
+            self._instruments.observe_batch("background", len(batch.images), seconds)
+            batch.future.set_result(embeddings)
+
+    def _embed_what_waits(self, end: float) -> bool:
+        """Embeds what others wait for, or waits for a query that is under way, until `end` at most.
+
+        Returns False once nobody waits and no query is under way, and when the worker is being closed.
+        """
+        with self._changed:
+            if self._closing or not (self.has_queries or self._enrolments):
+                return False
+            if not (self._urgent or self._enrolments):
+                self._changed.wait(end - time.perf_counter())
+                return True
+            jobs = self._next_jobs()
+        batch = [job for job in jobs if job.future.set_running_or_notify_cancel()]
+        if batch:
+            self._embed(batch)
+        return True
 
     def _probe(self, shape: tuple[int, ...]) -> None:
         # Whether it works is noted; nobody waits for the result.
@@ -283,10 +359,12 @@ class EmbeddingWorker:
                 self._embed([job])
             return
         except DeviceError as error:
+            self._instruments.failed_batches.inc()
             for job in batch:
                 job.future.set_exception(error)
             return
-        seconds = (time.perf_counter() - start) / len(batch)
-        self._seconds_per_image = 0.8 * self._seconds_per_image + 0.2 * seconds
+        seconds = time.perf_counter() - start
+        self._instruments.observe_batch("requests", len(batch), seconds)
+        self._seconds_per_image = 0.8 * self._seconds_per_image + 0.2 * seconds / len(batch)
         for job, embedding, theta in zip(batch, result.embedding, result.theta, strict=True):
             job.future.set_result(Embedded(embedding, theta))

@@ -1,5 +1,7 @@
 """What several tests need: a small seeded model, pictures, and the real frames where they are."""
 
+import os
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,6 +44,22 @@ def _memory_is_given_back() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patched:
         for module in ("training.train", "benchmarks.training"):
             patched.setattr(f"{module}.reuse_memory", lambda: None)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _checkpoints_are_linked() -> Iterator[None]:
+    """Each service keeps a copy of its checkpoint; of hundreds of services that would be many gigabytes."""
+
+    def link(source: Path, target: Path) -> None:
+        target.unlink(missing_ok=True)
+        try:
+            os.link(source, target)
+        except OSError:  # on another file system
+            shutil.copyfile(source, target)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("service.kept_checkpoints._copy", link)
         yield
 
 

@@ -83,7 +83,7 @@ def measure_clients(gallery: Gallery, model: EmbeddingModel, waits: Waits, minut
     for client in clients:
         client.join()
     longest_ms = {kind: 1e3 * seconds for kind, seconds in waits.longest_s.items()}
-    gallery.delete_identity(CLIENTS)
+    gallery.delete_passing(Filter(identity=CLIENTS))
     took: dict[str, list[float]] = defaultdict(list)
     for of_client in calls:
         for kind, times in of_client.took_ms.items():

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from index.embedded.data_folder import DATABASE, SNAPSHOT
+from index.embedded.generation import current_folder, other_generations
 from index.embedded.images.image_reader import ImageReader
 from index.embedded.records.database_check import database_problems, log_problem
 from index.embedded.records.record_reader import RecordReader
@@ -24,6 +25,7 @@ class FolderFindings:
         trash: damaged files in the trash.
         snapshot: problems of the index's snapshot, which is derived and may go.
         unfinished, foreign: files that are no damage: what a crash left, and what nobody's program put there.
+        other_generations: no damage either: records that another model embeds or embedded, and that do not serve.
     """
 
     gallery: Findings
@@ -32,11 +34,29 @@ class FolderFindings:
     snapshot: list[str] = field(default_factory=list)
     unfinished: list[Path] = field(default_factory=list)
     foreign: list[Path] = field(default_factory=list)
+    other_generations: list[Path] = field(default_factory=list)
 
     @property
     def sound(self) -> bool:
         """Whether no damage was found."""
         return self.gallery.sound and not (self.database or self.trash or self.snapshot)
+
+    @property
+    def database_problems(self) -> list[str]:
+        """What is wrong with the database: as a file, and that its records could not be read to their end."""
+        return [*self.database, *([self.gallery.unreadable] if self.gallery.unreadable else [])]
+
+    @property
+    def num_damaged(self) -> dict[str, int]:
+        """How much damage of each kind was found, as `python -m index.verify --json` prints it."""
+        return {
+            "database": len(self.database_problems),
+            "records": len(self.gallery.damaged_records),
+            "images": len(self.gallery.lost_images),
+            "stray_images": len(self.gallery.damaged_strays),
+            "trash": len(self.trash),
+            "snapshot": len(self.snapshot),
+        }
 
 
 def check_folder(data_dir: Path, progress: Progress, stop_asked: Callable[[], bool]) -> FolderFindings:
@@ -46,7 +66,8 @@ def check_folder(data_dir: Path, progress: Progress, stop_asked: Callable[[], bo
         GalleryError: the folder cannot be read.
     """
     files = ImageReader(data_dir)
-    database = data_dir / DATABASE
+    folder = current_folder(data_dir)
+    database = folder / DATABASE
     # What looks like damage may be a write that is under way: it is believed when it is seen twice.
     problem = log_problem(database) and log_problem(database)
     problems = [problem] if problem else []
@@ -60,9 +81,10 @@ def check_folder(data_dir: Path, progress: Progress, stop_asked: Callable[[], bo
         gallery=findings,
         database=problems,
         trash=files.damaged_in_trash(),
-        snapshot=snapshot_problems(data_dir / SNAPSHOT),
+        snapshot=snapshot_problems(folder / SNAPSHOT),
         unfinished=files.unfinished(),
         foreign=files.foreign(),
+        other_generations=other_generations(data_dir),
     )
 
 

@@ -9,6 +9,7 @@ from index.embedded.aside import AsideFolder
 from index.embedded.data_folder import DATABASE, SNAPSHOT
 from index.embedded.disk import disk_errors
 from index.embedded.gallery_check import FolderFindings
+from index.embedded.generation import current_folder
 from index.embedded.images.image_store import ImageStore
 from index.embedded.records.database_repair import repair_database
 from index.gallery.errors import GalleryError
@@ -39,7 +40,7 @@ def repair_folder(data_dir: Path, found: FolderFindings) -> FolderRepair:
     aside = AsideFolder(data_dir)
     if found.database or found.gallery.damaged_records or found.gallery.unreadable:
         try:
-            of_database = repair_database(data_dir / DATABASE, aside)
+            of_database = repair_database(current_folder(data_dir) / DATABASE, aside)
         except GalleryError as error:
             repair.unreadable = str(error)
         else:
@@ -48,7 +49,7 @@ def repair_folder(data_dir: Path, found: FolderFindings) -> FolderRepair:
     _repair_images(data_dir, found, aside, repair)
     if found.snapshot:
         with disk_errors(data_dir):
-            shutil.rmtree(data_dir / SNAPSHOT)
+            shutil.rmtree(current_folder(data_dir) / SNAPSHOT)
         repair.done.append("the damaged snapshot was removed: the service makes a new one from the records")
     return repair
 

@@ -14,12 +14,39 @@ class GalleryFullError(GalleryError):
         )
 
 
+class ReplacedError(GalleryError):
+    """Another gallery has taken this one's place: the same write belongs there, and nothing was written."""
+
+    retry_after_s = 1
+
+    def __init__(self) -> None:
+        super().__init__("the gallery was replaced by one of another model: nothing was written; send it again")
+
+
 class RecordNotFoundError(GalleryError):
     """No record has this id."""
 
 
+class OtherNumberError(GalleryError):
+    """Another number of records passes the conditions than was expected; nothing was changed."""
+
+    def __init__(self, expected: int, found: int) -> None:
+        super().__init__(
+            f"{expected} records were expected to pass the conditions, and {found} do: nothing was done; list them "
+            "with GET /gallery and the same conditions"
+        )
+
+
 class DamagedRecordError(GalleryError):
     """A stored record does not have its checksum: what keeps it changed it."""
+
+
+class DeletionNotFoundError(GalleryError):
+    """No deletion with this id can be undone: its time is over, or there never was one."""
+
+
+class DeletionUndoneError(GalleryError):
+    """The deletion was undone already."""
 
 
 class CursorError(GalleryError):

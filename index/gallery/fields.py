@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from model.number import NumberError, decimal_number
 
@@ -83,6 +83,14 @@ class Fields:
             # SQLite's JSON ends at a NUL, and a half of a surrogate pair is no character.
             if "\0" in text or (not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text)):
                 raise FieldsError("identity, camera, tags, source and attributes cannot hold NUL or lone surrogates")
+
+    @classmethod
+    def of_stored(cls, *values: Any) -> Self:
+        """Fields with the values, in order, that other fields have had: nothing is checked, in a tenth of the time."""
+        stored = object.__new__(cls)
+        for name, value in zip(cls.__match_args__, values, strict=True):
+            object.__setattr__(stored, name, value)
+        return stored
 
     def differing(self, other: "Fields") -> list[str]:
         """The names of the fields whose values differ, in the order of the class."""

@@ -1,4 +1,4 @@
-"""Which records a search, a listing or a deletion is about."""
+"""Which records a search, a listing, a change or a deletion is about."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -27,6 +27,8 @@ class Filter:
         captured_after, captured_before: captured_after <= captured_at < captured_before; with a time zone.
         near: within the radius.
         attributes: (name, value), every one of them.
+        ids: any of them.
+        other_than: an id; every record but this one.
     """
 
     identity: str | None = None
@@ -37,9 +39,15 @@ class Filter:
     near: Near | None = None
     source: str | None = None
     attributes: tuple[tuple[str, str], ...] = ()
+    ids: tuple[str, ...] = ()
+    other_than: str | None = None
 
     def matches(self, record: Record) -> bool:
         """Whether a record passes."""
+        if self.ids and record.id not in self.ids:
+            return False
+        if record.id == self.other_than:
+            return False
         fields = record.fields
         if self.identity is not None and fields.identity != self.identity:
             return False

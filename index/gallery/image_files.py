@@ -1,6 +1,6 @@
 """What a gallery asks of whatever keeps its image files: a folder, or an object storage."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import timedelta
 from typing import Protocol
 
@@ -36,7 +36,7 @@ class ImageFiles(Protocol):
         """Moves an image out of the trash again, over a damaged one; False if no intact copy is there."""
 
     def contents_of_trash(self, older_than: timedelta) -> set[str]:
-        """The images that `empty_trash` would remove."""
+        """The images in the trash that came there more than this time ago, to the day."""
 
-    def empty_trash(self, older_than: timedelta) -> int:
-        """Removes for good what came to the trash more than this time ago, to the day; returns how many files."""
+    def empty_trash(self, older_than: timedelta, kept: Collection[str]) -> int:
+        """Removes `contents_of_trash` for good, but for the images in `kept`; returns how many files."""

@@ -1,7 +1,7 @@
 """The image files of a gallery's records: kept as long as a record, a backup or a repair may need them."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Final
@@ -65,6 +65,22 @@ class KeptImages:
         self.strays.difference_update(images)
         self.damaged.difference_update(images)
 
+    @contextmanager
+    def taken_back(self, contents: Collection[str]) -> Iterator[None]:
+        """The block commits records that were deleted; their images come back from the trash before.
+
+        If it raises, those that no committed record names go to the trash again. An image that is lost stays so.
+        """
+        for content in self._files.absent(contents):
+            self._files.take_back(content)
+        try:
+            yield
+        except BaseException:
+            self.discard_unnamed(set(contents))
+            raise
+        self.strays.difference_update(contents)
+        self.damaged |= self._files.absent(contents)
+
     def is_intact(self, content: str) -> bool:
         """Whether `get` would give the image."""
         try:
@@ -120,9 +136,9 @@ class KeptImages:
     def empty_trash(self, older_than: timedelta) -> int:
         """Removes for good what came to the trash more than this time ago, to the day; returns how many files.
 
-        What a record names and lacks is taken back first.
+        What a record names and lacks is taken back first. What a deletion that can be undone needs stays.
         """
         for content in self._store.named(self._files.contents_of_trash(older_than)):
             if not self.is_intact(content):
                 self._files.take_back(content)
-        return self._files.empty_trash(older_than)
+        return self._files.empty_trash(older_than, self._store.deleted_contents())

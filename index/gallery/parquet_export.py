@@ -1,6 +1,6 @@
 """A whole gallery as Parquet files and images, for other programs and other machines.
 
-export.json             how many records each file has
+export.json             how many records each file has, and what was left out
 records-00000.parquet   65,536 records at most, in the order of enrolment (see `record_parquet`)
 images/ab/abcdef..      the image files, as in a gallery
 """
@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import pyarrow.parquet as pq
 
@@ -46,6 +46,43 @@ class ExportOutcome:
     lost_images: dict[str, str] = field(default_factory=dict)
     files: dict[str, int] = field(default_factory=dict)
     stopped: bool = False
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing was left out."""
+        return not (self.stopped or self.damaged_records or self.lost_images)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `python -m index.parquet export --json` prints, but for the folder."""
+        return {
+            "records": self.num_records,
+            "images": self.num_images,
+            "files": self.files,
+            "damaged_records": [id_ for id_, _ in self.damaged_records],
+            "lost_images": [{"content": content, "problem": problem} for content, problem in self.lost_images.items()],
+        }
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """What became of the finished export in a folder.
+
+        Raises:
+            GalleryError: there is none, or one of another program.
+        """
+        path = folder / CONTENTS
+        try:
+            described = json.loads(path.read_bytes())
+            if described["format"] != FORMAT:
+                raise GalleryError(f"{path} has the format {described['format']!r}, this program reads {FORMAT!r}")
+            return cls(
+                num_records=sum(described["files"].values()),
+                num_images=described["num_images"],
+                damaged_records=[(one["id"], one["source"]) for one in described["damaged_records"]],
+                lost_images={one["content"]: one["problem"] for one in described["lost_images"]},
+                files=described["files"],
+            )
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise GalleryError(f"in {folder} there is no finished export: {path.name} cannot be read") from error
 
 
 @dataclass
@@ -100,7 +137,14 @@ class Export:
 
     def finish(self) -> None:
         """Writes ``export.json``, by which an import knows whether it has everything."""
-        described = {"format": FORMAT, "files": self.outcome.files, "num_images": self.outcome.num_images}
+        outcome = self.outcome
+        described = {
+            "format": FORMAT,
+            "files": outcome.files,
+            "num_images": outcome.num_images,
+            "damaged_records": [{"id": id_, "source": source} for id_, source in outcome.damaged_records],
+            "lost_images": outcome.to_dict()["lost_images"],
+        }
         with (self.folder / CONTENTS).open("w", encoding="utf-8") as file:
             file.write(json.dumps(described, indent=1) + "\n")
             file.flush()

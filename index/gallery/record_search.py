@@ -11,7 +11,7 @@ from index.gallery.filters import Filter
 from index.gallery.record import Record
 from index.gallery.record_store import RecordStore
 from index.gallery.shared_search import SharedSearch
-from index.gallery.vector_index import VectorIndex
+from index.gallery.vector_index import Neighbours, VectorIndex
 
 
 def search_records(
@@ -22,19 +22,22 @@ def search_records(
     top_k: int,
     where: Filter,
     group_by: Literal["identity"] | None,
+    nearest: Neighbours | None = None,
 ) -> SearchResult:
     """The `top_k` nearest of the index's records of an embedding (D,); with `group_by`, the nearest of each identity.
 
     Every record of the answer passes the filter as it was read, and no two are of one group. No record is read twice.
     The index may look up identities a moment after it has ranked the rows: what has changed its identity meanwhile may
     be missed, as may whatever comes to pass the filter while it is searched, but the records refuse a wrong group.
-    `shared` searches `index`, from which is removed what turns out to have no record any more.
+    `shared` searches `index`, from which is removed what turns out to have no record any more. If it has done so
+    already, `nearest` is what it found.
     """
     read: dict[int, Record] = {}
     # What the index names, but its record does not bear out: deleted, damaged or changed in the meantime.
     refused: set[int] = set()
     while True:
-        nearest = shared.search(embedding, top_k + len(refused), where, group_by)
+        if nearest is None:
+            nearest = shared.search(embedding, top_k + len(refused), where, group_by)
         distances = dict(zip(nearest.seq.tolist(), nearest.distance.tolist(), strict=True))
         chosen = [seq for seq in distances if seq not in refused][:top_k]
         unread = [seq for seq in chosen if seq not in read]
@@ -45,6 +48,7 @@ def search_records(
         if not changed:
             return SearchResult([Match(read[seq], distances[seq]) for seq in chosen], nearest.searched)
         refused |= changed
+        nearest = None
 
 
 def _not_borne_out(

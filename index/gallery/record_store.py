@@ -1,7 +1,8 @@
 """What a gallery asks of whatever keeps its records: SQLite in a folder, or a database that replicas share."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from datetime import datetime
 from typing import NamedTuple, Protocol
 
 from index.gallery.fields import Fields
@@ -39,6 +40,21 @@ class Row(NamedTuple):
     fields: Fields
 
 
+class Deletion(NamedTuple):
+    """Records that were deleted together.
+
+    Attributes:
+        deleted_at, undo_until: when, and until when they can be brought back, UTC; equal if they never could be.
+        undone: they were brought back.
+    """
+
+    id: str
+    deleted_at: datetime
+    undo_until: datetime
+    num_records: int
+    undone: bool
+
+
 class Writer(Protocol):
     """The writes of one transaction."""
 
@@ -48,8 +64,23 @@ class Writer(Protocol):
     def update(self, record: Record) -> int:
         """Overwrites the user's fields of the record with this id; its seq. Raises `RecordNotFoundError`."""
 
+    def update_fields(self, records: Mapping[int, Record], names: Collection[str]) -> None:
+        """Overwrites the user's fields of these names in the records at these seqs, which are there."""
+
     def delete(self, seqs: Sequence[int]) -> None:
         """Removes the records with these seqs; one that is not there is fine."""
+
+    def set_aside(self, seqs: Sequence[int], deletion: Deletion) -> None:
+        """Removes records as `delete` does, and keeps them as they are for `restore`."""
+
+    def restore(self, deletion_id: str) -> int:
+        """Adds the records that a deletion set aside again, as they were but for the next seqs, in their old order.
+
+        One whose id is there again is dropped. The deletion counts as undone; says how many came back.
+        """
+
+    def purge(self, now: datetime) -> None:
+        """Forgets every deletion whose time is over, and what it set aside."""
 
 
 class RecordStore(Protocol):
@@ -96,6 +127,12 @@ class RecordStore(Protocol):
 
     def count(self) -> int:
         """How many records there are."""
+
+    def deletions(self) -> list[Deletion]:
+        """All that are not forgotten yet, undone ones too, the newest first."""
+
+    def deleted_contents(self, deletion_id: str | None = None) -> set[str]:
+        """Every image content that records which a deletion, or any, has set aside name."""
 
     def num_of_model(self, model: ModelKey) -> int:
         """How many records this model made."""

@@ -65,20 +65,36 @@ class SharedSearch:
             ValueError: a query that is not finite or of another size, or `top_k` below 1.
             GalleryError: it is closed.
         """
+        return self.search_many(query[None], top_k, where, group_by)[0]
+
+    def search_many(
+        self,
+        queries: NDArray[np.float32],
+        top_k: int,
+        where: Filter,
+        group_by: Literal["identity"] | None = None,
+    ) -> list[Neighbours]:
+        """What `VectorIndex.search` finds for each of the queries (Q, D), up to `MOST_TOGETHER` of them in one pass.
+
+        Raises:
+            ValueError, GalleryError: as `search`.
+        """
         if top_k < 1:
             raise ValueError(f"top_k must be 1 or more, got {top_k}")
-        asked = _Asked(query, top_k, where, group_by)
+        all_asked = [_Asked(query, top_k, where, group_by) for query in queries]
         with self._lock:
             if self._closed:
                 raise _closed()
-            self._waiting.append(asked)
-            if not self._somebody_searches:
+            self._waiting += all_asked
+            if all_asked and not self._somebody_searches:
                 self._somebody_searches = True
-                asked.woken.set()
-        asked.woken.wait()
-        if not asked.answer.done():
-            self._search_for_all(asked)
-        return asked.answer.result()
+                all_asked[0].woken.set()
+        # They are searched for in this order: whoever's turn it is takes the first ones that wait.
+        for asked in all_asked:
+            asked.woken.wait()
+            if not asked.answer.done():
+                self._search_for_all(asked)
+        return [asked.answer.result() for asked in all_asked]
 
     def close(self) -> None:
         """Ends the waiting with a `GalleryError` and waits for the pass that is under way."""

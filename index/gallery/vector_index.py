@@ -1,6 +1,6 @@
 """What a gallery asks of whatever finds the nearest embeddings: rows in memory, or a vector database."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -39,8 +39,8 @@ class VectorIndex(Protocol):
     def add(self, records: Sequence[tuple[int, Record]]) -> None:
         """Appends (seq, record); seqs rise, also over what is there. All of them, or none if it raises."""
 
-    def update(self, seq: int, fields: Fields) -> None:
-        """Replaces the user's fields of a row; a seq that is not there is fine."""
+    def update(self, changes: Mapping[int, Fields]) -> None:
+        """Replaces the user's fields of rows, by seq; a seq that is not there is fine."""
 
     def remove(self, seqs: Sequence[int]) -> None:
         """Drops rows; a seq that is not there is fine."""

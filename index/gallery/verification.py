@@ -81,6 +81,10 @@ class DamagedRecord:
     problem: str
     image: str | None
 
+    def __str__(self) -> str:
+        image = f"; its image is images/{self.image[:2]}/{self.image}" if self.image else ""
+        return f"{named_records([(self.id, self.source)])}: {self.problem}{image}"
+
 
 @dataclass(frozen=True)
 class LostImage:
@@ -97,6 +101,14 @@ class LostImage:
     problem: str
     records: list[tuple[str, str | None]]
     in_trash: bool
+
+    def __str__(self) -> str:
+        return f"{self.content} is {self.problem}: {named_records(self.records)}"
+
+
+def named_records(records: Sequence[tuple[str, str | None]]) -> str:
+    """Records as (id, source), for people."""
+    return ", ".join(f"{id_} ({source})" if source else id_ for id_, source in records)
 
 
 @dataclass

@@ -1,5 +1,8 @@
 """The worker as jobs use it: behind everybody else."""
 
+import os
+import sys
+import threading
 import time
 from concurrent.futures import CancelledError
 from typing import Final
@@ -8,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.embedder import Embeddings
-from service.device import DeviceError
+from service.device import Device, DeviceError
 from service.jobs.running_job import JobInterrupted, RunningJob
 from service.worker import EmbeddingWorker
 
@@ -17,11 +20,28 @@ _LONGEST_PAUSE_S: Final = 0.25
 _LOOK_EVERY_S: Final = 0.005
 
 
+# At five steps below them a thread gets a third of what others get, where they want all.
+_STEPS_BELOW: Final = 5
+_LOWEST: Final = 19
+
+
+def step_back() -> None:
+    """Lets this thread, and all that it starts from now on, go behind the others where the processors are all busy.
+
+    Linux has a priority for each thread; other systems have one for the process, and there it stays as it is.
+    """
+    if sys.platform == "linux":
+        thread = threading.get_native_id()
+        priority = os.getpriority(os.PRIO_PROCESS, thread) + _STEPS_BELOW
+        os.setpriority(os.PRIO_PROCESS, thread, min(priority, _LOWEST))
+
+
 class Background:
     """Embeds for jobs when nothing else waits, or now and then if something always does (`EmbeddingWorker`)."""
 
-    def __init__(self, worker: EmbeddingWorker) -> None:
-        self._worker = worker
+    def __init__(self, worker: EmbeddingWorker, guest: Device | None = None) -> None:
+        """Embeds with the worker's own network, or with a `guest`'s in the worker's thread."""
+        self._worker, self._guest = worker, guest
 
     def embed(self, job: RunningJob, images: NDArray[np.uint8]) -> Embeddings:
         """One batch of preprocessed images (N, S, S, 3), embedded as it is.
@@ -53,6 +73,6 @@ class Background:
 
     def _embed(self, images: NDArray[np.uint8]) -> Embeddings:
         try:
-            return self._worker.embed_batch(images).result()
+            return self._worker.embed_batch(images, self._guest).result()
         except CancelledError:
             raise JobInterrupted from None

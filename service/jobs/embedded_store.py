@@ -4,20 +4,18 @@ import logging
 import sqlite3
 from itertools import count
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Engine
 from sqlalchemy.exc import DatabaseError, OperationalError
-from sqlalchemy.pool import ConnectionPoolEntry
 
 from service.jobs.job_store import JobStore
 from service.jobs.job_table import METADATA
+from service.sqlite_engine import sqlite_engine
 
 _LOG = logging.getLogger(__name__)
 
 DATABASE: Final = "jobs.sqlite"
-
-_BUSY_S: Final = 30
 
 
 def open_job_store(data_dir: Path) -> JobStore:
@@ -40,9 +38,7 @@ def open_job_store(data_dir: Path) -> JobStore:
 
 
 def _open(path: Path) -> Engine:
-    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": _BUSY_S})
-    event.listen(engine, "connect", _configure)
-    event.listen(engine, "begin", _begin)
+    engine = sqlite_engine(path)
     try:
         with engine.connect() as connection:
             (found,) = connection.exec_driver_sql("PRAGMA quick_check(1)").one()
@@ -53,19 +49,6 @@ def _open(path: Path) -> Engine:
         engine.dispose()
         raise
     return engine
-
-
-def _configure(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:
-    """What holds for every connection: an answered request survives a power cut, and readers do not wait."""
-    connection.isolation_level = None  # `_begin` begins transactions
-    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
-        connection.execute(f"PRAGMA {pragma}")
-
-
-def _begin(connection: Any) -> None:
-    """Transactions take the right to write at once where they will need it: one that reads first could not get it."""
-    immediate = connection.get_execution_options().get("writes", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
 
 def _set_aside(path: Path) -> Path:

@@ -5,6 +5,22 @@ class JobNotFoundError(Exception):
     """There is no job with this id."""
 
 
+class JobFileNotFoundError(Exception):
+    """The job has no such file."""
+
+
+class GroupNotFoundError(Exception):
+    """The job proposes no group with this number."""
+
+
+class GroupReviewedError(Exception):
+    """The group, or some of its records, were reviewed otherwise before."""
+
+
+class NotInGroupError(ValueError):
+    """Records that are not in the group that they are to be taken from."""
+
+
 class JobFinishedError(Exception):
     """The job has ended, and cannot be cancelled any more."""
 

@@ -4,15 +4,12 @@ import os
 import stat
 import unicodedata
 from collections.abc import Iterator
-from errno import ELOOP, ENOENT, ENOTDIR
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import ClassVar, NamedTuple
 
 from index.datasets.image_folder import is_left_out
 from service.jobs.errors import UnusableDataError
-
-_FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_FOLDER: Final = _FILE | os.O_DIRECTORY
+from service.jobs.root_folder import RootFolder, name_of, shown
 
 
 class Listed(NamedTuple):
@@ -29,51 +26,11 @@ class _Entry(NamedTuple):
     kind: str
 
 
-class ImportRoot:
-    """A folder and what lies below it.
+class ImportRoot(RootFolder):
+    """Files and folders that jobs read; the rest is as in `RootFolder`."""
 
-    Paths are relative to the folder, or absolute and below it. They are taken apart as texts, ``..`` included, and then
-    opened part by part from the folder on. A part that is a link is refused, and so is whatever is neither a folder nor
-    a regular file: it is not even opened.
-
-    Raises:
-        UnusableDataError: by each method, for a path that cannot be used; the message names it as it was given.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        """Takes the folder as it is now: it may be reached through links itself.
-
-        Raises:
-            ValueError: it is no folder.
-        """
-        if not folder.is_dir():
-            raise ValueError(f"SANET_IMPORT_ROOT={str(folder)!r} is no folder: set it to one, or leave it out")
-        self._spellings = {Path(os.path.abspath(folder)), folder.resolve()}  # noqa: PTH100 - links stay as they are
-        self._folder = folder.resolve()
-
-    def path_below(self, path: str, start: Path | None = None) -> Path:
-        """The absolute path, without ``.`` and ``..``, that a path means; nothing is looked up on the disk.
-
-        Args:
-            path: as it was given.
-            start: what it is relative to: by default the root, else a path that this gave.
-        """
-        if "\0" in path:
-            raise UnusableDataError(f"{_shown(path)} has a NUL character, which no path has")
-        below_root = Path() if start is None else start.relative_to(self._folder)
-        for folder in self._spellings:
-            absolute = Path(os.path.normpath(folder / below_root / path))
-            if absolute.is_relative_to(folder):
-                return self._folder / absolute.relative_to(folder)
-        raise UnusableDataError(f"{_shown(path)} does not lie below SANET_IMPORT_ROOT, from which jobs read")
-
-    def is_folder(self, path: Path) -> bool:
-        """Whether a folder, and no file, lies at a path that `path_below` gave."""
-        descriptor = self._open(path, allow_folder=True)
-        try:
-            return stat.S_ISDIR(os.fstat(descriptor).st_mode)
-        finally:
-            os.close(descriptor)
+    setting: ClassVar[str] = "SANET_IMPORT_ROOT"
+    purpose: ClassVar[str] = "from which jobs read"
 
     def open(self, path: str, _flags: int = 0) -> int:
         """A descriptor of the regular file at a path that `path_below` gave; what `open` takes as its ``opener``."""
@@ -119,7 +76,7 @@ class ImportRoot:
                 except UnusableDataError as error:
                     yield Listed(entry.path, str(error))
             else:
-                yield Listed(entry.path, None if entry.kind == "file" else f"{_shown(entry.path)} is {entry.kind}")
+                yield Listed(entry.path, None if entry.kind == "file" else f"{shown(entry.path)} is {entry.kind}")
 
     def _list(self, folder: Path, below: str) -> list["_Entry"]:
         descriptor = self._open(folder / below, allow_folder=True)
@@ -144,61 +101,13 @@ class ImportRoot:
                     return self._open(other)
             raise
 
-    def _open(self, path: Path, *, allow_folder: bool = False) -> int:
-        parts = path.relative_to(self._folder).parts
-        descriptor = os.open(self._folder, _FOLDER & ~os.O_NOFOLLOW)
-        try:
-            for number, name in enumerate(parts, start=1):
-                mode = os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_mode
-                is_last = number == len(parts)
-                if stat.S_ISREG(mode) and not is_last:
-                    raise OSError(ENOTDIR, "Not a directory")
-                if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
-                    raise UnusableDataError(
-                        f"{self._shown(path)} {'is' if is_last else 'goes through'} {_name_of(mode)}"
-                    )
-                inner = os.open(name, _FOLDER if stat.S_ISDIR(mode) else _FILE, dir_fd=descriptor)
-                os.close(descriptor)
-                descriptor = inner
-            mode = os.fstat(descriptor).st_mode
-            if not (stat.S_ISREG(mode) or (allow_folder and stat.S_ISDIR(mode))):
-                raise UnusableDataError(f"{self._shown(path)} is {_name_of(mode)}, not a file")
-        except OSError as error:
-            os.close(descriptor)
-            raise UnusableDataError(self._said(path, error)) from None
-        except BaseException:
-            os.close(descriptor)
-            raise
-        return descriptor
-
-    def _said(self, path: Path, error: OSError) -> str:
-        if error.errno in (ENOENT, ENOTDIR):
-            return f"there is nothing at {self._shown(path)}"
-        if error.errno == ELOOP:
-            return f"{self._shown(path)} is a link, which is not followed"
-        return f"{self._shown(path)} cannot be read: {error.strerror}"
-
-    def _shown(self, path: Path) -> str:
-        return _shown(str(path.relative_to(self._folder)))
-
 
 def _kind_of(entry: os.DirEntry[str]) -> str:
     """``file``, ``folder``, or in words what else it is."""
     if entry.is_symlink():
-        return _name_of(stat.S_IFLNK)
+        return name_of(stat.S_IFLNK)
     if entry.is_dir(follow_symlinks=False):
         return "folder"
     if entry.is_file(follow_symlinks=False):
         return "file"
-    return _name_of(0)
-
-
-def _name_of(mode: int) -> str:
-    if stat.S_ISLNK(mode):
-        return "a link, which is not followed"
-    return "a folder" if stat.S_ISDIR(mode) else "neither a folder nor a regular file"
-
-
-def _shown(path: str) -> str:
-    text = path.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
-    return repr(text if len(text) <= 200 else f"{text[:200]}...")
+    return name_of(0)

@@ -25,7 +25,8 @@ class Job:
         cancelling: it runs, and ends at its next step.
         version: rises with every change.
         num_starts: how often it was started without any progress since.
-        started_at: for the first time; `run_started_at` for the last time, from `num_done_before_run` on.
+        started_at: for the first time; `run_started_at` for the last time, from `num_done_before_run` on, or when all
+            was counted, if that was later.
         progressed_at: when `num_done` last grew.
     """
 
@@ -86,6 +87,21 @@ class Rejection(NamedTuple):
     name: str
     box: str | None
     reason: str
+
+
+class JobTally(NamedTuple):
+    """All jobs of a kind that are in a state, and what they have done together.
+
+    Attributes:
+        run_started_at: when the last of them was started last.
+    """
+
+    kind: str
+    state: State
+    num_jobs: int
+    num_done: int
+    num_rejected: int
+    run_started_at: datetime | None
 
 
 class JobPage(NamedTuple):

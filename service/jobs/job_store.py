@@ -13,7 +13,7 @@ from sqlalchemy.exc import OperationalError
 from index.gallery.errors import CursorError
 from index.gallery.fields import shorten
 from service.jobs.errors import JobFinishedError, JobNotFoundError, JobStoreError, TooManyJobsError
-from service.jobs.job import FINAL_STATES, Job, JobPage, Rejection, RejectionPage, State
+from service.jobs.job import FINAL_STATES, Job, JobPage, JobTally, Rejection, RejectionPage, State
 from service.jobs.job_table import JOBS, REJECTIONS
 
 MAX_UNFINISHED: Final = 1000
@@ -34,6 +34,11 @@ class JobStore:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._writing = engine.execution_options(writes=True)
+
+    @property
+    def database(self) -> Engine:
+        """Where the jobs are; for what is kept beside them."""
+        return self._engine
 
     def close(self) -> None:
         """Releases the connections; a later call would open them again."""
@@ -104,6 +109,19 @@ class JobStore:
             total = connection.scalar(select(func.count()).select_from(JOBS).where(*conditions)) or 0
         next_cursor = str(jobs[limit - 1].seq) if len(jobs) > limit else None
         return JobPage(jobs[:limit], next_cursor, total)
+
+    def tallies(self) -> list[JobTally]:
+        """One for each kind and state of which there are jobs."""
+        wanted = select(
+            _COLUMNS.kind,
+            _COLUMNS.state,
+            func.count(),
+            func.sum(_COLUMNS.num_done),
+            func.sum(_COLUMNS.num_rejected),
+            func.max(_COLUMNS.run_started_at),
+        ).group_by(_COLUMNS.kind, _COLUMNS.state)
+        with self._engine.connect() as connection:
+            return [JobTally(*row) for row in connection.execute(wanted)]
 
     def rejections(self, id_: str, limit: int, cursor: str | None) -> RejectionPage:
         """At most `limit` rejected rows of a job, in the order in which they were found, behind the cursor.
@@ -177,6 +195,7 @@ class JobStore:
     ) -> Job:
         """Stores how far a running job is; all of it or nothing. Returns the job as it is now, perhaps `cancelling`."""
         has_progressed = num_done > job.num_done
+        is_counted_now = job.num_total is None and num_total is not None
         with self._transaction() as connection:
             if rejections:
                 first = job.num_rejected + 1
@@ -185,7 +204,10 @@ class JobStore:
                     for number, rejection in enumerate(rejections, start=first)
                 ]
                 connection.execute(insert(REJECTIONS), rows)
-            progress = {"num_starts": 0, "progressed_at": datetime.now(UTC)} if has_progressed else {}
+            now = datetime.now(UTC)
+            progress = {"num_starts": 0, "progressed_at": now} if has_progressed else {}
+            if is_counted_now:  # the rate is that of the work, not of the counting before it
+                progress |= {"run_started_at": now, "num_done_before_run": num_done}
             _change(
                 connection,
                 job.id,

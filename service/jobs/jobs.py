@@ -4,8 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from index.gallery.fields import shorten
 from service.jobs.embedded_store import open_job_store
+from service.jobs.errors import JobFileNotFoundError
+from service.jobs.group_store import GroupStore
 from service.jobs.job import Job
+from service.jobs.job_folder import result_file
 from service.jobs.job_store import JobStore
 from service.jobs.kind import JobParameters, Kind
 from service.jobs.lane import Lane
@@ -16,17 +20,30 @@ class Jobs:
 
     Attributes:
         store: to read them.
+        groups: what was decided on the groups that they propose.
     """
 
-    def __init__(self, data_dir: Path, kinds: Sequence[Kind[Any]]) -> None:
-        """Opens the store in the data folder, which this process owns; nothing runs yet.
+    def __init__(self, data_dir: Path) -> None:
+        """Opens the store in the data folder, which this process owns; there are no kinds yet, and nothing runs.
 
         Raises:
             OSError: it cannot be read or written.
         """
-        self._kinds = {kind.name: kind for kind in kinds}
+        self._kinds: dict[str, Kind[Any]] = {}
         self.store: JobStore = open_job_store(data_dir)
-        self._lane = Lane(self.store, self._kinds, data_dir / "jobs")
+        self.groups = GroupStore(self.store.database)
+        self._folder = data_dir / "jobs"
+        self._lane = Lane(self.store, self._kinds, self._folder)
+
+    def take_kinds(self, kinds: Sequence[Kind[Any]]) -> None:
+        """From now on jobs are created and run by these; the one that runs ends as it began."""
+        self._kinds = {kind.name: kind for kind in kinds}
+        self._lane.kinds = self._kinds
+
+    @property
+    def kind_names(self) -> list[str]:
+        """Of the kinds that can be created now."""
+        return list(self._kinds)
 
     def create(self, parameters: JobParameters, *, num_total: int | None = None) -> Job:
         """A new job; durable when this returns.
@@ -52,7 +69,28 @@ class Jobs:
         """
         job = self.store.cancel(id_)
         self._lane.interrupt(id_)
+        self.wake()  # of one that waited, something may have been left by an earlier start
         return job
+
+    def wake(self) -> None:
+        """Lets the lane see what there is to do, or to tidy up, between two jobs."""
+        self._lane.wake()
+
+    def file(self, id_: str, name: str) -> Path:
+        """A file that a job has made and that can be downloaded.
+
+        Raises:
+            JobNotFoundError: there is no such job.
+            JobFileNotFoundError: it has no such file, or it is not done yet.
+        """
+        job = self.store.get(id_)
+        path = result_file(self._folder / job.id, name) if job.state == "done" else None
+        if path is None:
+            raise JobFileNotFoundError(
+                f"the job {job.id} is {job.state} and has no file {shorten(name)}: once it is done, report.files of "
+                f"GET /jobs/{job.id} names those that it has made"
+            )
+        return path
 
     def start(self) -> None:
         """Begins to run jobs, the unfinished ones of the last process first."""

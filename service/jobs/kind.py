@@ -28,8 +28,6 @@ class Kind(ABC, Generic[P]):
 
     name: ClassVar[str]
     parameters: type[P]
-    keeps_folder: ClassVar[bool] = False
-    """Whether the job's folder stays once it is done; else it is removed."""
 
     def check(self, parameters: P) -> None:
         """Refuses parameters that no job could follow, before there is one; quickly.
@@ -43,9 +41,16 @@ class Kind(ABC, Generic[P]):
         """A text by which jobs with these parameters are found again, if anybody needs to."""
         return None
 
+    def tidy(self) -> None:
+        """Removes what no job needs any more outside the jobs' folders; called while no job runs, often.
+
+        Raises:
+            OSError, GalleryError: the disk refuses; it is tried again.
+        """
+
     @abstractmethod
     def run(self, job: RunningJob, parameters: P) -> dict[str, Any]:
-        """Does the work, and returns the final report.
+        """Does the work, and returns the final report; what lies in `RunningJob.results` then can be downloaded.
 
         Raises:
             JobInterrupted: what `RunningJob.raise_if_interrupted` raised; let it pass.

@@ -1,7 +1,6 @@
 """The one thread that runs jobs, one after the other, in the order in which they came."""
 
 import logging
-import shutil
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,8 +9,10 @@ from typing import Any, Final
 from index.gallery.errors import GalleryError
 from model.embedder import EmbeddingError
 from service.device import DeviceError, one_line
+from service.jobs.background import step_back
 from service.jobs.errors import JobNotFoundError, JobStoreError, NotConfiguredError
 from service.jobs.job import Job, State
+from service.jobs.job_folder import described_results, remove_all_but_results
 from service.jobs.job_store import JobStore
 from service.jobs.kind import Kind
 from service.jobs.running_job import JobInterrupted, RunningJob
@@ -31,6 +32,9 @@ class Lane:
 
     A job that the end of the process interrupts waits again, and goes on from its cursor. One that was started
     `_MAX_STARTS` times without getting any further has failed: it may be what ends the process.
+
+    Attributes:
+        kinds: by name; may be replaced by others, which then count for the jobs that begin.
     """
 
     def __init__(self, store: JobStore, kinds: Mapping[str, Kind[Any]], folder: Path) -> None:
@@ -41,7 +45,8 @@ class Lane:
             kinds: by name.
             folder: in which each job has a folder of its own.
         """
-        self._store, self._kinds, self._folder = store, kinds, folder
+        self.kinds = kinds
+        self._store, self._folder = store, folder
         self._running: RunningJob | None = None
         self._changed = threading.Condition()
         self._has_news = True
@@ -78,6 +83,7 @@ class Lane:
             self._thread.join(_CLOSE_S)
 
     def _run(self) -> None:
+        step_back()
         is_first = True
         while not self._stopping:
             try:
@@ -95,6 +101,7 @@ class Lane:
         while not self._stopping:
             with self._changed:
                 self._has_news = False
+            self._tidy()
             job = self._store.claim()
             if job is not None:
                 self._settle(job)
@@ -108,7 +115,7 @@ class Lane:
         Raises:
             JobStoreError: that cannot be stored.
         """
-        kind = self._kinds.get(job.kind)
+        kind = self.kinds.get(job.kind)
         if kind is None:
             self._finish(job, "failed", error=f"this service has no jobs of the kind {job.kind}")
         elif job.num_starts > _MAX_STARTS:
@@ -133,6 +140,7 @@ class Lane:
             if self._stopping or self._store.get(job.id).cancelling:
                 raise JobInterrupted
             report = kind.run(running, kind.parameters.model_validate(job.parameters))
+            report |= described_results(folder, job.id)
         except JobInterrupted:
             if self._store.get(job.id).cancelling:
                 self._finish(job, "cancelled")
@@ -147,7 +155,7 @@ class Lane:
             reason = f"an internal error ({type(error).__name__}): the service's log has the reason"
             self._finish(job, "failed", error=reason)
         else:
-            self._finish(job, "done", report=report, keeps_folder=kind.keeps_folder)
+            self._finish(job, "done", report=report)
         finally:
             with self._changed:
                 self._running = None
@@ -159,15 +167,21 @@ class Lane:
         *,
         error: str | None = None,
         report: dict[str, Any] | None = None,
-        keeps_folder: bool = False,
     ) -> None:
         self._store.finish(job.id, state, error=error, report=report)
         if error is None:
             _LOG.info("the job %s (%s) is %s", job.id, job.kind, state)
         else:
             _LOG.error("the job %s (%s) failed: %s", job.id, job.kind, error)
-        if not keeps_folder:
-            shutil.rmtree(self._folder_of(job.id), ignore_errors=True)
+        remove_all_but_results(self._folder_of(job.id), state)
+
+    def _tidy(self) -> None:
+        """Between two jobs, whatever became of them."""
+        for kind in self.kinds.values():
+            try:
+                kind.tidy()
+            except (OSError, GalleryError) as error:
+                _LOG.error("what jobs (%s) have left cannot be removed: %s", kind.name, error)
 
     def _remove_left_folders(self) -> None:
         """Of jobs that had ended when the process was killed."""
@@ -176,10 +190,8 @@ class Lane:
                 job = self._store.get(folder.name)
             except JobNotFoundError:  # not ours
                 continue
-            kind = self._kinds.get(job.kind)
-            is_kept = job.state == "done" and kind is not None and kind.keeps_folder
-            if job.has_ended and not is_kept:
-                shutil.rmtree(folder, ignore_errors=True)
+            if job.has_ended:
+                remove_all_but_results(folder, job.state)
 
     def _folder_of(self, id_: str) -> Path:
         return self._folder / id_

@@ -1,21 +1,20 @@
 """``/jobs`` and below: giving work to the background, seeing how far it is, and cancelling it."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from service import problems
+from service.access.call import note
 from service.disconnect import while_connected
 from service.engine import Engine, engine_of
 from service.forms import WholeNumber
 from service.jobs.answers import JobAnswer, JobsAnswer, RejectionAnswer, RejectionsAnswer
 from service.jobs.events import MEDIA_TYPE, job_events
 from service.jobs.job import State
-from service.jobs.kind import JobParameters
-from service.jobs.kinds.evaluating import EvaluateParameters
-from service.jobs.kinds.importing import ImportParameters
+from service.jobs.kinds.bodies import PARAMETERS, KindName
 from service.json_text import read_json
 from service.openapi import json_body
 from service.strict_fields import strict_query_string, validate
@@ -23,10 +22,6 @@ from service.strict_fields import strict_query_string, validate
 router = APIRouter(prefix="/jobs", tags=["jobs"], dependencies=[Depends(strict_query_string)])
 
 Ready = Annotated[Engine, Depends(engine_of)]
-
-KindName = Literal["import", "evaluate"]
-
-PARAMETERS: dict[KindName, type[JobParameters]] = {"import": ImportParameters, "evaluate": EvaluateParameters}
 
 
 class _AnyJob(BaseModel):
@@ -76,6 +71,7 @@ async def create_job(request: Request, engine: Ready) -> JSONResponse:
     values = {"kind": given.kind, **(given.model_extra or {})}
     parameters = validate(PARAMETERS[given.kind], values, "body")
     job = JobAnswer.of(await engine.pools.read.run(engine.jobs.create, parameters))
+    note(request.scope, job=job.id, parameters=values)
     return JSONResponse(job.model_dump(mode="json"), 202, {"Location": job.url})
 
 
@@ -109,6 +105,19 @@ async def job_rejections(
     page = await engine.pools.read.run(engine.jobs.store.rejections, id, parameters.limit, parameters.cursor)
     rejections = list(map(RejectionAnswer.of, page.rejections))
     return RejectionsAnswer(rejections=rejections, next_cursor=page.next_cursor, total=page.total)
+
+
+@router.get(
+    "/{id}/files/{name}",
+    response_class=FileResponse,
+    responses=problems.response(404, "there is no such job, or no such file of it")
+    | {200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}},
+)
+async def job_file(id: str, name: str, engine: Ready) -> FileResponse:  # noqa: A002
+    """A file that a job has made; once it is done, its `report.files` names them."""
+    path = await engine.pools.read.run(engine.jobs.file, id, name)
+    headers = {"Cache-Control": "private, no-cache", "X-Content-Type-Options": "nosniff"}
+    return FileResponse(path, filename=path.name, headers=headers)
 
 
 @router.get(

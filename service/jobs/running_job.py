@@ -2,10 +2,12 @@
 
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from service.jobs.job import Job, Rejection
 from service.jobs.job_store import JobStore
+
+RESULTS: Final = "results"
 
 _MAX_NAME = 1000
 _MAX_REASON = 500
@@ -19,7 +21,7 @@ class RunningJob:
     """Where a job stands, and the way to say how far it is. All but `interrupt` belongs to one thread.
 
     Attributes:
-        folder: the job's own, for files that it makes; it is there.
+        folder: the job's own, for files that it needs until it ends; it is there.
     """
 
     def __init__(self, job: Job, store: JobStore, folder: Path) -> None:
@@ -33,6 +35,13 @@ class RunningJob:
     def id(self) -> str:
         """The job's."""
         return self._job.id
+
+    @property
+    def results(self) -> Path:
+        """A folder, which is there, for the files that stay when the job is done, and can be downloaded."""
+        results = self.folder / RESULTS
+        results.mkdir(exist_ok=True)
+        return results
 
     @property
     def cursor(self) -> Any:

@@ -8,6 +8,7 @@ import pytest
 
 from index.embedded.gallery_check import check_folder
 from index.embedded.opening import open_gallery
+from index.gallery.parquet_export import ExportOutcome
 from index.parquet import main
 from tests.index.embedded.stored_gallery import (
     FRAMES,
@@ -98,6 +99,10 @@ def test_what_is_damaged_is_named(
     found = result(capsys)
     assert found["damaged_records"] == [LONE.id]
     assert [one["content"] for one in found["lost_images"]] == [RECORDS[9].content]
+    # Whoever has only the export learns from it what is missing.
+    assert ExportOutcome.read(tmp_path / "export").to_dict() == {
+        name: value for name, value in found.items() if name != "out"
+    }
     assert import_(monkeypatch, tmp_path / "export", tmp_path / "new", "--json") == 1
     found = result(capsys)
     assert (found["imported"], [one["content"] for one in found["lost_images"]]) == (15, [RECORDS[9].content])

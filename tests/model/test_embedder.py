@@ -234,3 +234,34 @@ def test_a_read_only_batch_is_embedded(embedder: Embedder) -> None:
 def test_a_batch_needs_an_image(embedder: Embedder, batch_size: int) -> None:
     with pytest.raises(ValueError, match="batch_size must be 1 or more"):
         embedder.embed(CROPS, batch_size)
+
+
+def test_a_batch_that_pauses_has_the_same_numbers_and_so_has_what_is_embedded_meanwhile(embedder: Embedder) -> None:
+    prepared = np.stack([embedder.card.preprocessing(crop) for crop in CROPS])
+    expected, expected_first = embedder.embed_prepared(prepared), embedder.embed_prepared(prepared[:1])
+    between: list[Embeddings] = []
+
+    def pause() -> None:
+        between.append(embedder.embed_prepared(prepared[:1]))  # which pauses nowhere
+
+    with embedder.pausing(pause):
+        found = embedder.embed_prepared(prepared)
+    num_pauses = len(between)
+    assert num_pauses >= 20
+    for array, wanted in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(array, wanted)
+    for embeddings in between:
+        for array, wanted in zip(embeddings, expected_first, strict=True):
+            np.testing.assert_array_equal(array, wanted)
+    embedder.embed_prepared(prepared)
+    assert len(between) == num_pauses  # outside the block there is no pause
+
+
+def test_an_error_in_a_pause_ends_the_batch_and_leaves_no_pauses(embedder: Embedder) -> None:
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    prepared = np.stack([embedder.card.preprocessing(crop) for crop in CROPS])
+    with pytest.raises(ZeroDivisionError), embedder.pausing(fail):
+        embedder.embed_prepared(prepared)
+    embedder.embed_prepared(prepared)

@@ -1,6 +1,7 @@
 """A service in this process, with a small model and an empty gallery."""
 
 import gc
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,9 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from fastapi.testclient import TestClient
 
+from model.build import build_network
+from model.checkpoint import save_checkpoint
+from model.config import SANetConfig
+from model.preprocessing import Preprocessing
 from service.app import create_app
+from service.jobs.background import Background
 from service.settings import Settings
 from tests.conftest import png
 
@@ -19,6 +26,17 @@ from tests.conftest import png
 def anyio_backend() -> str:
     """The service runs on asyncio alone, whatever else is installed."""
     return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def other_checkpoint(small_preprocessing: Preprocessing, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As large as the small one, and made of other weights: nothing but its fingerprint tells a mixture."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(8)
+        network = build_network(SANetConfig("resnet18"))
+    path = tmp_path_factory.mktemp("other") / "other.safetensors"
+    save_checkpoint(path, network.eval(), small_preprocessing, {"trained": False, "data": None})
+    return path
 
 
 @pytest.fixture
@@ -41,6 +59,16 @@ def serve(settings: Settings) -> Iterator[TestClient]:
     # FastAPI keeps its applications: with their networks, the tests of one process took 20 GB.
     app.state.engine = None
     gc.collect()
+
+
+def as_older_program(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The data folder, which nobody has open, becomes what a program left that kept no copy of its checkpoint.
+
+    Another model then serves at once; and jobs bring nothing to it until the test is over.
+    """
+    shutil.rmtree(settings.data_dir / "checkpoints")
+    (settings.data_dir / "generation.json").unlink()
+    monkeypatch.setattr(Background, "embed", lambda _, job, __: job.wait(3600))
 
 
 def enrol(client: TestClient, *seeds: int, metadata: str | None = None) -> Any:

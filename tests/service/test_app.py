@@ -7,9 +7,10 @@ from index.gallery.gallery import Gallery
 from model.checkpoint import read_card
 from service.app import create_app
 from service.engine import Engine
+from service.instruments.instruments import Instruments
 from service.settings import Settings
 from tests.conftest import png
-from tests.service.conftest import enrol, query, serve
+from tests.service.conftest import as_older_program, enrol, query, serve
 
 
 def test_it_is_alive_and_ready(client: TestClient) -> None:
@@ -18,7 +19,7 @@ def test_it_is_alive_and_ready(client: TestClient) -> None:
 
 
 def test_before_it_is_ready_it_says_so(small_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(settings: Settings) -> Engine:
+    def fails(settings: Settings, instruments: Instruments) -> Engine:
         raise ValueError("no luck")
 
     monkeypatch.setattr(Engine, "open", fails)
@@ -49,8 +50,8 @@ def test_unknown_paths_and_methods_are_problems(client: TestClient) -> None:
     assert (missing.status_code, missing.headers["content-type"]) == (404, "application/problem+json")
     assert missing.json()["detail"] == "there is nothing at /nowhere: GET /docs lists what there is"
     wrong = client.put("/gallery")
-    assert (wrong.status_code, wrong.headers["Allow"]) == (405, "DELETE, GET, HEAD, POST")
-    assert wrong.json()["detail"] == "/gallery does not take PUT: it takes DELETE, GET, HEAD, POST"
+    assert (wrong.status_code, wrong.headers["Allow"]) == (405, "DELETE, GET, HEAD, PATCH, POST")
+    assert wrong.json()["detail"] == "/gallery does not take PUT: it takes DELETE, GET, HEAD, PATCH, POST"
     assert wrong.json()["type"] == "urn:sanet:problem:method-not-allowed"
 
 
@@ -58,7 +59,7 @@ def test_an_unexpected_error_is_a_problem_and_the_service_goes_on(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(Gallery, "search", lambda *_: 1 / 0)
+        patch.setattr(Gallery, "search_many", lambda *_: 1 / 0)
         response = client.post("/query", files={"image": png(1)})
     assert response.status_code == 500
     assert response.headers["content-type"] == "application/problem+json"
@@ -73,7 +74,7 @@ def test_the_documentation_needs_no_other_host(client: TestClient) -> None:
     schema = client.get("/openapi.json").json()
     assert {"/query", "/gallery", "/gallery/{id}", "/gallery/stats", "/readyz", "/model"} <= schema["paths"].keys()
     form = schema["components"]["schemas"]["QueryForm"]
-    assert form["properties"]["box"]["type"] == "string"
+    assert form["properties"]["top_k"]["type"] == "integer"
     assert form["additionalProperties"] is False
 
 
@@ -90,10 +91,13 @@ def test_a_restart_loses_nothing(small_checkpoint: Path, tmp_path: Path) -> None
     assert after["query"] == before["query"]
 
 
-def test_embeddings_of_two_precisions_do_not_mix(small_checkpoint: Path, tmp_path: Path) -> None:
+def test_embeddings_of_two_precisions_do_not_mix(
+    small_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings = Settings(checkpoint=small_checkpoint, data_dir=tmp_path / "data", device="cpu")
     with serve(settings) as client:
         enrol(client, 1, 2, 3)
+    as_older_program(settings, monkeypatch)
     with serve(settings.model_copy(update={"precision": "bf16"})) as client:
         answer = query(client, 1)
         assert answer["searched"] == 0

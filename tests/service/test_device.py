@@ -83,6 +83,22 @@ def test_a_device_that_does_not_come_back_is_failing(monkeypatch: pytest.MonkeyP
     assert device.failing is None
 
 
+def test_a_device_that_hangs_after_a_pause_is_failing(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Pausing(Embedder):
+        def __init__(self) -> None: ...
+
+        def embed_prepared(self, images: NDArray[np.uint8]) -> Embeddings:
+            if len(images) > 1:
+                device.embed(images[:1])  # let in between two layers
+                monkeypatch.setattr("service.device._HANGS_S", 0.0)
+                assert "at one batch for 0 s" in str(device.failing)
+            return EMBEDDINGS
+
+    device = Device(Pausing())
+    device.embed(IMAGES)
+    assert device.failing is None
+
+
 @pytest.mark.parametrize(
     ("error", "expected"),
     [

@@ -3,6 +3,7 @@
 import http.client
 import json
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -79,3 +80,31 @@ def test_what_is_no_http_is_a_problem_too(service: LiveService, request_: str, s
     problem = json.loads(body)
     assert (status, problem["type"]) == (400, "urn:sanet:problem:malformed-request")
     assert said in problem["detail"]
+
+
+SLOW_HEADS = """
+import sys
+from service import http_protocol
+http_protocol._HEAD_S = 1.0
+from service.__main__ import main
+sys.argv = ["service"]
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize("sent", [b"", b"G", b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow: "])
+def test_a_head_that_never_ends_is_given_up(small_checkpoint: Path, tmp_path: Path, sent: bytes) -> None:
+    class Impatient(LiveService):
+        command = ("-c", SLOW_HEADS)
+
+    with Impatient(small_checkpoint, tmp_path / "data") as service:
+        address = (service.client.base_url.host, service.client.base_url.port)
+        with socket.create_connection(address, timeout=30) as connection:
+            connection.sendall(sent)
+            assert connection.recv(100) == b""  # it is closed, within the test's own 30 s
+        with socket.create_connection(address, timeout=30) as connection:
+            for _ in range(2):  # a body may take longer, and so may the next request on the connection
+                connection.sendall(b"PATCH /gallery/1 HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n")
+                time.sleep(1.5)
+                connection.sendall(b"{}")
+                assert connection.recv(4000).startswith(b"HTTP/1.1 4")

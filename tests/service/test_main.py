@@ -107,7 +107,7 @@ def test_a_missing_heldout_set_is_exit_code_1(small_checkpoint: Path, tmp_path: 
 LOADING = """
 import sys, time
 from service.engine import Engine
-def slow(settings):
+def slow(settings, instruments):
     print("loading", flush=True)
     {loading}
 Engine.open = slow

@@ -13,6 +13,7 @@ from model.embedder import Embedder, EmbeddingError
 from service.app import create_app
 from service.device import DeviceError
 from service.engine import Engine
+from service.instruments.instruments import Instruments
 from service.opening import Opening
 from service.settings import Settings
 
@@ -46,7 +47,7 @@ def test_an_engine_that_opens_after_the_end_is_closed(settings: Settings, monkey
         def close(self) -> None:
             closed.set()
 
-    def slow(settings: Settings) -> Late:
+    def slow(settings: Settings, instruments: Instruments) -> Late:
         begun.set()
         wait_for(go_on)
         return Late()
@@ -81,7 +82,8 @@ def test_what_was_opened_is_closed_where_a_later_step_fails(
 
     before = set(threading.enumerate())
     with monkeypatch.context() as patch:
-        patch.setattr(f"service.engine.{broken}", fails)
+        module = "loaded_model" if broken == "EmbeddingWorker" else "engine"
+        patch.setattr(f"service.{module}.{broken}", fails)
         with pytest.raises(ValueError, match=f"no {broken}"):
             Engine.open(settings)
     nothing_stays_open(settings, before)

@@ -193,7 +193,10 @@ def test_time_is_told_part_by_part(client: TestClient) -> None:
             for name in ("box", "top_k", "camera", "tag", "identity", "captured_after", "near", "group_by")
         ],
         ({"top_k": ["1", "5"]}, "top_k: it is there more than once"),
-        ({"box": ["0,0,9,9", "1,1,9,9"]}, "box: it is there more than once"),
+        ({"box": ["0,0,9,9"] * 256, "top_k": "196"}, "256 boxes with top_k=196 may have more than 50,000 matches"),
+        ({"box": ["0,0,9,9"] * 257}, "box: at most 256 were expected, 257 came"),
+        ({"box": ["0,0,9,9", ""]}, "box: it is empty: leave the field out, or give it a value"),
+        ({"id": "x"}, "id.0: an id has 32 digits of 0-9 and a-f, not 'x'"),
         ({"surprise": "1"}, "surprise: there is no such field"),
     ],
 )
@@ -207,7 +210,9 @@ def test_a_wrong_field_is_named(client: TestClient, form: dict[str, Any], said: 
 def test_a_query_needs_an_image(client: TestClient) -> None:
     response = client.post("/query", files={"top_k": (None, "1")})
     assert response.status_code == 422
-    assert response.json()["detail"] == "image: this field is required"
+    assert response.json()["detail"] == (
+        "body: give an image (curl: -F image=@FILE) or the id of a record (-F record=ID): neither came"
+    )
 
 
 def test_a_query_string_is_not_overlooked(client: TestClient) -> None:

@@ -19,7 +19,7 @@ from model.preprocessing import Preprocessing
 from model.sanet import SANet
 from service.settings import Settings
 from tests.conftest import picture, png
-from tests.service.conftest import enrol, query, serve
+from tests.service.conftest import as_older_program, enrol, query, serve
 
 
 def one(client: TestClient, **fields: Any) -> str:
@@ -85,7 +85,7 @@ def test_the_aligned_view_is_the_one_of_the_embedding(client: TestClient, small_
 
 
 def test_the_aligned_view_of_another_models_record_is_refused_until_it_is_embedded_anew(
-    small_checkpoint: Path, small_network: SANet, tmp_path: Path
+    small_checkpoint: Path, small_network: SANet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The old theta belongs to another network, whose transform, padding or input the new one need not share."""
     other_checkpoint = tmp_path / "other.safetensors"
@@ -95,6 +95,7 @@ def test_the_aligned_view_of_another_models_record_is_refused_until_it_is_embedd
         first, second = (result["id"] for result in enrol(client, 1, 2)["results"])
         old = client.get(f"/gallery/{first}/aligned")
         assert old.status_code == 200
+    as_older_program(settings, monkeypatch)
     with serve(settings.model_copy(update={"checkpoint": other_checkpoint})) as client:
         for id_ in (first, second):
             assert client.get(f"/gallery/{id_}/image").status_code == 200
@@ -205,8 +206,9 @@ def test_a_deleted_record_is_gone_from_everywhere(client: TestClient, tmp_path: 
 
 def test_an_identity_is_deleted_as_a_whole(client: TestClient) -> None:
     enrol(client, 1, 2, 3, metadata='[{"identity": "a"}, {"identity": "b"}, {"identity": "a"}]')
-    assert client.delete("/gallery", params={"identity": "a"}).json() == {"deleted": 2}
-    assert client.delete("/gallery", params={"identity": "a"}).json() == {"deleted": 0}
+    assert client.delete("/gallery", params={"identity": "a"}).json()["deleted"] == 2
+    nobody = client.delete("/gallery", params={"identity": "a"}).json()
+    assert nobody == {"deleted": 0, "undo_url": None, "undo_until": None}
     assert [record["identity"] for record in client.get("/gallery").json()["records"]] == ["b"]
 
 
@@ -215,7 +217,12 @@ def test_the_whole_gallery_is_not_deleted_by_omission(client: TestClient) -> Non
     assert client.delete("/gallery").status_code == 422
     assert client.delete("/gallery?identity=").status_code == 422
     refused = client.delete("/gallery?identity=a&camera=n")
-    assert (refused.status_code, refused.json()["detail"]) == (422, "camera: there is no such field")
+    said = "expected: 0 records pass these conditions: if they are the ones you mean, add expected=0"
+    assert (refused.status_code, refused.json()["detail"]) == (422, said)
+    assert client.delete("/gallery?expected=1").status_code == 422
+    assert client.patch("/gallery?expected=1", json={"identity": "b"}).status_code == 422
+    unknown = client.delete("/gallery?identity=a&colour=red")
+    assert (unknown.status_code, unknown.json()["detail"]) == (422, "colour: there is no such field")
     assert client.get("/gallery").json()["total"] == 1
 
 
@@ -229,7 +236,7 @@ def test_work_that_waits_for_a_write_slows_no_reading_and_no_upload(client: Test
             writes = [pool.submit(client.delete, f"/gallery/{id_}") for id_ in ids[:44]]
             writes.append(pool.submit(client.patch, f"/gallery/{ids[44]}", json={"camera": "c"}))
             writes.append(pool.submit(client.delete, "/gallery", params={"identity": "nobody"}))
-            while engine.pools.write._num_under_way < len(writes):
+            while engine.pools.write.num_under_way < len(writes):
                 time.sleep(0.001)
             assert client.get("/gallery", params={"limit": 1}).json()["total"] == 50
             assert client.get("/gallery/stats").json()["total"] == 50
@@ -257,7 +264,7 @@ def test_images_are_drawn_for_so_many_at_a_time(client: TestClient, monkeypatch:
     monkeypatch.setattr(engine.pools.draw, "_limit", 4)
     with ThreadPoolExecutor(4) as pool:
         drawing = [pool.submit(client.get, f"/gallery/{id_}/{kind}") for kind in ("image", "aligned") * 2]
-        while engine.pools.draw._num_under_way < 4:
+        while engine.pools.draw.num_under_way < 4:
             time.sleep(0.001)
         for kind in ("image", "aligned"):
             refused = client.get(f"/gallery/{id_}/{kind}")
@@ -268,3 +275,87 @@ def test_images_are_drawn_for_so_many_at_a_time(client: TestClient, monkeypatch:
         let_go.set()
         assert [answer.result().status_code for answer in drawing] == [200] * 4
     assert client.get(f"/gallery/{id_}/image").status_code == 200
+
+
+SOME = json.dumps(
+    [
+        {"identity": "a", "camera": "n"},
+        {"identity": "b", "camera": "n"},
+        {"identity": "a", "camera": "s"},
+        {"identity": "c"},
+    ]
+)
+
+
+def identities(client: TestClient) -> dict[str | None, int]:
+    return {one["value"]: one["count"] for one in client.get("/gallery/stats").json()["identities"]}
+
+
+def test_many_records_are_changed_if_they_are_as_many_as_expected(client: TestClient) -> None:
+    ids = [result["id"] for result in enrol(client, 1, 2, 3, 4, metadata=SOME)["results"]]
+
+    def change(conditions: dict[str, Any], **fields: Any) -> Any:
+        return client.patch("/gallery", params=conditions, json=fields)
+
+    # Two identities become one.
+    assert change({"identity": "a", "expected": 2}, identity="b").json() == {"changed": 2}
+    assert identities(client) == {"b": 3, "c": 1}
+    # A part of one becomes another.
+    assert change({"id": [ids[0], ids[1]], "expected": 2}, identity="d").json() == {"changed": 2}
+    assert identities(client) == {"b": 1, "c": 1, "d": 2}
+    assert query(client, 9, id=[ids[0], ids[2]])["searched"] == 2
+    assert [one["id"] for one in client.get("/gallery", params={"id": ids[2:]}).json()["records"]] == ids[2:]
+    refused = change({"camera": "n", "expected": 3}, identity="x")
+    assert (refused.status_code, refused.json()["type"]) == (409, "urn:sanet:problem:other-number")
+    assert "3 records were expected to pass the conditions, and 2 do: nothing was done" in refused.json()["detail"]
+    without = change({"camera": "n"}, identity="x")
+    assert (without.status_code, without.json()["detail"]) == (
+        422,
+        "expected: 2 records pass these conditions: if they are the ones you mean, add expected=2",
+    )
+    contradicting = change({"camera": "n", "expected": 2}, latitude=1.0)
+    assert (contradicting.status_code, contradicting.json()["type"]) == (422, "urn:sanet:problem:unusable-fields")
+    assert change({"camera": "n", "expected": 2}, surprise=1).status_code == 422
+    assert identities(client) == {"b": 1, "c": 1, "d": 2}
+    assert change({"camera": "n", "expected": 2}, camera=None, tags=["x"]).json() == {"changed": 2}
+    assert client.get("/gallery", params={"tag": "x"}).json()["total"] == 2
+    assert client.delete("/gallery", params={"id": ids[:3], "expected": 2}).status_code == 409
+    assert client.delete("/gallery", params={"id": ids[:3], "expected": 3}).json()["deleted"] == 3
+    assert identities(client) == {"c": 1}
+
+
+def test_a_deletion_is_undone(client: TestClient) -> None:
+    ids = [result["id"] for result in enrol(client, 1, 2, 3, 4, metadata=SOME)["results"]]
+    before = client.get("/gallery").json()["records"]
+    many = client.delete("/gallery", params={"camera": "n", "expected": 2}).json()
+    one = client.delete(f"/gallery/{ids[2]}")
+    assert (one.status_code, one.content) == (204, b"")
+    url = one.headers["link"].removeprefix("<").partition(">")[0]
+    assert one.headers["link"] == f'<{url}>; rel="undo"'
+    listed = client.get("/gallery/deletions").json()["deletions"]
+    assert [(entry["deleted"], entry["undo_url"], entry["undo_until"]) for entry in listed] == [
+        (1, url, one.headers["undo-until"]),
+        (2, many["undo_url"], many["undo_until"]),
+    ]
+    assert client.get("/gallery/deletions?limit=1").json()["deletions"] == listed[:1]
+    assert client.post(many["undo_url"]).json() == {"restored": 2, "enrolled_again": 0, "lost_images": 0}
+    assert client.get("/gallery").json()["records"] == [before[3], before[0], before[1]]
+    assert client.get(f"/gallery/{ids[0]}/image").content == png(1)
+    again = client.post(many["undo_url"])
+    assert (again.status_code, again.json()["type"]) == (409, "urn:sanet:problem:deletion-undone")
+    unknown = client.post("/gallery/deletions/x/undo")
+    assert (unknown.status_code, unknown.json()["type"]) == (404, "urn:sanet:problem:deletion-not-found")
+    enrol(client, 3)
+    assert client.post(url).json() == {"restored": 0, "enrolled_again": 1, "lost_images": 0}
+    assert client.get("/gallery/deletions").json() == {"deletions": []}
+
+
+def test_without_time_for_an_undo_a_deletion_is_final(small_checkpoint: Path, tmp_path: Path) -> None:
+    settings = Settings(checkpoint=small_checkpoint, data_dir=tmp_path / "data", device="cpu", undo_s=0)
+    with serve(settings) as client:
+        id_ = enrol(client, 1)["results"][0]["id"]
+        deleted = client.delete(f"/gallery/{id_}")
+        assert (deleted.status_code, "link" in deleted.headers) == (204, False)
+        enrol(client, 1, metadata='[{"identity": "a"}]')
+        assert client.delete("/gallery?identity=a").json() == {"deleted": 1, "undo_url": None, "undo_until": None}
+        assert client.get("/gallery/deletions").json() == {"deletions": []}

@@ -29,6 +29,15 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
         ("SANET_PRECISION", "int8", "SANET_PRECISION='int8'"),
         ("SANET_CHEKPOINT", "x", "SANET_CHEKPOINT is no setting of this service: did you mean SANET_CHECKPOINT?"),
         ("SANET_API_KEYS", "secret", "SANET_API_KEYS is no setting of this service"),
+        ("SANET_AUTH", "none", "SANET_AUTH='none': Input should be 'auto', 'on' or 'off'"),
+        ("SANET_METRICS_OPEN", "maybe", "SANET_METRICS_OPEN='maybe': Input should be a valid boolean"),
+        ("SANET_RATE_LIMIT", "600", "SANET_RATE_LIMIT='600': String should match pattern"),
+        ("SANET_RATE_LIMIT", "0/minute", "SANET_RATE_LIMIT='0/minute'"),
+        ("SANET_CORS_ORIGINS", "*", "SANET_CORS_ORIGINS='*': Input should be origins such as https://watch.example"),
+        ("SANET_CORS_ORIGINS", "https://a.example,https://b.example/x", "SANET_CORS_ORIGINS='https://b.example/x'"),
+        ("SANET_TRUSTED_PROXIES", "*", "SANET_TRUSTED_PROXIES='*': Input should be addresses or networks"),
+        ("SANET_TRUSTED_PROXIES", "10.0.0.1/8", "SANET_TRUSTED_PROXIES='10.0.0.1/8'"),
+        ("SANET_AUDIT_DAYS", "0", "SANET_AUDIT_DAYS='0': Input should be greater than or equal to 1"),
     ],
 )
 def test_a_wrong_setting_is_one_readable_line(
@@ -39,6 +48,18 @@ def test_a_wrong_setting_is_one_readable_line(
         Settings.from_environment()
     assert said in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_lists_are_written_with_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SANET_CORS_ORIGINS", "https://a.example, http://localhost:3000,")
+    monkeypatch.setenv("SANET_TRUSTED_PROXIES", "10.0.0.0/8,fd00::1")
+    settings = Settings.from_environment()
+    assert settings.cors_origins == ("https://a.example", "http://localhost:3000")
+    assert settings.trusted_proxies == ("10.0.0.0/8", "fd00::1")
+    for name in ("SANET_CORS_ORIGINS", "SANET_TRUSTED_PROXIES"):
+        monkeypatch.setenv(name, "")
+    settings = Settings.from_environment()
+    assert (settings.cors_origins, settings.trusted_proxies) == ((), ())
 
 
 @pytest.mark.parametrize(
@@ -183,6 +204,8 @@ def test_every_setting_is_described_with_its_default_and_its_values() -> None:
     assert values["SANET_PRECISION"] == "default float32; one of float32, bf16"
     assert values["SANET_DEVICE"] == "default auto; matches ^(auto|cpu|cuda(:[0-9]+)?)$"
     assert values["SANET_HELDOUT"] == "default none"
+    assert values["SANET_CORS_ORIGINS"] == "default none"
+    assert values["SANET_AUTH"] == "default auto; one of auto, on, off"
     assert values["SANET_CHECKPOINT"] == f"default {shipped_checkpoint()}"
     assert values["SANET_MAX_QUERIES"] == "default 64; 1 to 100000"
 

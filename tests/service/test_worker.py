@@ -1,5 +1,7 @@
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,10 @@ class Gate(Embedder):
         self.open = threading.Event()
         self.entered = threading.Event()
         self.batches: list[list[int]] = []
+
+    @contextmanager
+    def pausing(self, pause: Callable[[], None]) -> Iterator[None]:
+        yield
 
     def embed_prepared(self, images: NDArray[np.uint8]) -> Embeddings:
         values = images[:, 0, 0, 0]
@@ -318,6 +324,118 @@ def test_a_batch_of_the_services_own_goes_last_and_whole(worker: EmbeddingWorker
             future.result(10)
     assert [batch.result(10).embedding.tolist() for batch in own] == [[[v] for v in range(20, 26)], [[30]]]
     assert gate.batches == [[0], [11, 12, 13, 1], [2, 3, 4], [20, 21, 22, 23, 24, 25], [30]]
+
+
+class Layers(Gate):
+    """A batch of several images has layers between which it pauses; `layer` is called in each."""
+
+    NUM_LAYERS = 20
+
+    def __init__(self, layer: Callable[[int], None]) -> None:
+        super().__init__()
+        self.open.set()
+        self.finished: list[list[int]] = []
+        self._layer = layer
+        self._pause: Callable[[], None] | None = None
+
+    @contextmanager
+    def pausing(self, pause: Callable[[], None]) -> Iterator[None]:
+        self._pause = pause
+        yield
+        self._pause = None
+
+    def embed_prepared(self, images: NDArray[np.uint8]) -> Embeddings:
+        pause = self._pause
+        if pause is not None and len(images) > 1:
+            for number in range(self.NUM_LAYERS):
+                pause()
+                self._layer(number)
+        embeddings = super().embed_prepared(images)
+        self.finished.append(images[:, 0, 0, 0].tolist())
+        return embeddings
+
+
+OWN = np.stack([image(20), image(21)])
+
+
+def test_a_query_is_let_in_between_two_layers_of_a_batch_of_the_services_own() -> None:
+    arrived = threading.Event()
+
+    def layer(number: int) -> None:
+        if number == 3:
+            arrived.set()
+            assert let_go.wait(10)
+
+    let_go = threading.Event()
+    layers = Layers(layer)
+    worker = EmbeddingWorker(layers, capacity=8, max_batch=4)
+    own = worker.embed_batch(OWN)
+    assert arrived.wait(10)
+    with worker.admit(1, urgent=True) as query, worker.admit(1, urgent=False) as enrolment:
+        futures = [query.submit(image(1)), enrolment.submit(image(2))]
+        let_go.set()
+        assert [future.result(10).embedding.tolist() for future in futures] == [[1], [2]]
+    assert own.result(10).embedding.tolist() == [[20], [21]]
+    worker.close()
+    assert layers.finished == [[1, 2], [20, 21]]
+
+
+def test_a_batch_of_the_services_own_stands_back_while_a_query_is_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.worker._SLICE_S", 3600)
+    computed: list[int] = []
+    layers = Layers(computed.append)
+    worker = EmbeddingWorker(layers, capacity=8, max_batch=4)
+    with worker.admit(1, urgent=True):  # it is being decoded, say
+        own = worker.embed_batch(OWN)
+        time.sleep(0.1)
+        assert computed == []
+    assert own.result(10).embedding.tolist() == [[20], [21]]
+    assert computed == list(range(Layers.NUM_LAYERS))
+    worker.close()
+
+
+def test_a_batch_of_the_services_own_gets_its_share_of_the_time_though_a_query_never_ends() -> None:
+    layers = Layers(lambda _: time.sleep(0.001))
+    worker = EmbeddingWorker(layers, capacity=8, max_batch=4)
+    with worker.admit(1, urgent=True):
+        assert worker.embed_batch(OWN).result(30).embedding.tolist() == [[20], [21]]
+    worker.close()
+
+
+def test_a_query_whose_device_fails_between_two_layers_fails_alone() -> None:
+    class Failing(Layers):
+        def embed_prepared(self, images: NDArray[np.uint8]) -> Embeddings:
+            if len(images) == 1:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return super().embed_prepared(images)
+
+    arrived, let_go = threading.Event(), threading.Event()
+
+    def layer(number: int) -> None:
+        if number == 0:
+            arrived.set()
+            assert let_go.wait(10)
+
+    worker = EmbeddingWorker(Failing(layer), capacity=8, max_batch=4)
+    own = worker.embed_batch(OWN)
+    assert arrived.wait(10)
+    with worker.admit(1, urgent=True) as query:
+        failed = query.submit(image(1))
+        let_go.set()
+        with pytest.raises(DeviceError):
+            failed.result(10)
+    assert own.result(10).embedding.tolist() == [[20], [21]]
+    worker.close()
+
+
+def test_closing_does_not_wait_for_a_query_between_two_layers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.worker._SLICE_S", 3600)
+    worker = EmbeddingWorker(Layers(lambda _: None), capacity=8, max_batch=4)
+    with worker.admit(1, urgent=True):
+        own = worker.embed_batch(OWN)
+        time.sleep(0.05)
+        assert worker.close()
+    assert own.done()
 
 
 class Stream(Gate):

@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from index.embedded.backup.backup_folder import LOCK, Backup, accepts_backup, file_sha256
 from index.embedded.data_folder import DATABASE, held
 from index.embedded.disk import disk_errors, sync_folder
+from index.embedded.generation import current_folder
 from index.embedded.images.image_reader import ImageReader
 from index.embedded.images.image_store import ImageStore
 from index.embedded.records.database_check import database_problems
@@ -44,6 +46,26 @@ class BackupOutcome:
     damaged_records: list[tuple[str, str | None]] = field(default_factory=list)
     lost_images: dict[str, str] = field(default_factory=dict)
     num_pruned: int = 0
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether everything is in the backup as it was enrolled."""
+        return not (self.lost_images or self.damaged_records)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `python -m index.backup --json` prints, but for the folders."""
+        return {
+            "created_at": self.backup.created_at,
+            "records": self.backup.num_records,
+            "images": self.backup.num_images - len(self.lost_images),
+            "database_bytes": self.backup.database_bytes,
+            "database_sha256": self.backup.database_sha256,
+            "copied": self.copied,
+            "kept": self.kept,
+            "pruned": self.num_pruned,
+            "damaged_records": [{"id": id_, "source": source} for id_, source in self.damaged_records],
+            "lost_images": [{"content": content, "problem": problem} for content, problem in self.lost_images.items()],
+        }
 
 
 def back_up(
@@ -84,7 +106,7 @@ def _back_up(
     unfinished = out / f"{DATABASE}.tmp"
     try:
         created_at = datetime.now(UTC)
-        _copy_database(data_dir / DATABASE, unfinished, progress, stop_asked)
+        _copy_database(current_folder(data_dir) / DATABASE, unfinished, progress, stop_asked)
         with RecordReader(unfinished) as records:
             outcome = BackupOutcome(_describe(unfinished, records, created_at))
             _find_damaged_records(records, outcome, progress, stop_asked)

@@ -8,6 +8,7 @@ from index.embedded.backup.backing_up import StoppedError
 from index.embedded.backup.staged_folder import staged_folder
 from index.embedded.data_folder import DATABASE, owned
 from index.embedded.disk import disk_errors
+from index.embedded.generation import current_folder
 from index.embedded.images.image_reader import ImageReader
 from index.embedded.images.image_store import ImageStore
 from index.embedded.records.record_reader import RecordReader
@@ -29,7 +30,7 @@ def export_folder(
     source = ImageReader(data_dir)
     with staged_folder(out) as folder, disk_errors(folder):
         export = Export(folder, compression, progress, stop_asked)
-        with RecordReader(data_dir / DATABASE) as records, records.frozen():
+        with RecordReader(current_folder(data_dir) / DATABASE) as records, records.frozen():
             export.write_records(records.walk(), records.num_records())
             target = ImageStore(folder / "images", folder / "trash")
             export.write_images(records.contents(), records.num_images(), source.get_also_from_trash, target)
@@ -54,5 +55,5 @@ def import_folder(
         data_dir.mkdir(parents=True, exist_ok=True)
     with owned(data_dir):
         files = ImageStore(data_dir / "images", data_dir / "trash")
-        with closing(SqliteRecordStore(data_dir / DATABASE, may_create=files.is_empty())) as store:
+        with closing(SqliteRecordStore(current_folder(data_dir) / DATABASE, may_create=files.is_empty())) as store:
             return import_gallery(exported, ImageReader(exported_dir), store, files, progress, stop_asked)

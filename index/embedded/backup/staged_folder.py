@@ -32,6 +32,8 @@ def staged_folder(target: Path) -> Iterator[Path]:
     target = target.absolute()
     is_mount = target.is_mount()
     staged = target / _INSIDE if is_mount else target.with_name(f".{target.name}.unfinished")
+    if staged.is_symlink():  # what it leads to would be emptied
+        raise GalleryError(f"{staged} is a link: remove it")
     with disk_errors(target):
         staged.mkdir(parents=True, exist_ok=True)
     with held(staged / _OWN_LOCK, GalleryError(f"another process is filling {staged}: wait for it")):

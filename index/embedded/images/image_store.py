@@ -3,7 +3,7 @@
 import logging
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from itertools import islice
@@ -128,8 +128,8 @@ class ImageStore:
     def contents_of_trash(self, older_than: timedelta) -> set[str]:
         return set(filter(CONTENT.fullmatch, self._trash.contents(older_than)))
 
-    def empty_trash(self, older_than: timedelta) -> int:
-        return self._trash.empty(older_than)
+    def empty_trash(self, older_than: timedelta, kept: Collection[str]) -> int:
+        return self._trash.empty(older_than, kept)
 
     def _files(self) -> Iterator[tuple[Path, re.Match[str]]]:
         for path in self._root.glob("*/*"):

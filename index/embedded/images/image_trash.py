@@ -1,7 +1,7 @@
 """Where image files go when their last record is deleted: kept by date, until somebody empties it."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -41,17 +41,26 @@ class ImageTrash:
         return False
 
     def contents(self, older_than: timedelta) -> set[str]:
-        """The names of the files that `empty` would remove."""
+        """The names of the files that came here more than this time ago, to the day."""
         return {path.name for day in self._expired(older_than) for path in day.glob("images/*/*")}
 
-    def empty(self, older_than: timedelta) -> int:
-        """Removes for good what came here more than this time ago, to the day; returns how many files."""
-        num_files = 0
+    def empty(self, older_than: timedelta, kept: Collection[str] = ()) -> int:
+        """Removes for good what came here more than this time ago, to the day; returns how many files.
+
+        Files whose names are in `kept` stay.
+        """
+        num_removed = 0
         with disk_errors(self._root):
             for day in self._expired(older_than):
-                num_files += sum(1 for _ in day.glob("images/*/*"))
-                shutil.rmtree(day)
-        return num_files
+                files = list(day.glob("images/*/*"))
+                removed = [path for path in files if path.name not in kept]
+                num_removed += len(removed)
+                if len(removed) == len(files):
+                    shutil.rmtree(day)
+                else:
+                    for path in removed:
+                        path.unlink()
+        return num_removed
 
     def _expired(self, older_than: timedelta) -> list[Path]:
         last_day = (datetime.now(UTC) - older_than).date()

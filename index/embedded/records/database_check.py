@@ -77,6 +77,8 @@ def last_seq(connection: sqlite3.Connection) -> int:
 def _layout_problems(connection: sqlite3.Connection, layout: int) -> list[str]:
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as expected:
         expected.executescript(SCHEMA)
+        if layout < 3:
+            expected.executescript("DROP TABLE deletion; DROP TABLE deleted_embedding; DROP TABLE deleted_record")
         wanted, found = _layout(expected), _layout(connection)
     if layout == 1:
         later = [column.split()[0] for column in (SOURCE_COLUMN, ATTRIBUTES_COLUMN)]

@@ -84,7 +84,7 @@ def _repair_in_place(connection: sqlite3.Connection, aside: AsideFolder, repair:
         mended = {seq: row for seq, row in found.items() if row is not None}
         lost = {seq: row for seq, row in damaged.items() if seq not in mended}
         with transaction(connection):
-            connection.execute("REINDEX record")
+            connection.execute("REINDEX")
             # Where the tables themselves are broken, a change could hit another row than it means.
             if broken := page_problems(connection):
                 raise sqlite3.DatabaseError(broken[0])
@@ -116,6 +116,8 @@ def _rebuild(path: Path, aside: AsideFolder, repair: DatabaseRepair) -> None:
         with closing(_connect(path)) as old, new_database(unfinished) as new:
             new.executescript(SCHEMA)
             num_mended, lost, copies = _copy_readable(old, new)
+            if not lost and not _has_records(new) and not _is_readable(old):
+                raise GalleryError(f"nothing of the records in {path} can be read: restore it from a backup")
             if remaining := database_problems(new, SCHEMA_VERSION):
                 raise GalleryError(f"{path} cannot be rebuilt: {remaining[0]}; restore it from a backup")
             if old.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
@@ -130,7 +132,10 @@ def _rebuild(path: Path, aside: AsideFolder, repair: DatabaseRepair) -> None:
     except BaseException:
         remove_database(unfinished)
         raise
-    repair.done.append(f"the database had broken pages and was rebuilt; as it was, it stays in {kept_database}")
+    repair.done.append(
+        f"the database had broken pages and was rebuilt; as it was, it stays in {kept_database}; deletions that could "
+        "still be undone are final now"
+    )
     _report(repair, num_mended, lost, copies, kept)
 
 
@@ -178,6 +183,18 @@ def _report(
     repair.lost += sources.items()
 
 
+def _has_records(connection: sqlite3.Connection) -> bool:
+    return connection.execute("SELECT 1 FROM record LIMIT 1").fetchone() is not None
+
+
+def _is_readable(connection: sqlite3.Connection) -> bool:
+    try:
+        connection.execute("SELECT count(*) FROM record NOT INDEXED").fetchone()
+    except BROKEN:
+        return False
+    return True
+
+
 def _has_id(connection: sqlite3.Connection, row: Row) -> bool:
     """Whether there is a record with the id of this row."""
     id_ = _decoded(row.get("id"))
@@ -210,7 +227,9 @@ def _stored(row: Row, name: str) -> Any:
 
 def _raise_last_seq(connection: sqlite3.Connection, at_least: int = 0) -> None:
     """No seq is ever given twice: what the database remembers as the last one is none below that of a record."""
-    highest = connection.execute("SELECT coalesce(max(seq), 0) FROM record NOT INDEXED").fetchone()[0]
+    # What was deleted keeps its seq, until it is brought back under another one.
+    tables = "(SELECT seq FROM record NOT INDEXED UNION ALL SELECT seq FROM deleted_record)"
+    highest = connection.execute(f"SELECT coalesce(max(seq), 0) FROM {tables}").fetchone()[0]  # noqa: S608 (no values)
     wanted = max(last_seq(connection), highest, at_least if at_least < 2**53 else 0)
     connection.execute("DELETE FROM sqlite_sequence WHERE name = 'record'")
     if wanted:
@@ -219,6 +238,8 @@ def _raise_last_seq(connection: sqlite3.Connection, at_least: int = 0) -> None:
 
 def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None, timeout=60)
+    # Of a file that was cut short SQLite otherwise gives nothing, if any of its tables began behind the end.
+    connection.execute("PRAGMA writable_schema = ON")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA cell_size_check = ON")
     # The disk may have made a text invalid.

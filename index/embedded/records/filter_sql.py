@@ -1,5 +1,7 @@
 """A filter in the language of the table of records."""
 
+import json
+
 from index.gallery.filters import Filter, distance_m
 from index.gallery.timestamp import microseconds
 
@@ -16,6 +18,10 @@ def sql_condition(where: Filter) -> tuple[str, list[object]]:
         terms.append(term)
         parameters.extend(values)
 
+    if where.ids:
+        add("id IN (SELECT value FROM json_each(?))", json.dumps(where.ids))
+    if where.other_than is not None:
+        add("id <> ?", where.other_than)
     if where.identity is not None:
         add("identity = ?", where.identity)
     if where.cameras:

@@ -2,6 +2,8 @@
 
 Layout 2 keeps what the user says of a record's source and its attributes, and every name as it is compared. Embeddings,
 and the checksums of all records whose names stay as they are, remain those of layout 1.
+
+Layout 3 has tables for what was deleted and can be brought back. Nothing that was there before is changed.
 """
 
 import json
@@ -11,12 +13,14 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from index.embedded.disk import sync_folder
 from index.embedded.records.database_file import new_database, remove_database
 from index.embedded.records.lenient_text import LENIENT_TEXT
 from index.embedded.records.record_table import (
     ATTRIBUTES_COLUMN,
+    DELETION_TABLES,
     SELECT,
     SOURCE_COLUMN,
     SOURCE_INDEX,
@@ -29,7 +33,23 @@ from index.gallery.fields import Fields
 _LOG = logging.getLogger(__name__)
 
 
-def migrate_layout_1(connection: sqlite3.Connection, path: Path) -> None:
+OLDER_LAYOUTS: Final = (1, 2)
+
+
+def migrate(connection: sqlite3.Connection, path: Path, layout: int) -> None:
+    """Brings the database `path` from an older layout to this program's, one layout after the other.
+
+    If it raises, the database has one of these layouts, whole; it can be done again.
+    """
+    if layout == 1:
+        _to_layout_2(connection, path)
+    with transaction(connection):
+        for table in DELETION_TABLES:
+            connection.execute(table)
+        connection.execute("PRAGMA user_version = 3")
+
+
+def _to_layout_2(connection: sqlite3.Connection, path: Path) -> None:
     """Brings the database `path` from layout 1 to layout 2, or leaves it as it is if it raises.
 
     A copy of it as it was stays beside it, as ``<name>.layout-1``. Interrupted, it can be done again.

@@ -15,7 +15,7 @@ from index.gallery.record import ModelKey, Record
 from index.gallery.verification import RowDescription
 
 # What layout 1 has in the place of the columns that came with layout 2.
-_COLUMNS: Final = {1: COLUMNS.replace("source, attributes", "NULL, '{}'"), SCHEMA_VERSION: COLUMNS}
+_COLUMNS: Final = {1: COLUMNS.replace("source, attributes", "NULL, '{}'"), 2: COLUMNS, SCHEMA_VERSION: COLUMNS}
 
 
 class RecordReader:
@@ -107,12 +107,18 @@ class RecordReader:
                 yield content
 
     def back_up(self, target: sqlite3.Connection, progress: Callable[[int, int], None]) -> None:
-        """Copies the database, as it is at this moment, into another; `progress` is told pages done and in all."""
+        """Copies the database, as it is at this moment, into another; `progress` is told pages done and in all.
+
+        What was deleted is not in the copy, whether or not it could still be brought back: its images are not either.
+        """
         # Within one transaction: otherwise whatever is written meanwhile would make it begin again.
         with self.frozen(), disk_errors(self._path):
             self.connection.backup(
                 target, pages=1024, progress=lambda _, remaining, total: progress(total - remaining, total)
             )
+        if self.layout > 2:
+            for table in ("deleted_embedding", "deleted_record", "deletion"):
+                target.execute(f"DELETE FROM {table}")  # noqa: S608 (no values)
 
     @contextmanager
     def frozen(self) -> Iterator[None]:

@@ -15,13 +15,14 @@ from index.embedded.records.database_check import log_problem
 from index.embedded.records.filter_sql import distance_m_or_null, sql_condition
 from index.embedded.records.index_repair import repair_indexes
 from index.embedded.records.lenient_text import LENIENT_TEXT
-from index.embedded.records.migration import migrate_layout_1
+from index.embedded.records.migration import OLDER_LAYOUTS, migrate
 from index.embedded.records.record_table import ROW_COLUMNS, SCHEMA, SCHEMA_VERSION, SELECT, index_row, record_from_row
 from index.embedded.records.record_writer import SqliteWriter, transaction
 from index.gallery.errors import DamagedRecordError, GalleryError
 from index.gallery.filters import Filter
 from index.gallery.record import ModelKey, Record, record_id
-from index.gallery.record_store import Row, Tallies
+from index.gallery.record_store import Deletion, Row, Tallies
+from index.gallery.timestamp import time_of
 from model.box import Box, BoxError
 
 _LOG = logging.getLogger(__name__)
@@ -37,15 +38,16 @@ class SqliteRecordStore:
 
     With `may_create` off, a file without the table is an error: there have been records, and they are lost.
 
-    What decides whether an image or a record goes is read from the table itself (NOT INDEXED): an index of SQLite's
-    that the disk has damaged would lie about it.
+    What decides whether a file goes for good, or which records a filter deletes, is read from the table itself (NOT
+    INDEXED): an index of SQLite's that the disk has damaged would lie about it. What goes to the trash comes back as
+    soon as a record lacks it, so there the index decides: a million records would take a quarter of a second to read.
 
     Attributes:
         damaged: the seqs of the records that were found damaged so far and not deleted since, each logged once.
     """
 
-    def __init__(self, path: Path, *, may_create: bool = True) -> None:
-        """Opens, creates or migrates the file.
+    def __init__(self, path: Path, *, may_create: bool = True, checks_indexes: bool = True) -> None:
+        """Opens, creates or migrates the file; its indexes are checked, unless the caller does it: `repair_indexes`.
 
         Raises:
             GalleryError: it cannot be read, or another program wrote it, or there is none and `may_create` is off.
@@ -60,6 +62,8 @@ class SqliteRecordStore:
         try:
             with disk_errors(path):
                 self._open(path, may_create)
+            if checks_indexes:
+                self.repair_indexes()
         except BaseException:
             self.close()
             raise
@@ -77,16 +81,19 @@ class SqliteRecordStore:
                 )
             if version == 0:
                 connection.executescript(SCHEMA)
-            elif version == 1:
+            elif version in OLDER_LAYOUTS:
                 with logged_step("migration"):
-                    migrate_layout_1(connection, path)
+                    migrate(connection, path, version)
             elif version != SCHEMA_VERSION:
                 raise GalleryError(
                     f"{path} has the layout {version}, this program reads {SCHEMA_VERSION}: "
                     "use the program that wrote it"
                 )
-            else:
-                repair_indexes(connection, path)
+
+    def repair_indexes(self) -> None:
+        """Rebuilds the indexes that contradict the records. Until it has returned, ask for nothing by an index."""
+        with self._connection() as connection:
+            repair_indexes(connection, self._path)
 
     def close(self) -> None:
         """Closes every connection as soon as it is not in use; the store cannot be used afterwards."""
@@ -202,7 +209,7 @@ class SqliteRecordStore:
         return {row[0] for row in self._rows("SELECT DISTINCT content FROM record NOT INDEXED")}
 
     def named(self, contents: Collection[str]) -> set[str]:
-        sql = "SELECT DISTINCT content FROM record NOT INDEXED WHERE content IN (SELECT value FROM json_each(?))"
+        sql = "SELECT DISTINCT content FROM record WHERE content IN (SELECT value FROM json_each(?))"
         named = {row[0] for row in self._rows(sql, [_json(contents)])}
         for id_, box in self._select_in("id, box", "seq", list(self.damaged)):
             with suppress(BoxError):
@@ -210,7 +217,7 @@ class SqliteRecordStore:
         return named
 
     def contents_of(self, id_: str) -> dict[int, str]:
-        return dict(self._rows("SELECT seq, content FROM record NOT INDEXED WHERE id = ?", [id_]))
+        return dict(self._rows("SELECT seq, content FROM record WHERE id = ?", [id_]))
 
     def contents_passing(self, where: Filter) -> dict[int, str]:
         condition, parameters = sql_condition(where)
@@ -218,6 +225,19 @@ class SqliteRecordStore:
 
     def doubtful_contents(self) -> set[str]:
         return {row[0] for row in self._select_in("content", "seq", list(self.damaged))}
+
+    def deletions(self) -> list[Deletion]:
+        columns = "id, deleted_at, undo_until, num_records, undone"
+        return [
+            Deletion(id_, time_of(deleted_at), time_of(undo_until), num_records, bool(undone))
+            for id_, deleted_at, undo_until, num_records, undone in self._rows(
+                f"SELECT {columns} FROM deletion ORDER BY number DESC"  # noqa: S608 (no values)
+            )
+        ]
+
+    def deleted_contents(self, deletion_id: str | None = None) -> set[str]:
+        sql = "SELECT DISTINCT content FROM deleted_record WHERE ? IN (deletion, '')"
+        return {row[0] for row in self._rows(sql, [deletion_id or ""])}
 
     def num_of_model(self, model: ModelKey) -> int:
         sql = "SELECT count(*) FROM record WHERE fingerprint = ? AND precision = ?"

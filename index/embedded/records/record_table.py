@@ -1,8 +1,10 @@
 """The table of records: its layout, and the way from a record to a row and back."""
 
 import json
+from collections.abc import Mapping
 from datetime import datetime
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
@@ -14,19 +16,14 @@ from index.gallery.record_store import Row
 from index.gallery.timestamp import microseconds, time_of
 from model.box import Box
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 
 # What layout 2 has more than layout 1, at the end of the table as `ALTER TABLE` puts it there.
 SOURCE_COLUMN: Final = "source TEXT"
 ATTRIBUTES_COLUMN: Final = "attributes TEXT NOT NULL DEFAULT '{}'"  # JSON object of texts
 SOURCE_INDEX: Final = "CREATE INDEX record_source ON record (source)"
 
-# Embeddings have their own table: a filter then scans 200 bytes a record instead of 10 kB.
-SCHEMA: Final = f"""
-BEGIN;
-CREATE TABLE record (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT,  -- order of enrolment, never used twice
-    id TEXT NOT NULL UNIQUE,
+_COLUMNS_BEHIND_ID: Final = f"""
     content TEXT NOT NULL,
     media_type TEXT NOT NULL,
     box TEXT NOT NULL,
@@ -43,6 +40,39 @@ CREATE TABLE record (
     checksum BLOB NOT NULL,
     {SOURCE_COLUMN},
     {ATTRIBUTES_COLUMN}
+"""
+
+# What layout 3 has more than layout 2: deletions that can be undone, and what they deleted, as it was. No index: the
+# tables are small, and an index that the disk has damaged would hide what an undo needs.
+DELETION_TABLES: Final = (
+    """CREATE TABLE deletion (
+    number INTEGER PRIMARY KEY,
+    id TEXT NOT NULL,
+    deleted_at INTEGER NOT NULL,  -- microseconds since 1970, UTC
+    undo_until INTEGER NOT NULL,
+    num_records INTEGER NOT NULL,
+    undone INTEGER NOT NULL
+) STRICT""",
+    f"""CREATE TABLE deleted_record (
+    seq INTEGER PRIMARY KEY,  -- the one that it had
+    deletion TEXT NOT NULL,
+    id TEXT NOT NULL,
+    {_COLUMNS_BEHIND_ID}
+) STRICT""",
+    """CREATE TABLE deleted_embedding (
+    seq INTEGER PRIMARY KEY REFERENCES deleted_record (seq) ON DELETE CASCADE,
+    embedding BLOB NOT NULL,
+    theta BLOB NOT NULL
+) STRICT""",
+)
+
+# Embeddings have their own table: a filter then scans 200 bytes a record instead of 10 kB.
+SCHEMA: Final = f"""
+BEGIN;
+CREATE TABLE record (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,  -- order of enrolment, never used twice
+    id TEXT NOT NULL UNIQUE,
+    {_COLUMNS_BEHIND_ID}
 ) STRICT;
 CREATE INDEX record_content ON record (content);
 CREATE INDEX record_identity ON record (identity);
@@ -55,18 +85,23 @@ CREATE TABLE embedding (
     embedding BLOB NOT NULL,  -- float32, little endian
     theta BLOB NOT NULL
 ) STRICT;
+{";".join(DELETION_TABLES)};
 PRAGMA user_version = {SCHEMA_VERSION};
 COMMIT;
 """
 
-COLUMNS: Final = """seq, id, content, media_type, box, whole_image, identity, camera, captured_at, latitude, longitude,
-tags, source, attributes, fingerprint, precision, enrolled_at, checksum, embedding, theta"""
+RECORD_COLUMNS: Final = """seq, id, content, media_type, box, whole_image, identity, camera, captured_at, latitude,
+longitude, tags, source, attributes, fingerprint, precision, enrolled_at, checksum"""
+COLUMNS: Final = f"{RECORD_COLUMNS}, embedding, theta"
 # LEFT, so that a record whose embedding is lost is found to be damaged, not overlooked.
 SELECT: Final = f"SELECT {COLUMNS} FROM record LEFT JOIN embedding USING (seq)"  # noqa: S608 (no values)
 # What a record's embedding is not needed for.
 ROW_COLUMNS: Final = (
     "seq, id, enrolled_at, identity, camera, captured_at, latitude, longitude, tags, source, attributes"
 )
+
+# The user's fields, in the order of `fields_to_row`.
+FIELD_COLUMNS: Final = ("identity", "camera", "captured_at", "latitude", "longitude", "tags", "source", "attributes")
 
 _UNREADABLE: Final = (ValueError, TypeError, AttributeError, OverflowError, RecursionError)
 
@@ -81,7 +116,7 @@ def record_to_row(record: Record) -> list[object]:
 
 
 def fields_to_row(fields: Fields) -> list[object]:
-    """The columns of the user's fields, identity to attributes."""
+    """The values of `FIELD_COLUMNS`."""
     captured_at = None if fields.captured_at is None else microseconds(fields.captured_at)
     tags = json.dumps(fields.tags, ensure_ascii=False)
     attributes = json.dumps(dict(fields.attributes), ensure_ascii=False)
@@ -142,20 +177,23 @@ def _fields(
     source: str | None,
     attributes: str,
 ) -> Fields:
-    # Most records have neither tags nor attributes, or those of many others.
-    return Fields(
+    # Only what a damaged byte may have made of a number or of JSON: texts were checked before they were stored.
+    if type(latitude) is not type(longitude) or not isinstance(latitude, float | None):
+        raise TypeError("its place is no pair of numbers")
+    return Fields.of_stored(
         identity, camera, _time(captured_at), latitude, longitude, _tags(tags), source, _attributes(attributes)
     )
 
 
-@lru_cache
+# Most records have neither tags nor attributes, or those of many others.
+@lru_cache(1000)
 def _tags(text: str) -> tuple[str, ...]:
-    return tuple(json.loads(text))
+    return tuple(sorted(json.loads(text)))
 
 
-def _attributes(text: str) -> dict[str, str]:
-    attributes: dict[str, str] = {} if text == "{}" else json.loads(text)
-    return attributes
+@lru_cache(1000)
+def _attributes(text: str) -> Mapping[str, str]:
+    return MappingProxyType({str(name): value + "" for name, value in sorted(json.loads(text).items())})
 
 
 def _time(value: int | None) -> datetime | None:

@@ -58,6 +58,10 @@ class DeviceScan:
         self._has_room = True
         self._one_at_a_time = threading.Lock()
 
+    def look_for_room_again(self) -> None:
+        """Something else on the device was closed: blocks that had no room may have some now."""
+        self._has_room = True
+
     def offer(self, nearest: Nearest, asked: AskedVectors, stretch: Stretch) -> bool:
         """Offers all rows of a stretch that may belong to an answer; False if the device has no room for its block."""
         with self._one_at_a_time, torch.inference_mode():

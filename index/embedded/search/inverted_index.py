@@ -57,18 +57,16 @@ class InvertedIndex:
 
     def with_rows(self, first_row: int, codes_of_rows: Sequence[Collection[int]]) -> "InvertedIndex":
         """The index with the codes of further rows, the first of which is `first_row`; they had none before."""
-        num_codes = [len(codes) for codes in codes_of_rows]
-        codes = np.fromiter(chain.from_iterable(codes_of_rows), np.int64, sum(num_codes))
-        rows = np.repeat(np.arange(first_row, first_row + len(num_codes)).astype(np.uint16), num_codes)
-        return self._with_postings(codes, rows)
+        return self._with_codes_of(np.arange(first_row, first_row + len(codes_of_rows)), codes_of_rows)
 
-    def with_codes(self, row: int, codes: Collection[int]) -> "InvertedIndex":
-        """The index after a row's codes have been replaced."""
-        outdated = np.zeros(NUM_ROWS, np.bool_) if self.outdated is None else self.outdated.copy()
-        outdated[row] = True
-        others = self.new_rows != row
+    def with_codes(self, rows: NDArray[np.int64], codes_of_rows: Sequence[Collection[int]]) -> "InvertedIndex":
+        """The index after the codes of rows (N,), each there once, have been replaced."""
+        changed = np.zeros(NUM_ROWS, np.bool_)
+        changed[rows] = True
+        others = ~changed[self.new_rows]
+        outdated = changed if self.outdated is None else self.outdated | changed
         without = replace(self, new_codes=self.new_codes[others], new_rows=self.new_rows[others], outdated=outdated)
-        return without.with_rows(row, [codes])
+        return without._with_codes_of(rows, codes_of_rows)
 
     def with_rows_of(self, other: "InvertedIndex", rows: NDArray[np.int64], first_row: int) -> "InvertedIndex":
         """The index with the codes of another's rows (rising), which are numbered from `first_row` here."""
@@ -78,6 +76,12 @@ class InvertedIndex:
         numbers = new_number[old_rows]
         kept = numbers >= 0
         return self._with_postings(codes[kept], numbers[kept].astype(np.uint16))
+
+    def _with_codes_of(self, rows: NDArray[np.int64], codes_of_rows: Sequence[Collection[int]]) -> "InvertedIndex":
+        """The index with the codes of rows (N,) that have none."""
+        num_codes = [len(codes) for codes in codes_of_rows]
+        codes = np.fromiter(chain.from_iterable(codes_of_rows), np.int64, sum(num_codes))
+        return self._with_postings(codes, np.repeat(rows.astype(np.uint16), num_codes))
 
     def _with_postings(self, codes: NDArray[np.int64], rows: NDArray[np.uint16]) -> "InvertedIndex":
         grown = replace(

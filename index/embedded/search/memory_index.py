@@ -1,6 +1,6 @@
 """The vector index of one process: all rows in memory, searched exactly."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Final, Literal
 
@@ -62,9 +62,9 @@ class MemoryIndex:
                 [microseconds(record.enrolled_at) for _, record in records],
             )
 
-    def update(self, seq: int, fields: Fields) -> None:
-        """Replaces the user's fields of a row; a seq that is not there is fine."""
-        self._rows.update(seq, fields)
+    def update(self, changes: Mapping[int, Fields]) -> None:
+        """Replaces the user's fields of rows, by seq; a seq that is not there is fine."""
+        self._rows.update(changes)
 
     def remove(self, seqs: Sequence[int]) -> None:
         """Drops rows; a seq that is not there is fine."""
@@ -125,7 +125,12 @@ def _condition(where: Filter) -> Passing | None:
 
 
 def _passing(where: Filter, block: RowBlock) -> NDArray[np.bool_]:
-    return block.columns.passing(where)
+    passing = block.columns.passing(where)
+    if where.ids:
+        passing &= block.has_id(where.ids, len(passing))
+    if where.other_than is not None:
+        passing &= ~block.has_id([where.other_than], len(passing))
+    return passing
 
 
 def _first_of_each(identities: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -85,17 +85,17 @@ class RecordColumns:
         self._attributes = self._attributes.with_rows_of(other._attributes, rows, self.num_rows)
         self.num_rows = stop
 
-    def set(self, row: int, fields: Fields) -> None:
-        """Replaces the fields of a row, after the user's change."""
-        tags = self._tags.with_codes(row, _tag_codes(fields))
-        attributes = self._attributes.with_codes(row, _attribute_codes(fields))
-        place = _places([fields])
-        if not np.array_equal(self._places[:, row : row + 1], place, equal_nan=True):
+    def set(self, rows: NDArray[np.int64], fields: Sequence[Fields]) -> None:
+        """Replaces the fields of rows (N,), each there once, after the user's change."""
+        tags = self._tags.with_codes(rows, [_tag_codes(f) for f in fields])
+        attributes = self._attributes.with_codes(rows, [_attribute_codes(f) for f in fields])
+        changed_places = _places(fields)
+        if not np.array_equal(self._places[:, rows], changed_places, equal_nan=True):
             # A copy: who reads meanwhile never sees the latitude of one place and the longitude of another.
             places = self._places.copy()
-            places[:, row : row + 1] = place
+            places[:, rows] = changed_places
             self._places = places
-        self._write(slice(row, row + 1), [fields])
+        self._write(rows, fields)
         self._tags, self._attributes = tags, attributes
 
     def passing(self, where: Filter) -> NDArray[np.bool_]:
@@ -134,7 +134,7 @@ class RecordColumns:
     def _columns(self) -> list[NDArray[np.int64] | NDArray[np.float64]]:
         return [self.identity, self._camera, self._source, self._captured_at, *self._places]
 
-    def _write(self, rows: slice, fields: Sequence[Fields]) -> None:
+    def _write(self, rows: slice | NDArray[np.int64], fields: Sequence[Fields]) -> None:
         self.identity[rows] = [_code(f.identity) for f in fields]
         self._camera[rows] = [_code(f.camera) for f in fields]
         self._source[rows] = [_code(f.source) for f in fields]

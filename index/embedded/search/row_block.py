@@ -1,6 +1,6 @@
 """A block of a gallery's rows in memory: embeddings, their folded vectors, the bounds of both, and fields."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final, NamedTuple
 
 import faiss
@@ -12,6 +12,7 @@ from index.embedded.search.folding import Folding
 from index.embedded.search.record_columns import RecordColumns
 from index.gallery.fields import Fields
 
+_ID_BYTES: Final = 32
 _CHUNK: Final = 1024  # rows copied at once: 10 MB at 2560 numbers each
 _CHUNK_OF_PAIRS: Final = 32  # in float64 at once: they stay in a core's cache
 
@@ -42,7 +43,7 @@ class RowBlock:
     def __init__(self, dim: int, capacity: int, folding: Folding | None) -> None:
         self.vectors = np.empty((capacity, dim), np.float32)
         self.seqs = np.empty(capacity, np.int64)
-        self.ids = np.empty(capacity, "S32")
+        self.ids = np.empty(capacity, f"S{_ID_BYTES}")
         self.enrolled_at = np.empty(capacity, np.int64)
         self.columns = RecordColumns(capacity)
         self.whole = Bounds(self.vectors)
@@ -70,6 +71,17 @@ class RowBlock:
             vectors, seqs, ids = other.vectors[chunk], other.seqs[chunk], other.ids[chunk]
             self._put_vectors(start + first, vectors, seqs, ids, other.enrolled_at[chunk])
         self.columns.put_rows_of(other.columns, rows)
+
+    def has_id(self, ids: Collection[str], num_rows: int) -> NDArray[np.bool_]:
+        """Which of the first `num_rows` (num_rows,) have one of these ids."""
+        # Longer ones would be cut to the length of a row's.
+        wanted = np.array([id_ for id_ in ids if len(id_) <= _ID_BYTES and id_.isascii()], self.ids.dtype)
+        # Numbers are compared many times as fast as texts; the few rows whose first eight bytes fit are compared whole.
+        first_bytes = self.ids[:num_rows].view(np.uint64)[:: _ID_BYTES // 8]
+        rows = np.flatnonzero(np.isin(first_bytes, wanted.view(np.uint64)[:: _ID_BYTES // 8]))
+        found = np.zeros(num_rows, np.bool_)
+        found[rows] = np.isin(self.ids[rows], wanted)
+        return found
 
     def refold(self, folding: Folding, num_rows: int) -> None:
         """Replaces the folded vectors of the first `num_rows`.

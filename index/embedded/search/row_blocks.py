@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Final
@@ -69,8 +69,8 @@ class RowBlocks:
         self._folding: Folding | None = None
         self._refold_at = sizes.first_folding
         self._last_seq = 0
-        # What was updated since compaction began, if it is under way.
-        self._updated: list[tuple[int, Fields]] | None = None
+        # By seq, what was updated since compaction began, if it is under way.
+        self._updated: dict[int, Fields] | None = None
         self._closed = threading.Event()
 
     def __len__(self) -> int:
@@ -148,13 +148,13 @@ class RowBlocks:
             if _runs(self._blocks[:-1], self._sizes.block_rows):
                 self._maintain(self._compact)
 
-    def update(self, seq: int, fields: Fields) -> None:
-        """Replaces the fields of a row; a seq that is not there is fine."""
+    def update(self, changes: Mapping[int, Fields]) -> None:
+        """Replaces the fields of rows, by seq; a seq that is not there is fine."""
         with self._writing:
             for rows in self._blocks:
-                rows.update(seq, fields)
+                rows.update(changes)
             if self._updated is not None:
-                self._updated.append((seq, fields))
+                self._updated |= changes
 
     def search(self, queries: NDArray[np.float32], top_k: int, passing: Passing | None = None) -> list[Neighbours]:
         """The `top_k` rows nearest to each query (Q, D), among those that pass (all rows if None).
@@ -301,7 +301,7 @@ class RowBlocks:
         for old in _runs(self._blocks[:-1], self._sizes.block_rows):
             if self._closed.is_set():
                 return
-            updated: list[tuple[int, Fields]] = []
+            updated: dict[int, Fields] = {}
             with self._writing:
                 self._updated = updated
             try:
@@ -312,7 +312,7 @@ class RowBlocks:
                     self._updated = None
         self._save_anew()
 
-    def _rewrite(self, old: Sequence[Rows], updated: Sequence[tuple[int, Fields]]) -> None:
+    def _rewrite(self, old: Sequence[Rows], updated: Mapping[int, Fields]) -> None:
         """Replaces neighbouring blocks by one of their living rows; `updated` grows while these are copied."""
         new = Rows.none_yet(self._new_block())
         for rows in old:
@@ -323,8 +323,7 @@ class RowBlocks:
             # What came while they were copied.
             for rows in self._blocks[start:stop]:
                 new = new.minus(rows.seqs[~rows.alive[: rows.num_rows]])
-            for seq, fields in updated:
-                new.update(seq, fields)
+            new.update(updated)
             self._blocks = (*self._blocks[:start], new, *self._blocks[stop:])
 
 

@@ -1,6 +1,7 @@
 """The rows of a block at one moment. Which they are never changes, so that a search answers for one moment too."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import compress
 from typing import NamedTuple
 
 import numpy as np
@@ -69,11 +70,12 @@ class Rows(NamedTuple):
         self.block.put_rows_of(self.num_rows, other.block, rows)
         return self._replace(num_rows=self.num_rows + len(rows))
 
-    def update(self, seq: int, fields: Fields) -> None:
-        """Replaces the fields of a row, for all `Rows` of the block; a seq that is not here is fine."""
-        (row,) = self.positions(np.array([seq])).tolist()
-        if row >= 0:
-            self.block.columns.set(row, fields)
+    def update(self, changes: Mapping[int, Fields]) -> None:
+        """Replaces the fields of rows, by seq, for all `Rows` of the block; a seq that is not here is fine."""
+        rows = self.positions(np.fromiter(changes, np.int64, len(changes)))
+        here = rows >= 0
+        if here.any():
+            self.block.columns.set(rows[here], list(compress(changes.values(), here)))
 
     def minus(self, seqs: NDArray[np.int64]) -> "Rows":
         """Without the rows of these seqs; one that is not there is fine."""

@@ -1,28 +1,23 @@
 """``import``: enrols a manifest, a folder of images or one image from below the import root."""
 
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, ClassVar, Final, Literal
 
 from pydantic import BaseModel, Field
 
-from index.datasets.manifest import Entry, ManifestError, ManifestLines
+from index.datasets.manifest import Entry, ManifestError
 from index.gallery.answers import Enrolled
 from index.gallery.bulk_enrolment import Outcome, enrol_in_chunks, is_enrollable
 from index.gallery.enrolment import Enrolment
-from index.gallery.entry_fields import columns_not_kept
 from index.gallery.gallery import Gallery
 from model.preprocessing import Preprocessing
 from service.jobs.background import Background
-from service.jobs.errors import NotConfiguredError, UnusableDataError
 from service.jobs.import_root import ImportRoot
 from service.jobs.kind import JobParameters, Kind
-from service.jobs.kinds.import_listing import is_image, list_images
+from service.jobs.kinds.vehicle_lines import LinesCursor, VehicleLines, check_path, require_root
 from service.jobs.running_job import JobInterrupted, RunningJob
 
-_CHECKED_AT_ONCE: Final = 1000
 _WARNINGS_SHOWN: Final = 20
 
 
@@ -41,24 +36,14 @@ class ImportParameters(JobParameters):
     )
 
 
-class _Cursor(BaseModel):
+class _Cursor(LinesCursor):
     """Where an import stands.
 
     Attributes:
-        data: the state of the manifest's file (`ImportRoot.state_of`).
-        line: the last one whose check is stored.
-        is_checked: whether all lines are.
-        num_unusable: lines that are no entries.
-        num_entries: entries enrolled or rejected since, in the order of enrolment.
         enrolling: ids of the records that are about to be enrolled, and that the gallery did not have.
     """
 
-    data: list[int]
-    line: int = 0
-    is_checked: bool = False
-    num_unusable: int = 0
-    num_entries: int = 0
-    enrolling: list[str] = []
+    enrolling: list[str] = Field(default_factory=list)
 
 
 class _Report(BaseModel):
@@ -104,53 +89,35 @@ class Import(Kind[ImportParameters]):
 
     def check(self, parameters: ImportParameters) -> None:
         """The path lies below the root, and a manifest there begins as one."""
-        root = _require(self._root)
-        path = root.path_below(parameters.path)
-        manifest = _manifest_at(root, path)
-        if manifest is None:
-            return
-        if parameters.identity_from_folder:
-            raise UnusableDataError(
-                f"{parameters.path!r} is a manifest: its column identity says who is who. Leave out "
-                "identity_from_folder"
-            )
-        try:
-            next(iter(ManifestLines(manifest, opener=root.open)))
-        except ManifestError as error:
-            raise UnusableDataError(str(error)) from None
+        check_path(require_root(self._root), parameters.path, identity_from_folder=parameters.identity_from_folder)
 
     def run(self, job: RunningJob, parameters: ImportParameters) -> dict[str, Any]:
         """Checks and counts the lines, then enrols their vehicles."""
-        root = _require(self._root)
-        path = root.path_below(parameters.path)
-        manifest = _manifest_at(root, path)
-        if manifest is None:
-            listing = list_images(job, root, path, identity_from_folder=parameters.identity_from_folder)
-            lines, folder = ManifestLines(listing.path), listing.folder
-            data, data_warnings = [0, 0], listing.warnings
-        else:
-            lines, folder = ManifestLines(manifest, opener=root.open), manifest.parent
-            data, data_warnings = root.state_of(manifest), []
-        cursor = _Cursor(data=data) if job.cursor is None else _Cursor.model_validate(job.cursor)
-        report = _Report(data_warnings=data_warnings) if job.report is None else _Report.model_validate(job.report)
-        if cursor.data != data:
+        vehicles = VehicleLines.open(
+            job,
+            require_root(self._root),
+            parameters.path,
+            is_enrollable,
+            identity_from_folder=parameters.identity_from_folder,
+        )
+        cursor = _Cursor(data=vehicles.state) if job.cursor is None else _Cursor.model_validate(job.cursor)
+        report = _Report(data_warnings=vehicles.warnings) if job.report is None else _Report.model_validate(job.report)
+        if cursor.data != vehicles.state:
             raise ManifestError(
                 f"{parameters.path} was changed while it was imported: start the import again; what is enrolled stays"
             )
         if not cursor.is_checked:
-            _check_lines(job, lines, cursor, report)
-        self._enrol(job, root, folder, lines, cursor, report)
+            _check(job, vehicles, cursor, report)
+        self._enrol(job, vehicles, cursor, report)
         return report.model_dump()
 
-    def _enrol(
-        self, job: RunningJob, root: ImportRoot, folder: Path, lines: ManifestLines, cursor: _Cursor, report: _Report
-    ) -> None:
+    def _enrol(self, job: RunningJob, vehicles: VehicleLines, cursor: _Cursor, report: _Report) -> None:
         def read_image(entry: Entry) -> bytes:
             self._background.give_way()
-            return root.read(root.path_below(entry.path, folder), self._max_file_bytes)
+            return vehicles.read(entry, self._max_file_bytes)
 
         chunks = enrol_in_chunks(
-            (line for line in lines if isinstance(line, Entry) and is_enrollable(line)),
+            vehicles.entries(),
             read_image,
             self._gallery,
             self._gallery.model,
@@ -187,52 +154,13 @@ class Import(Kind[ImportParameters]):
         return results
 
 
-def _require(root: ImportRoot | None) -> ImportRoot:
-    if root is None:
-        raise NotConfiguredError(
-            "this service reads no files of its own: set SANET_IMPORT_ROOT to the folder that jobs may read"
-        )
-    return root
-
-
-def _manifest_at(root: ImportRoot, path: Path) -> Path | None:
-    """The manifest that a path means, as for `python -m index.build`: one in its folder, or a file that is no image."""
-    if root.is_folder(path):
-        manifest = path / "manifest.csv"
-        return manifest if os.path.lexists(manifest) else None
-    return None if path.suffix.lower() != ".csv" and is_image(root, path) else path
-
-
-def _check_lines(job: RunningJob, lines: ManifestLines, cursor: _Cursor, report: _Report) -> None:
+def _check(job: RunningJob, vehicles: VehicleLines, cursor: _Cursor, report: _Report) -> None:
     """Rejects the lines that are no entries, counts all others, and finds out which columns are not kept."""
-    num_entries = 0
-    not_kept: set[str] = set()
-    for chunk in _in_chunks(lines):
-        entries = [line for line in chunk if isinstance(line, Entry) and is_enrollable(line)]
-        num_entries += len(entries)
-        not_kept.update(columns_not_kept(entries))
-        unusable = [line for line in chunk if not isinstance(line, Entry) and line.line > cursor.line]
-        for line in unusable:
-            job.reject(line.line, line.path, line.reason)
-        if unusable:
-            cursor.num_unusable += len(unusable)
-            cursor.line = unusable[-1].line
-            job.advance(cursor.num_unusable, cursor=cursor.model_dump())
-        job.raise_if_interrupted()
-    num_total = num_entries + cursor.num_unusable
-    if num_total == 0:
-        raise ManifestError(f"{lines.path.name} has queries and junk only: a gallery is built from all other roles")
+    checked = vehicles.check(job, cursor)
+    if checked.num_total == 0:
+        name = vehicles.lines.path.name
+        raise ManifestError(f"{name} has queries and junk only: a gallery is built from all other roles")
     cursor.is_checked = True
-    report.columns_not_kept = sorted(not_kept)
-    report.data_warnings += lines.warnings
-    job.advance(cursor=cursor.model_dump(), report=report.model_dump(), num_total=num_total)
-
-
-def _in_chunks(lines: ManifestLines) -> Iterator[list[Any]]:
-    chunk = []
-    for line in lines:
-        chunk.append(line)
-        if len(chunk) == _CHECKED_AT_ONCE:
-            yield chunk
-            chunk = []
-    yield chunk
+    report.columns_not_kept = checked.columns_not_kept
+    report.data_warnings += vehicles.lines.warnings
+    job.advance(cursor=cursor.model_dump(), report=report.model_dump(), num_total=checked.num_total)

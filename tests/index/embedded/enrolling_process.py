@@ -10,6 +10,7 @@ import logging
 import os
 import sys
 from dataclasses import replace
+from datetime import timedelta
 from itertools import count
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -17,7 +18,9 @@ from typing import Final, NamedTuple
 from index.embedded.index_sizes import IndexSizes
 from index.embedded.opening import open_gallery
 from index.gallery.enrolment import Enrolment
+from index.gallery.filters import Filter
 from index.gallery.gallery import Gallery
+from index.gallery.record import Record
 from model.box import Box
 from tests.index.embedded.gallery_oracle import State
 from tests.index.records import MODEL, enrolment, vector
@@ -39,7 +42,16 @@ BATCH: Final = 20
 LEAVING: Final = 13
 # A batch is deleted as a whole when so many have come after it: so many records are there at most.
 KEPT_BATCHES: Final = 15
-OPERATIONS: Final = ("enrolment", "update", "deletion", "deletion of a batch")
+OPERATIONS: Final = (
+    "enrolment",
+    "update",
+    "patch of many",
+    "deletion of many",
+    "undo",
+    "deletion",
+    "deletion of a batch",
+)
+UNDO_FOR: Final = timedelta(hours=1)
 # It opens the gallery anew after so many operations.
 OPENED_FOR: Final = 30
 
@@ -60,10 +72,20 @@ class Operation(NamedTuple):
             gallery.enrol(enrolments(self.batch))
         elif self.name == "update":
             gallery.update(enrolments(self.batch)[-1].record.id, {"camera": "south"})
+        elif self.name == "patch of many":
+            where = Filter(identity=f"leaving {self.batch}")
+            gallery.update_passing(where, {"camera": "west"}, gallery.count(where))
+        elif self.name == "deletion of many":
+            where = Filter(identity=f"leaving {self.batch}", cameras=("west",))
+            gallery.delete_passing(where, gallery.count(where))
+        elif self.name == "undo":
+            # It may have been cut short after it was done.
+            if not gallery.known([enrolments(self.batch)[0].record.id]):
+                gallery.undo(gallery.deletions()[0].id)
         elif self.name == "deletion":
-            gallery.delete_identity(f"leaving {self.batch}")
+            gallery.delete_passing(Filter(identity=f"leaving {self.batch}"))
         else:
-            gallery.delete_identity(f"staying {self.batch - KEPT_BATCHES}")
+            gallery.delete_passing(Filter(identity=f"staying {self.batch - KEPT_BATCHES}"))
 
     def effect(self, state: State) -> State:
         """What it makes of the records."""
@@ -74,8 +96,19 @@ class Operation(NamedTuple):
             id_ = enrolments(self.batch)[-1].record.id
             changed = replace(state[id_], fields=replace(state[id_].fields, camera="south"))
             return {**state, id_: changed}
-        gone = f"leaving {self.batch}" if self.name == "deletion" else f"staying {self.batch - KEPT_BATCHES}"
+        if self.name == "patch of many":
+            return {id_: self._patched(record) for id_, record in state.items()}
+        if self.name == "undo":
+            leaving = [self._patched(one.record) for one in enrolments(self.batch)[:LEAVING]]
+            return {**state, **{record.id: record for record in leaving}}
+        batch_gone = self.name == "deletion of a batch"
+        gone = f"staying {self.batch - KEPT_BATCHES}" if batch_gone else f"leaving {self.batch}"
         return {id_: record for id_, record in state.items() if record.fields.identity != gone}
+
+    def _patched(self, record: Record) -> Record:
+        if record.fields.identity != f"leaving {self.batch}":
+            return record
+        return replace(record, fields=replace(record.fields, camera="west"))
 
 
 def operation(number: int) -> Operation:
@@ -106,7 +139,8 @@ def main(folder: Path, first_operation: int, folding_growth: int) -> None:
     operations = map(operation, count(first_operation))
     while True:
         say("opening begins")
-        gallery = open_gallery(folder, MODEL, DIM, replace(SIZES, folding_growth=folding_growth))
+        sizes = replace(SIZES, folding_growth=folding_growth)
+        gallery = open_gallery(folder, MODEL, DIM, sizes, undo_for=UNDO_FOR)
         say("opening ends")
         for _ in range(OPENED_FOR):
             asked = next(operations)

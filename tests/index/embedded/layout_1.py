@@ -11,9 +11,10 @@ def bring_to_layout_1(folder: Path) -> None:
         path.unlink()
     with closing(sqlite3.connect(folder / "gallery.sqlite", isolation_level=None)) as connection:
         (layout,) = connection.execute("PRAGMA user_version").fetchone()
-        if layout == 2:
+        if layout == 3:
             connection.executescript(
-                "BEGIN; DROP INDEX record_source; ALTER TABLE record DROP COLUMN source; "
+                "BEGIN; DROP TABLE deletion; DROP TABLE deleted_embedding; DROP TABLE deleted_record; "
+                "DROP INDEX record_source; ALTER TABLE record DROP COLUMN source; "
                 "ALTER TABLE record DROP COLUMN attributes; PRAGMA user_version = 1; COMMIT"
             )
 

@@ -26,6 +26,9 @@ from tests.index.records import MODEL, values
 ROOT: Final = Path(__file__).resolve().parents[3]
 # The moments at which it is killed: of its calls, and of what it does by itself.
 PHASES: Final = (
+    "patch of many",
+    "deletion of many",
+    "undo",
     "saving the snapshot",
     "migration",
     "enrolment",
@@ -95,6 +98,9 @@ class Trial:
 
     def kill(self, phase: str) -> None:
         """Lets the process go on where it was killed, kills it in a phase, and checks all that is there then."""
+        if phase == "migration" and operation(self.next_operation).name == "undo":
+            # The first layout has no place for what an undo brings back.
+            phase = "undo"
         if phase == "migration":
             bring_to_layout_1(self.folder)
             self.migrated = [*self.state]
@@ -143,7 +149,7 @@ class Trial:
             assert ids_in_layout_1(folder / "gallery.sqlite.layout-1") == self.migrated
 
 
-@pytest.mark.parametrize(("num_phases", "num_kills"), [(5, 1), pytest.param(len(PHASES), 12, marks=pytest.mark.trial)])
+@pytest.mark.parametrize(("num_phases", "num_kills"), [(8, 1), pytest.param(len(PHASES), 12, marks=pytest.mark.trial)])
 def test_whatever_was_acknowledged_survives_a_kill(tmp_path: Path, num_phases: int, num_kills: int) -> None:
     """So many kills in each phase; a phase may be over before the kill arrives, and is then tried again."""
     trial = Trial(tmp_path / "data", random.Random(num_kills))

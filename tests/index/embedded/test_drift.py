@@ -8,17 +8,21 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import pytest
 
 from index.embedded.opening import open_gallery
 from index.gallery.enrolment import Enrolment
+from index.gallery.errors import DeletionUndoneError, OtherNumberError
 from index.gallery.filters import Filter, Near
 from index.gallery.gallery import Gallery
 from index.gallery.record import Record
+from index.gallery.record_store import Deletion
 from model.box import Box
 from tests.index.embedded.enrolling_process import DIM, SIZES
 from tests.index.embedded.gallery_oracle import assert_is, settle
 from tests.index.naive_search import EVERYTHING
+from tests.index.naive_search import ids as ids_of
 from tests.index.records import MODEL, enrolment, vector
 
 NOON: Final = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -40,14 +44,17 @@ class Drift:
         self.folder, self.rng = folder, rng
         self.gallery = self.open()
         self.state: dict[str, Record] = {}
+        # What was deleted and is not yet undone, by the deletion's id.
+        self.deleted: dict[str, list[Record]] = {}
         self.enrolments: dict[str, Enrolment] = {}
         self.seeds = count()
 
     def open(self) -> Gallery:
-        return open_gallery(self.folder, MODEL, DIM, SIZES)
+        return open_gallery(self.folder, MODEL, DIM, SIZES, undo_for=timedelta(hours=1))
 
     def change(self) -> None:
         changes = [self.enrol, self.enrol, self.enrol_again, self.update, self.delete, self.delete_identity]
+        changes += [self.update_passing, self.update_many, self.delete_passing, self.undo, self.search_from_record]
         changes += [self.delete, self.delete_many] if len(self.state) > MANY else [self.enrol, self.enrol]
         self.rng.choice(changes)()
 
@@ -95,15 +102,77 @@ class Drift:
 
     def delete(self) -> None:
         for id_ in self.rng.sample(list(self.state), min(4, len(self.state))):
-            self.gallery.delete(id_)
-            del self.state[id_]
+            self.forget(self.gallery.delete(id_), [id_])
 
     def delete_identity(self) -> None:
         identity = f"v{self.rng.randrange(40)}"
         gone = [id_ for id_, record in self.state.items() if record.fields.identity == identity]
-        assert self.gallery.delete_identity(identity) == len(gone)
-        for id_ in gone:
-            del self.state[id_]
+        self.forget(self.gallery.delete_passing(Filter(identity=identity)), gone)
+
+    def forget(self, deletion: Deletion, ids: list[str]) -> None:
+        assert deletion.num_records == len(ids)
+        gone = [self.state.pop(id_) for id_ in ids]
+        if gone:
+            self.deleted[deletion.id] = gone
+
+    def passing(self) -> tuple[Filter, list[str]]:
+        """A random filter that few records pass, and their ids in the order of the list."""
+        some = self.rng.sample(list(self.state), min(6, len(self.state)))
+        where = self.rng.choice([Filter(identity=f"v{self.rng.randrange(40)}"), Filter(ids=(*some, "0" * 32))])
+        where = replace(where, cameras=self.rng.choice([(), ("a", "b")]))
+        return where, [id_ for id_, record in self.state.items() if where.matches(record)]
+
+    def update_passing(self) -> None:
+        where, ids = self.passing()
+        changes = {"identity": f"v{self.rng.randrange(40)}", "tags": ("day",), "latitude": 48.5, "longitude": 11.0}
+        with pytest.raises(OtherNumberError):
+            self.gallery.update_passing(where, changes, len(ids) + self.rng.choice([1, 2]))
+        assert self.gallery.update_passing(where, changes, len(ids)) == len(ids)
+        self.changed(ids, changes)
+
+    def update_many(self) -> None:
+        known = self.rng.sample(list(self.enrolments), min(8, len(self.enrolments)))
+        changes = {"camera": "c", "source": None, "attributes": {"colour": "red"}}
+        there = [id_ for id_ in known if id_ in self.state]
+        assert self.gallery.update_many([*known, *known[:2]], changes) == there
+        self.changed(there, changes)
+
+    def changed(self, ids: list[str], changes: dict[str, Any]) -> None:
+        for id_ in ids:
+            self.state[id_] = replace(self.state[id_], fields=replace(self.state[id_].fields, **changes))
+
+    def delete_passing(self) -> None:
+        where, ids = self.passing()
+        with pytest.raises(OtherNumberError):
+            self.gallery.delete_passing(where, len(ids) + 1)
+        self.forget(self.gallery.delete_passing(where, len(ids)), ids)
+
+    def undo(self) -> None:
+        if not self.deleted:
+            return
+        id_ = self.rng.choice(list(self.deleted))
+        gone = self.deleted.pop(id_)
+        back = [record for record in gone if record.id not in self.state]
+        undone = self.gallery.undo(id_)
+        assert (undone.restored, undone.enrolled_again) == (len(back), len(gone) - len(back))
+        self.state |= {record.id: record for record in back}
+        with pytest.raises(DeletionUndoneError):
+            self.gallery.undo(id_)
+
+    def search_from_record(self) -> None:
+        """The record that is asked with is not among the answers; all others are ranked by their distance from it."""
+        if self.state:
+            own = self.rng.choice(list(self.state.values()))
+            where = replace(self.rng.choice(FILTERS), other_than=own.id)
+            passing = [record for record in self.state.values() if where.matches(record)]
+
+            def rank(record: Record) -> tuple[float, str]:
+                difference = record.embedding.astype(np.float64) - own.embedding
+                return float(np.linalg.norm(difference)), record.id
+
+            found = self.gallery.search(own.embedding, 5, where)
+            assert ids_of(found) == [record.id for record in sorted(passing, key=rank)[:5]]
+            assert found.searched == len(passing)
 
     def delete_many(self) -> None:
         for _ in range(10):
@@ -117,6 +186,8 @@ class Drift:
 
     def check(self) -> None:
         assert_is(self.gallery, self.state, FILTERS, seed=self.rng.randrange(1 << 30))
+
+        assert [one.id for one in self.gallery.deletions()] == list(self.deleted)[::-1]
 
     def close(self) -> None:
         self.gallery.close()

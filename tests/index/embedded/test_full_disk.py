@@ -22,7 +22,7 @@ from index.embedded.opening import open_gallery
 from index.gallery.errors import GalleryFullError
 from index.gallery.gallery import Gallery
 from index.gallery.record import content_hash
-from tests.index.embedded.enrolling_process import DIM, SIZES, operation
+from tests.index.embedded.enrolling_process import DIM, OPERATIONS, SIZES, UNDO_FOR, operation
 from tests.index.embedded.gallery_oracle import State, assert_is, settle, stored
 from tests.index.records import MODEL, values
 
@@ -54,7 +54,7 @@ class Trial:
         self.gallery = self.open()
 
     def open(self) -> Gallery:
-        return open_gallery(self.folder, MODEL, DIM, self.sizes)
+        return open_gallery(self.folder, MODEL, DIM, self.sizes, undo_for=UNDO_FOR)
 
     def fill(self, after_s: float, left: int) -> None:
         """Leaves so many bytes of the disk."""
@@ -108,7 +108,7 @@ class Trial:
 
 def test_a_disk_without_any_room(disk: Path, caplog: pytest.LogCaptureFixture) -> None:
     with closing(Trial(disk, SIZES, random.Random(1))) as trial:
-        first, second = operation(0), operation(4)
+        first, second = operation(0), operation(len(OPERATIONS))
         first.ask(trial.gallery)
         settle(trial.gallery)
         trial.fill(after_s=0, left=0)

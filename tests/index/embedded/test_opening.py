@@ -24,6 +24,7 @@ from index.embedded.records.record_writer import SqliteWriter
 from index.embedded.search.row_blocks import RowBlocks
 from index.gallery.answers import Enrolled
 from index.gallery.errors import GalleryError, GalleryFullError
+from index.gallery.filters import Filter
 from index.gallery.gallery import Gallery
 from index.gallery.record import ModelKey, Record
 from tests.index.naive_search import EVERYTHING, assert_is_empty, ids, listed, naive
@@ -152,14 +153,14 @@ def test_a_second_process_on_the_folder_is_refused(gallery: Gallery, folder: Pat
 
 def test_a_gallery_that_cannot_be_opened_leaves_the_folder_free(folder: Path) -> None:
     opened(folder).close()
-    tamper(folder / "gallery.sqlite", "PRAGMA user_version = 3")
+    tamper(folder / "gallery.sqlite", "PRAGMA user_version = 4")
     # Held, and with it the half-opened gallery: no lock may wait for the garbage collector.
-    with pytest.raises(GalleryError, match="layout 3") as first:
+    with pytest.raises(GalleryError, match="layout 4") as first:
         opened(folder)
-    with pytest.raises(GalleryError, match="layout 3") as second:
+    with pytest.raises(GalleryError, match="layout 4") as second:
         opened(folder)
     assert first.value is not second.value
-    tamper(folder / "gallery.sqlite", "PRAGMA user_version = 2")
+    tamper(folder / "gallery.sqlite", "PRAGMA user_version = 3")
     opened(folder).close()
 
 
@@ -291,7 +292,7 @@ def test_a_damaged_record_that_names_a_path_moves_nothing(folder: Path, content:
 def test_a_deleted_image_lies_in_the_trash_until_that_is_emptied(gallery: Gallery, folder: Path) -> None:
     gallery.enrol([enrolment(1), enrolment(2, identity="a"), enrolment(3, identity="a")])
     gallery.delete(record(1).id)
-    gallery.delete_identity("a")
+    gallery.delete_passing(Filter(identity="a"))
     contents = [record(seed).content for seed in (1, 2, 3)]
     today = datetime.now(UTC).date()
     found = {path.relative_to(folder / "trash").as_posix() for path in (folder / "trash").rglob("*") if path.is_file()}

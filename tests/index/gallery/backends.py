@@ -1,6 +1,7 @@
 """What keeps a gallery in the tests: the folder of the product, and the dictionaries of `memory_backend`."""
 
 from contextlib import ExitStack
+from datetime import timedelta
 from pathlib import Path
 from typing import Protocol
 
@@ -14,7 +15,7 @@ from tests.index.records import DIM, MODEL, tamper
 class Backend(Protocol):
     """A place where a gallery is opened, one at a time, and what happens to it behind the gallery's back."""
 
-    def open(self, model: ModelKey = MODEL) -> Gallery: ...
+    def open(self, model: ModelKey = MODEL, undo_for: timedelta = timedelta(0)) -> Gallery: ...
 
     def damage(self, seq: int) -> None: ...
 
@@ -31,8 +32,8 @@ class FolderBackend:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def open(self, model: ModelKey = MODEL) -> Gallery:
-        return open_gallery(self._folder, model, DIM)
+    def open(self, model: ModelKey = MODEL, undo_for: timedelta = timedelta(0)) -> Gallery:
+        return open_gallery(self._folder, model, DIM, undo_for=undo_for)
 
     def damage(self, seq: int) -> None:
         tamper(self._folder / "gallery.sqlite", f"UPDATE record SET media_type = 'x' WHERE seq = {seq}")
@@ -60,9 +61,9 @@ class MemoryBackend:
     def __init__(self) -> None:
         self._store, self._images = DictStore(), DictImages()
 
-    def open(self, model: ModelKey = MODEL) -> Gallery:
+    def open(self, model: ModelKey = MODEL, undo_for: timedelta = timedelta(0)) -> Gallery:
         self._store.found.clear()
-        return Gallery(self._store, NumpyIndex(), self._images, model, DIM, ExitStack())
+        return Gallery(self._store, NumpyIndex(), self._images, model, DIM, ExitStack(), undo_for)
 
     def damage(self, seq: int) -> None:
         self._store.broken.add(seq)

@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -16,15 +16,17 @@ from index.gallery.errors import DamagedRecordError, GalleryError, RecordNotFoun
 from index.gallery.fields import Fields
 from index.gallery.filters import Filter
 from index.gallery.record import ModelKey, Record, content_hash
-from index.gallery.record_store import Row, Tallies
+from index.gallery.record_store import Deletion, Row, Tallies
 from index.gallery.vector_index import Neighbours
 
 _LOG = logging.getLogger(__name__)
 
 
 class DictWriter:
-    def __init__(self, rows: dict[int, Record], last_seq: int) -> None:
-        self.rows, self.last_seq = rows, last_seq
+    def __init__(
+        self, rows: dict[int, Record], last_seq: int, aside: dict[str, tuple[Deletion, dict[int, Record]]]
+    ) -> None:
+        self.rows, self.last_seq, self.aside = rows, last_seq, aside
 
     def insert(self, record: Record) -> None:
         self.last_seq += 1
@@ -37,9 +39,31 @@ class DictWriter:
                 return seq
         raise RecordNotFoundError(record.id)
 
+    def update_fields(self, records: Mapping[int, Record], names: Collection[str]) -> None:
+        for seq, record in records.items():
+            changes = {name: getattr(record.fields, name) for name in names}
+            self.rows[seq] = replace(self.rows[seq], fields=replace(self.rows[seq].fields, **changes))
+
     def delete(self, seqs: Sequence[int]) -> None:
         for seq in seqs:
             self.rows.pop(seq, None)
+
+    def set_aside(self, seqs: Sequence[int], deletion: Deletion) -> None:
+        self.aside[deletion.id] = deletion, {seq: self.rows.pop(seq) for seq in seqs}
+
+    def restore(self, deletion_id: str) -> int:
+        deletion, records = self.aside[deletion_id]
+        self.aside[deletion_id] = deletion._replace(undone=True), {}
+        there = {record.id for record in self.rows.values()}
+        back = [record for _, record in sorted(records.items()) if record.id not in there]
+        for record in back:
+            self.insert(record)
+        return len(back)
+
+    def purge(self, now: datetime) -> None:
+        for id_, (deletion, _) in list(self.aside.items()):
+            if deletion.undo_until <= now:
+                del self.aside[id_]
 
 
 class DictStore:
@@ -53,6 +77,7 @@ class DictStore:
     def __init__(self) -> None:
         self.rows: dict[int, Record] = {}
         self.last_seq = 0
+        self.aside: dict[str, tuple[Deletion, dict[int, Record]]] = {}
         self.broken: set[int] = set()
         self.found: set[int] = set()
 
@@ -62,9 +87,9 @@ class DictStore:
 
     @contextmanager
     def transaction(self) -> Iterator[DictWriter]:
-        writer = DictWriter(dict(self.rows), self.last_seq)
+        writer = DictWriter(dict(self.rows), self.last_seq, dict(self.aside))
         yield writer
-        self.rows, self.last_seq = writer.rows, writer.last_seq
+        self.rows, self.last_seq, self.aside = writer.rows, writer.last_seq, writer.aside
         self.broken &= self.rows.keys()
         self.found &= self.rows.keys()
 
@@ -94,6 +119,13 @@ class DictStore:
 
     def count(self) -> int:
         return len(self.rows)
+
+    def deletions(self) -> list[Deletion]:
+        return [deletion for deletion, _ in reversed(self.aside.values())]
+
+    def deleted_contents(self, deletion_id: str | None = None) -> set[str]:
+        wanted = self.aside.values() if deletion_id is None else [self.aside[deletion_id]]
+        return {record.content for _, records in wanted for record in records.values()}
 
     def num_of_model(self, model: ModelKey) -> int:
         return sum(one.model == model for one in self.rows.values())
@@ -155,10 +187,11 @@ class NumpyIndex:
         with self._lock:
             self.rows.update(records)
 
-    def update(self, seq: int, fields: Fields) -> None:
+    def update(self, changes: Mapping[int, Fields]) -> None:
         with self._lock:
-            if seq in self.rows:
-                self.rows[seq] = replace(self.rows[seq], fields=fields)
+            for seq, fields in changes.items():
+                if seq in self.rows:
+                    self.rows[seq] = replace(self.rows[seq], fields=fields)
 
     def remove(self, seqs: Sequence[int]) -> None:
         with self._lock:
@@ -237,8 +270,8 @@ class DictImages:
         last_day = (datetime.now(UTC) - older_than).date()
         return {content for content, (day, _) in self.trash.items() if day <= last_day}
 
-    def empty_trash(self, older_than: timedelta) -> int:
-        expired = self.contents_of_trash(older_than)
+    def empty_trash(self, older_than: timedelta, kept: Collection[str]) -> int:
+        expired = self.contents_of_trash(older_than) - set(kept)
         for content in expired:
             del self.trash[content]
         return len(expired)

@@ -15,7 +15,7 @@ from index.embedded.records.record_store import SqliteRecordStore
 from index.gallery.fields import Fields
 from index.gallery.filters import Filter, Near
 from index.gallery.record import Record
-from tests.index.records import record
+from tests.index.records import OTHER_MODELS, record
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
@@ -120,6 +120,24 @@ def test_a_filter_selects_what_a_naive_predicate_selects(
     expected = [seq for seq, one in enumerate(records, start=1) if passes(where, one.fields)]
     assert sorted(store.contents_passing(where)) == expected
     assert [seq for seq, one in enumerate(records, start=1) if where.matches(one)] == expected
+
+
+@pytest.mark.parametrize("seqs", [[1], [3, 300, 7], [300, *range(1, 299)]])
+def test_ids_select_their_records_and_other_than_all_but_one(
+    stored: tuple[SqliteRecordStore, list[Record]], seqs: list[int]
+) -> None:
+    store, records = stored
+    ids = tuple(records[seq - 1].id for seq in seqs)
+    filters = [
+        Filter(ids=(*ids, "0" * 32, "' OR 1 --")), Filter(ids=ids, other_than=ids[-1]),
+        Filter(other_than=ids[0]), Filter(ids=ids, identity=NAMES[0]), Filter(ids=("0" * 32,)),
+    ]  # fmt: skip
+    expected = [sorted(seqs), sorted(seqs[:-1]), [seq for seq in range(1, 301) if seq != seqs[0]]]
+    expected += [sorted(seq for seq in seqs if records[seq - 1].fields.identity == NAMES[0]), []]
+    assert [sorted(store.contents_passing(where)) for where in filters] == expected
+    for where, passing in zip(filters, expected, strict=True):
+        assert [seq for seq, one in enumerate(records, start=1) if where.matches(one)] == passing
+        assert store.unsearched(where, OTHER_MODELS[0]) == passing
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,10 +1,11 @@
 """The policy of a gallery, over two backends."""
 
 import logging
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -12,14 +13,20 @@ import pytest
 
 from index.gallery.answers import Enrolled, SearchResult, Stats
 from index.gallery.enrolment import Enrolment
-from index.gallery.errors import DamagedRecordError, GalleryError, RecordNotFoundError
+from index.gallery.errors import (
+    DamagedRecordError,
+    GalleryError,
+    OtherNumberError,
+    RecordNotFoundError,
+    ReplacedError,
+)
 from index.gallery.fields import FieldsError
 from index.gallery.filters import Filter
 from index.gallery.gallery import Gallery
 from index.gallery.record import ModelKey
 from model.box import Box
 from tests.index.gallery.backends import Backend
-from tests.index.naive_search import EVERYTHING, assert_is_empty, ids, listed, naive
+from tests.index.naive_search import EVERYTHING, assert_is_empty, ids, listed, naive, naive_groups
 from tests.index.records import (
     DIM,
     LEFT,
@@ -260,7 +267,7 @@ def test_a_damaged_record_can_be_deleted(damaged: Gallery, backend: Backend) -> 
 
 
 def test_a_damaged_record_is_deleted_with_its_identity(damaged: Gallery) -> None:
-    assert damaged.delete_identity("a") == 3
+    assert damaged.delete_passing(Filter(identity="a")).num_records == 3
     assert sorted(listed(damaged)) == sorted(record(seed).id for seed in (3, 4))
     assert damaged.stats(9).damaged == 0
 
@@ -376,7 +383,7 @@ def test_the_filters_see_an_update_at_once(gallery: Gallery) -> None:
     gallery.update(record(1).id, {"identity": "b"})
     assert ids(gallery.search(vector(1), 9, Filter(identity="b"))) == [record(1).id]
     assert ids(gallery.search(vector(1), 9, Filter(identity="a"))) == [record(2).id]
-    assert gallery.delete_identity("b") == 1
+    assert gallery.delete_passing(Filter(identity="b")).num_records == 1
     assert listed(gallery) == [record(2).id]
 
 
@@ -397,9 +404,9 @@ def test_a_deleted_record_is_gone_everywhere_and_can_be_enrolled_again(gallery: 
 
 def test_deleting_an_identity_says_how_many_went(gallery: Gallery) -> None:
     gallery.enrol([enrolment(seed, identity=[None, "a", "b"][seed % 3]) for seed in range(11)])
-    assert gallery.delete_identity("a") == 4
-    assert gallery.delete_identity("a") == 0
-    assert gallery.delete_identity("' OR 1=1 --") == 0
+    assert gallery.delete_passing(Filter(identity="a")).num_records == 4
+    assert gallery.delete_passing(Filter(identity="a")).num_records == 0
+    assert gallery.delete_passing(Filter(identity="' OR 1=1 --")).num_records == 0
     assert listed(gallery) == [record(seed).id for seed in range(11) if seed % 3 != 1]
     assert gallery.search(vector(0), 99, EVERYTHING).searched == 7
 
@@ -475,3 +482,151 @@ def test_what_failed_to_reach_the_index_is_found_when_it_is_enrolled_again(
             gallery.enrol([enrolment(1)])
     gallery.enrol([enrolment(1)])
     assert ids(gallery.search(vector(1), 9, EVERYTHING)) == [record(1).id]
+
+
+def test_many_records_are_changed_at_once_and_survive_reopening(backend: Backend) -> None:
+    changes: dict[str, Any] = {"identity": "c", "tags": ("new",), "attributes": {"k": "v"}, "captured_at": None}
+    batch = [enrolment(seed, **(FIELDS if seed % 2 else {"identity": "a"})) for seed in range(9)]
+    changed = [2, 5, 7]
+    expected = [
+        replace(one.record, fields=replace(one.record.fields, **changes)) if seed in changed else one.record
+        for seed, one in enumerate(batch)
+    ]
+    with closing(backend.open()) as gallery:
+        gallery.enrol(batch)
+        asked = [record(seed).id for seed in (7, 2, 77, 5, 2)]
+        assert gallery.update_many(asked, changes) == [record(seed).id for seed in (7, 2, 5)]
+        for where in (Filter(identity="c"), Filter(tags=("new",)), Filter(attributes=(("k", "v"),))):
+            assert listed(gallery, where=where) == [record(seed).id for seed in changed]
+            assert gallery.search(vector(1), 9, where).searched == 3
+        assert listed(gallery, where=Filter(identity="a")) == [
+            record(seed).id for seed in range(9) if seed not in changed and expected[seed].fields.identity == "a"
+        ]
+    with closing(backend.open()) as gallery:
+        assert [values(one) for one in gallery.page(EVERYTHING, 99, None).records] == [values(one) for one in expected]
+        assert listed(gallery, where=Filter(identity="c")) == [record(seed).id for seed in changed]
+        assert gallery.stats(9).damaged == 0
+
+
+def test_one_identity_becomes_another_and_a_part_of_it_a_third(gallery: Gallery) -> None:
+    gallery.enrol([enrolment(seed, identity="ab"[seed % 2]) for seed in range(6)])
+    assert gallery.update_passing(Filter(identity="a"), {"identity": "b"}, 3) == 3
+    assert gallery.stats(9).identities == [("b", 6)]
+    part = Filter(ids=(record(1).id, record(4).id))
+    assert gallery.update_passing(part, {"identity": "c"}, 2) == 2
+    assert gallery.stats(9).identities == [("b", 4), ("c", 2)]
+    assert gallery.update_passing(Filter(identity="a"), {"identity": "b"}, 0) == 0
+
+
+@pytest.mark.parametrize("expected", [0, 2, 4])
+def test_another_number_than_expected_changes_and_deletes_nothing(gallery: Gallery, expected: int) -> None:
+    gallery.enrol([enrolment(seed, identity="ab"[seed % 2]) for seed in range(6)])
+    before = [values(one) for one in gallery.page(EVERYTHING, 99, None).records]
+    said = f"{expected} records were expected to pass the conditions, and 3 do"
+    with pytest.raises(OtherNumberError, match=said):
+        gallery.update_passing(Filter(identity="a"), {"identity": "b"}, expected)
+    with pytest.raises(OtherNumberError, match=said):
+        gallery.delete_passing(Filter(identity="a"), expected)
+    assert [values(one) for one in gallery.page(EVERYTHING, 99, None).records] == before
+    assert gallery.delete_passing(Filter(identity="a"), 3).num_records == 3
+
+
+def test_fields_that_contradict_those_of_one_record_change_none(gallery: Gallery) -> None:
+    gallery.enrol([enrolment(1, **FIELDS), enrolment(2, identity="a")])
+    with pytest.raises(FieldsError, match=f"the record {record(2).id}: latitude and longitude come together"):
+        gallery.update_passing(Filter(identity="a"), {"latitude": 1.0}, 2)
+    with pytest.raises(FieldsError, match="there is no field colour"):
+        gallery.update_many([record(1).id], {"colour": "red"})
+    assert values(gallery.get(record(1).id)) == values(record(1, **FIELDS))
+
+
+def test_a_damaged_record_among_many_is_not_changed(damaged: Gallery) -> None:
+    with pytest.raises(DamagedRecordError, match="1 of the records are damaged and cannot be changed"):
+        damaged.update_passing(Filter(identity="a"), {"identity": "c"}, 3)
+    assert damaged.get(record(0).id).fields.identity == "a"
+    found = damaged.update_many([record(seed).id for seed in range(5)], {"identity": "c"})
+    assert found == [record(seed).id for seed in (0, 1, 3, 4)]
+
+
+def test_the_ids_of_a_filter_are_any_of_them_and_other_than_is_all_but_one(gallery: Gallery) -> None:
+    batch = [enrolment(seed, identity="ab"[seed % 2]) for seed in range(6)]
+    gallery.enrol(batch)
+    wanted = Filter(ids=(record(4).id, record(1).id, "0" * 32, "x", record(2).id + "0"))
+    assert listed(gallery, where=wanted) == [record(1).id, record(4).id]
+    assert ids(gallery.search(vector(9), 9, wanted)) == naive([batch[1], batch[4]], vector(9), 9)
+    assert listed(gallery, where=replace(wanted, identity="a")) == [record(4).id]
+    found = gallery.search(vector(3), 9, Filter(other_than=record(3).id))
+    assert (ids(found), found.searched) == (naive([*batch[:3], *batch[4:]], vector(3), 9), 5)
+    grouped = gallery.search(vector(3), 9, Filter(other_than=record(3).id), "identity")
+    assert ids(grouped) == naive_groups([*batch[:3], *batch[4:]], vector(3), 9)
+
+
+def test_many_searches_are_answered_as_each_by_itself(gallery: Gallery) -> None:
+    gallery.enrol([enrolment(seed, identity=f"v{seed % 4}") for seed in range(90)])
+    queries = np.stack([vector(1000 + seed) for seed in range(70)])
+    for where, group_by in ((EVERYTHING, None), (Filter(identity="v1"), None), (EVERYTHING, "identity")):
+        found = list(gallery.search_many(queries, 5, where, group_by))  # type: ignore[arg-type]
+        alone = [gallery.search(query, 5, where, group_by) for query in queries]  # type: ignore[arg-type]
+        assert [(ids(one), one.searched) for one in found] == [(ids(one), one.searched) for one in alone]
+    assert list(gallery.search_many(queries[:0], 5, EVERYTHING)) == []
+
+
+# --- another model takes over
+
+
+def test_records_of_other_models_are_read_in_order_and_embedded_in_place(backend: Backend) -> None:
+    other = OTHER_MODELS[0]
+    with closing(backend.open(other)) as gallery:
+        gallery.enrol([enrolment(seed, model=other, camera="north") for seed in range(100)])
+    with closing(backend.open()) as gallery:
+        gallery.enrol([enrolment(200)])
+        stale = list(gallery.stale_records(0))
+        assert [found.id for _, found in stale] == [record(seed).id for seed in range(100)]
+        seqs = [seq for seq, _ in stale]
+        assert seqs == sorted(set(seqs))
+        assert [found.id for _, found in gallery.stale_records(seqs[97])] == [record(98).id, record(99).id]
+        gallery.delete(record(1).id)
+        gallery.update(record(2).id, {"camera": "south"})
+        gallery.enrol([enrolment(3, camera="by hand")])
+        anew = [replace(found, model=MODEL, embedding=vector(1000 + seed)) for seed, (_, found) in enumerate(stale[:5])]
+        gallery.replace_embeddings(anew)
+        gallery.replace_embeddings(anew)  # as after an interruption
+        assert gallery.num_stale == 95
+        with pytest.raises(RecordNotFoundError):
+            gallery.get(record(1).id)
+        assert gallery.get(record(2).id).fields.camera == "south"
+        assert gallery.get(record(0).id).embedding.tolist() == vector(1000).tolist()
+        assert gallery.get(record(3).id).embedding.tolist() == vector(3).tolist()  # which came first
+        found = gallery.search(vector(1002), 9, EVERYTHING)
+        assert (found.matches[0].record.id, found.searched) == (record(2).id, 5)
+        assert ids(gallery.search(vector(1002), 9, Filter(cameras=("south",)))) == [record(2).id]
+        with pytest.raises(GalleryError, match="holds embeddings of"):
+            gallery.replace_embeddings([record(4, model=other)])
+
+
+def test_a_gallery_that_was_replaced_reads_on_and_writes_no_more(backend: Backend) -> None:
+    with closing(backend.open()) as gallery:
+        gallery.enrol([enrolment(seed) for seed in range(3)])
+        with pytest.raises(ZeroDivisionError), gallery.replacing():
+            raise ZeroDivisionError
+        gallery.update(record(1).id, {"camera": "north"})  # for it was not
+        with gallery.replacing():
+            assert ids(gallery.search(vector(1), 9, EVERYTHING))[0] == record(1).id
+        writes: list[Callable[[], object]] = [
+            lambda: gallery.enrol([enrolment(7)]),
+            lambda: gallery.update(record(1).id, {"camera": "south"}),
+            lambda: gallery.update_many([record(1).id], {"camera": "south"}),
+            lambda: gallery.update_passing(Filter(cameras=("north",)), {"camera": "south"}, 1),
+            lambda: gallery.delete(record(1).id),
+            lambda: gallery.delete_passing(Filter(cameras=("north",)), 1),
+            lambda: gallery.undo("0"),
+            lambda: gallery.empty_trash(timedelta(0)),
+            lambda: gallery.replace_embeddings([record(1)]),
+        ]
+        for write in writes:
+            with pytest.raises(ReplacedError):
+                write()
+        assert ids(gallery.search(vector(1), 9, EVERYTHING))[0] == record(1).id
+        assert gallery.get(record(1).id).fields.camera == "north"
+        assert gallery.image(record(1)) == image(1)
+        assert gallery.page(EVERYTHING, 9, None).total == 3

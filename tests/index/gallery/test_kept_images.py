@@ -7,6 +7,7 @@ import pytest
 from index.gallery.answers import Enrolled
 from index.gallery.enrolment import Enrolment
 from index.gallery.errors import GalleryError, RecordNotFoundError
+from index.gallery.filters import Filter
 from index.gallery.gallery import Gallery
 from index.gallery.record_store import RecordStore, Writer
 from tests.index.gallery.backends import Backend
@@ -45,7 +46,7 @@ def test_deleting_a_frames_identity_keeps_its_other_vehicles_image(gallery: Gall
         enrolment(2, frame=1, box=RIGHT, identity="b"),
         enrolment(3, identity="a"),
     ])  # fmt: skip
-    assert gallery.delete_identity("a") == 2
+    assert gallery.delete_passing(Filter(identity="a")).num_records == 2
     assert backend.images() == {record(2, frame=1).content}
 
 

@@ -38,7 +38,13 @@ def test_files_follow_each_other_in_the_order_of_enrolment(tmp_path: Path, num_r
     assert sorted(path.name for path in tmp_path.glob("*.parquet")) == names
     assert [(seq, one and values(one)) for seq, one in read(tmp_path, names)] == [(s, values(r)) for s, r in items]
     described = json.loads((tmp_path / "export.json").read_text())
-    assert described == {"format": "sanet-parquet-1", "files": written.outcome.files, "num_images": 0}
+    assert described == {
+        "format": "sanet-parquet-1",
+        "files": written.outcome.files,
+        "num_images": 0,
+        "damaged_records": [],
+        "lost_images": [],
+    }
     for name in names:
         groups = pq.ParquetFile(tmp_path / name).metadata
         assert all(groups.row_group(i).num_rows <= 4 for i in range(groups.num_row_groups))

@@ -246,10 +246,10 @@ def test_every_way_to_search_shares_its_passes(gallery: Gallery, monkeypatch: py
         return [call.args[1] for call in shared.call_args_list]
 
     gallery.search(vector(0), 3, EVERYTHING)
-    refined_search(gallery, vector(0), 3, EVERYTHING, Refinement(2, Reranking()))
+    next(refined_search(gallery, vector(0)[None], 3, EVERYTHING, Refinement(2, Reranking())))
     assert asked_for() == [3, 2, 200]
     # The index names a record that the store does not bear out: the search is widened by it.
-    gallery._index.update(1, record(0, camera="x").fields)
+    gallery._index.update({1: record(0, camera="x").fields})
     search_records(gallery._shared_search, gallery._index, gallery._store, vector(0), 1, Filter(cameras=("x",)), None)
     assert asked_for() == [3, 2, 200, 1, 2]
 
@@ -263,7 +263,7 @@ def test_a_closed_gallery_says_so(backend: Backend) -> None:
         with pytest.raises(GalleryError, match="the gallery is closed"):
             gallery.search(vector(0), 3, EVERYTHING, group_by)
     with pytest.raises(GalleryError, match="the gallery is closed"):
-        refined_search(gallery, vector(0), 3, EVERYTHING, Refinement(2, Reranking()))
+        next(refined_search(gallery, vector(0)[None], 3, EVERYTHING, Refinement(2, Reranking())))
 
 
 def test_searches_while_the_gallery_is_closed_are_answered_or_say_so(tmp_path: Path) -> None:
@@ -300,7 +300,7 @@ def test_searches_while_the_gallery_is_closed_are_answered_or_say_so(tmp_path: P
         lambda gallery: gallery.enrol([in_one_frame(9)]),
         lambda gallery: gallery.update(in_one_frame(0).record.id, {"camera": "c"}),
         lambda gallery: gallery.delete(in_one_frame(0).record.id),
-        lambda gallery: gallery.delete_identity("a"),
+        lambda gallery: gallery.delete_passing(Filter(identity="a")),
         lambda gallery: gallery.get(in_one_frame(0).record.id),
         lambda gallery: gallery.known([in_one_frame(0).record.id]),
         lambda gallery: gallery.page(EVERYTHING, 5, None),

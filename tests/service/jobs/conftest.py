@@ -43,9 +43,9 @@ def create(client: Any, **body: Any) -> Any:
     return response.json()
 
 
-def ended(client: Any, job: Any) -> Any:
+def ended(client: Any, job: Any, within_s: float = 120) -> Any:
     """The job once it has ended."""
-    end = time.monotonic() + 120
+    end = time.monotonic() + within_s
     while True:
         found = client.get(job["url"]).json()
         if found["state"] not in ("queued", "running"):

@@ -1,3 +1,5 @@
+import os
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -11,8 +13,8 @@ import pytest
 from numpy.typing import NDArray
 
 from model.embedder import Embeddings
-from service.device import DeviceError
-from service.jobs.background import Background
+from service.device import Device, DeviceError
+from service.jobs.background import Background, step_back
 from service.jobs.embedded_store import open_job_store
 from service.jobs.running_job import JobInterrupted, RunningJob
 
@@ -27,7 +29,8 @@ class Worker:
         self._answers = iter(answers)
         self.has_queries = False
 
-    def embed_batch(self, images: NDArray[np.uint8]) -> Future[Embeddings]:
+    def embed_batch(self, images: NDArray[np.uint8], guest: Device | None) -> Future[Embeddings]:
+        assert guest is None
         future: Future[Embeddings] = Future()
         answer = next(self._answers)
         if answer is None:
@@ -87,3 +90,27 @@ def test_it_gives_way_to_queries_and_never_for_good(job: RunningJob, monkeypatch
     assert not waited.wait(0.1)
     worker.has_queries = False
     assert waited.wait(5)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a thread has no priority of its own")
+def test_a_thread_that_steps_back_goes_behind_the_others_with_all_that_it_starts() -> None:
+    found: list[int] = []
+
+    def note() -> None:
+        found.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+
+    def work() -> None:
+        step_back()
+        note()
+        inner = threading.Thread(target=note)
+        inner.start()
+        inner.join()
+
+    note()
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    note()
+    before, stepped_back, inner, after = found
+    assert stepped_back == inner == min(before + 5, 19)
+    assert after == before

@@ -130,6 +130,21 @@ def test_starts_without_progress_are_counted(store: JobStore) -> None:
     assert claimed(store).num_starts == 1
 
 
+def test_the_rate_counts_from_when_the_total_is_known(store: JobStore) -> None:
+    store.create("import", {})
+    started = claimed(store)
+    counting = store.advance(started, 2, cursor=None, report=None, num_total=None, rejections=[])
+    assert (counting.run_started_at, counting.num_done_before_run) == (started.run_started_at, 0)
+    counted = store.advance(counting, 3, cursor=None, report=None, num_total=9, rejections=[])
+    assert counted.run_started_at is not None
+    assert started.run_started_at is not None
+    assert counted.run_started_at > started.run_started_at
+    assert counted.num_done_before_run == 3
+    working = store.advance(counted, 5, cursor=None, report=None, num_total=9, rejections=[])
+    assert (working.run_started_at, working.num_done_before_run) == (counted.run_started_at, 3)
+    assert working.started_at == started.started_at
+
+
 def test_what_has_ended_changes_no_more(store: JobStore) -> None:
     job = in_state(store, "done")
     for late in (lambda: advance(store, job, 99, cursor=1), lambda: store.release(job.id)):

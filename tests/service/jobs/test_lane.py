@@ -57,6 +57,18 @@ def reaches(store: JobStore, job: Job, *states: State) -> Job:
     return found
 
 
+def until(holds: Callable[[], bool]) -> None:
+    """Waits: a job is done before its folder is gone, so that a crash in between loses nothing."""
+    end = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+def becomes_empty(folder: Path) -> None:
+    until(lambda: not any(folder.iterdir()))
+
+
 def counts_to(number: int, gate: threading.Event | None = None, at: int = 0) -> Work:
     """Counts with its cursor, one by one; it waits for the gate before one number."""
 
@@ -83,18 +95,50 @@ def test_jobs_run_one_after_the_other_and_say_what_came_of_them(tmp_path: Path) 
             assert earlier.finished_at is not None
             assert later.started_at is not None
             assert earlier.finished_at <= later.started_at
-        assert list((tmp_path / "jobs").iterdir()) == []
+        becomes_empty(tmp_path / "jobs")
 
 
-def test_files_stay_where_the_kind_says_so(tmp_path: Path) -> None:
-    class Keeping(Working):
-        keeps_folder: ClassVar[bool] = True
+def test_results_stay_and_the_report_names_them(tmp_path: Path) -> None:
+    def make_results(job: RunningJob) -> dict[str, Any]:
+        (job.folder / "scratch").mkdir()
+        (job.folder / "scratch" / "0.txt").write_text("0")
+        (job.results / "b.csv").write_text("1234")
+        (job.results / "a.csv").write_text("")
+        return {"rows": 2}
 
-    with running(tmp_path, Keeping(counts_to(1))) as (store, lane):
+    with running(tmp_path, Working(make_results)) as (store, lane):
         job = create(store, lane)
-        reaches(store, job, "done")
-    with running(tmp_path, Keeping(counts_to(1))):  # nor does the next start remove them
-        assert (tmp_path / "jobs" / job.id / "0.txt").exists()
+        assert reaches(store, job, "done").report == {
+            "rows": 2,
+            "files": [
+                {"name": "a.csv", "bytes": 0, "url": f"/jobs/{job.id}/files/a.csv"},
+                {"name": "b.csv", "bytes": 4, "url": f"/jobs/{job.id}/files/b.csv"},
+            ],
+        }
+    with running(tmp_path, Working(make_results)) as (store, lane):  # nor does the next start remove them
+        reaches(store, create(store, lane), "done")
+        folder = tmp_path / "jobs" / job.id
+        assert [path.name for path in folder.iterdir()] == ["results"]
+        assert sorted(path.name for path in (folder / "results").iterdir()) == ["a.csv", "b.csv"]
+
+
+@pytest.mark.parametrize("state", ["failed", "cancelled"])
+def test_results_of_a_job_that_is_not_done_are_removed(tmp_path: Path, state: State) -> None:
+    def make_half(job: RunningJob) -> dict[str, Any]:
+        (job.results / "half.csv").write_text("1")
+        if state == "failed":
+            raise ValueError("no more")
+        while True:
+            job.wait(0.01)
+
+    with running(tmp_path, Working(make_half)) as (store, lane):
+        job = create(store, lane)
+        if state == "cancelled":
+            reaches(store, job, "running")
+            store.cancel(job.id)
+            lane.interrupt(job.id)
+        reaches(store, job, state)
+        becomes_empty(tmp_path / "jobs")
 
 
 @pytest.mark.parametrize(
@@ -130,7 +174,7 @@ def test_a_running_job_is_cancelled_at_its_next_step(tmp_path: Path) -> None:
         end = reaches(store, job, "cancelled")
         assert (end.num_done, end.cancelling, end.error) == (3, False, None)
         assert store.get(waiting.id).state == "cancelled"
-        assert not (tmp_path / "jobs" / job.id).exists()
+        until(lambda: not (tmp_path / "jobs" / job.id).exists())
 
 
 def test_a_stop_is_no_end_and_the_job_goes_on_where_it_was(tmp_path: Path) -> None:
@@ -170,7 +214,7 @@ def test_a_job_that_ends_the_process_again_and_again_fails(tmp_path: Path) -> No
         assert error is not None
         assert "the service ended 3 times while it ran, and it got no further than 2 of 9" in error
         reaches(store, innocent, "done")
-        assert not (tmp_path / "jobs" / poison.id).exists()
+        until(lambda: not (tmp_path / "jobs" / poison.id).exists())
 
 
 @pytest.mark.parametrize("progress", [[None, None], [1, None, None], [1, 2, 3, 4, 5]])
@@ -198,7 +242,7 @@ def test_folders_of_jobs_that_had_ended_are_removed_and_others_are_not(tmp_path:
         (tmp_path / "jobs" / name).mkdir(parents=True)
     with running(tmp_path, Working(counts_to(1))) as (store, lane):
         reaches(store, create(store, lane), "done")
-        assert [path.name for path in (tmp_path / "jobs").iterdir()] == ["somebody-elses"]
+        until(lambda: [path.name for path in (tmp_path / "jobs").iterdir()] == ["somebody-elses"])
 
 
 def test_a_store_that_fails_for_a_while_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

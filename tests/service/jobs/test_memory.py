@@ -1,4 +1,4 @@
-"""An import of any number of rows needs no more memory than one of a few thousand."""
+"""An import of any number of rows needs no more memory than one of a few thousand, and says early how long it takes."""
 
 import time
 from pathlib import Path
@@ -34,10 +34,20 @@ def test_rows_are_not_kept(small_checkpoint: Path, tmp_path: Path, num_rows: int
             assert found["state"] in ("queued", "running"), found
             time.sleep(0.1)
         before = most = memory_mb(service)
+        estimated_end = None
         while found["state"] == "running":
             most = max(most, memory_mb(service))
+            if estimated_end is None and found["done"] >= num_rows / 10:
+                tenth = time.monotonic()
+                estimated_end = tenth + found["remaining_s"]
             time.sleep(0.25)
             found = service.client.get(job["url"]).json()
+        assert estimated_end is not None
+        took_s = time.monotonic() - tenth
+        error = (estimated_end - tenth) / took_s - 1
+        print(f"{num_rows} rows: {most - before:.0f} MB more, {took_s:.0f} s after a tenth, estimated {error:+.0%}")  # noqa: T201
         assert (found["state"], found["done"], found["total"]) == ("done", num_rows, num_rows)
         assert (found["report"]["enrolled"], found["report"]["duplicates"]) == (5, num_rows - 5)
         assert most - before < MOST_MB
+        if num_rows == 1_000_000:  # of a shorter one, whatever else the machine does is a large part
+            assert abs(error) < 0.2

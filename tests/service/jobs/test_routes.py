@@ -11,6 +11,7 @@ from service.engine import Engine
 from service.jobs.answers import JobAnswer
 from service.jobs.background import Background
 from service.jobs.jobs import Jobs
+from service.jobs.kinds.bodies import PARAMETERS
 from service.opening import Opening
 from service.settings import Settings
 from tests.service.conftest import serve
@@ -46,8 +47,8 @@ def test_a_job_is_answered_at_once_and_read_until_its_end(importing: TestClient,
     ("body", "status", "said"),
     [
         ({}, 422, "kind: this field is required"),
-        ({"kind": "dance"}, 422, "kind: Input should be 'import' or 'evaluate'"),
-        ({"kind": 3}, 422, "kind: Input should be 'import' or 'evaluate'"),
+        ({"kind": "dance"}, 422, "kind: Input should be 'import', 'evaluate', 'calibrate', 'backup'"),
+        ({"kind": 3}, 422, "kind: Input should be 'import', 'evaluate', 'calibrate', 'backup'"),
         ({"kind": None}, 422, "kind: Input should be"),
         ({"kind": "import"}, 422, "path: this field is required"),
         ({"kind": "import", "path": ""}, 422, "path: "),
@@ -192,7 +193,7 @@ def test_jobs_begin_once_the_service_is_ready(settings: Settings, monkeypatch: p
 
 
 def test_before_it_is_ready_it_says_so(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(_: Settings) -> Engine:
+    def fails(*_: object) -> Engine:
         raise ValueError("no luck")
 
     monkeypatch.setattr(Engine, "open", fails)
@@ -206,8 +207,10 @@ def test_openapi_says_all(importing: TestClient) -> None:
     paths = document["paths"]
     assert {"/jobs", "/jobs/{id}", "/jobs/{id}/events", "/jobs/{id}/rejections"} <= paths.keys()
     body = paths["/jobs"]["post"]["requestBody"]["content"]["application/json"]["schema"]
-    assert {choice["$ref"].rpartition("/")[2] for choice in body["oneOf"]} == {"ImportParameters", "EvaluateParameters"}
-    for name in ("ImportParameters", "EvaluateParameters"):
+    names = {parameters.__name__ for parameters in PARAMETERS.values()}
+    assert {"ImportParameters", "EvaluateParameters", "BackupParameters"} <= names
+    assert {choice["$ref"].rpartition("/")[2] for choice in body["oneOf"]} == names
+    for name in names:
         assert document["components"]["schemas"][name]["additionalProperties"] is False
     assert {"202", "409", "422"} <= paths["/jobs"]["post"]["responses"].keys()
     assert {"202", "204", "404", "409"} <= paths["/jobs/{id}"]["delete"]["responses"].keys()

@@ -32,6 +32,19 @@ def test_what_fails_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_link_in_its_place_is_refused_and_what_it_leads_to_stays(tmp_path: Path) -> None:
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "one").touch()
+    (tmp_path / ".target.unfinished").symlink_to(tmp_path / "precious")
+    with (
+        pytest.raises(GalleryError, match=r"\.target\.unfinished is a link: remove it"),
+        staged_folder(tmp_path / "target"),
+    ):
+        pass
+    assert (tmp_path / "precious" / "one").exists()
+    assert not (tmp_path / "target").exists()
+
+
 def test_what_was_killed_is_cleared_away(tmp_path: Path) -> None:
     left = tmp_path / ".target.unfinished"
     (left / "images").mkdir(parents=True)

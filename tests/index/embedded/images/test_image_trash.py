@@ -89,3 +89,15 @@ def test_a_trash_that_never_was_used_is_empty(trash: ImageTrash, path: Path, tmp
     assert not trash.take_back(CONTENT, path)
     assert (trash.empty(timedelta(0)), trash.contents(timedelta(0))) == (0, set())
     assert not (tmp_path / "trash").exists()
+
+
+def test_what_is_kept_stays_in_the_folder_of_its_day(trash: ImageTrash, path: Path, tmp_path: Path) -> None:
+    other = path.with_name(content_hash(b"another")[:2] + "0" * 62)
+    for day, files in ((1, [path]), (2, [path, other]), (3, [other])):
+        for file in files:
+            throw_on(trash, file, datetime(2026, 1, day, tzinfo=UTC), file.name.encode())
+    assert trash.empty(timedelta(0), {CONTENT}) == 2
+    assert sorted(name[:10] for name in copies(tmp_path)) == ["2026-01-01", "2026-01-02"]
+    assert {Path(name).name for name in copies(tmp_path)} == {CONTENT}
+    assert trash.empty(timedelta(0)) == 2
+    assert copies(tmp_path) == {}

@@ -44,18 +44,29 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def problems(path: Path) -> list[str]:
     with closing(sqlite3.connect(path)) as connection:
-        return database_problems(connection, 2)
+        return database_problems(connection, 3)
 
 
 def test_a_database_of_this_program_has_none(tmp_path: Path) -> None:
     assert problems(write_gallery(tmp_path) / "gallery.sqlite") == []
 
 
+@pytest.mark.parametrize("table", ["deletion", "deleted_record", "deleted_embedding"])
+def test_a_table_of_what_was_deleted_belongs_to_layout_3_alone(tmp_path: Path, table: str) -> None:
+    path = write_gallery(tmp_path) / "gallery.sqlite"
+    with closing(sqlite3.connect(path)) as connection:
+        strange = database_problems(connection, 2)
+        assert all("which this program did not make" in problem for problem in strange)
+        assert any(f" {table}: " in problem for problem in strange)
+        connection.execute(f"DROP TABLE {table}")
+        assert problems(path)[0].startswith(f"the database lacks the column {table}: ")
+
+
 def test_it_can_be_stopped(tmp_path: Path) -> None:
     path = write_gallery(tmp_path) / "gallery.sqlite"
     path.write_bytes(path.read_bytes()[:-8192])
     with closing(sqlite3.connect(path)) as connection:
-        assert database_problems(connection, 2, lambda: True) in ([], problems(path))
+        assert database_problems(connection, 3, lambda: True) in ([], problems(path))
 
 
 def test_the_log_of_a_killed_service_is_sound_and_stays_as_it_is(killed: Path) -> None:

@@ -24,6 +24,7 @@ from model.box import Box
 from tests.index.records import DIM, MODEL, OTHER_MODELS, image, record, tamper, values
 
 LAYOUT_1 = Path(__file__).parents[1] / "galleries" / "layout-1"
+LAYOUT_2 = LAYOUT_1.with_name("layout-2")
 TIME = datetime(2025, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
 
 # What is in it, by seq, as it is to be found in layout 2; seq 5 is damaged, and seq 8 was deleted.
@@ -72,7 +73,7 @@ def assert_is_migrated(folder: Path) -> None:
         assert found == {seq: values(one) for seq, one in EXPECTED.items()}
         assert store.damaged == {5}
         assert sorted(store.contents_passing(Filter(identity="Zoë"))) == [3, 6]
-    assert version(folder / "gallery.sqlite") == 2
+    assert version(folder / "gallery.sqlite") == 3
     assert version(folder / "gallery.sqlite.layout-1") == 1
     assert rows(folder / "gallery.sqlite.layout-1") == rows(LAYOUT_1 / "gallery.sqlite")
     assert {path.name for path in folder.glob("gallery.sqlite*")} == {"gallery.sqlite", "gallery.sqlite.layout-1"}
@@ -110,11 +111,47 @@ def test_a_migrated_gallery_has_the_table_of_a_new_one(folder: Path, tmp_path: P
     def described(path: Path) -> list[Any]:
         SqliteRecordStore(path).close()
         with closing(sqlite3.connect(path)) as connection:
-            columns = connection.execute("PRAGMA table_info(record)").fetchall()
+            tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+            columns = {name: connection.execute(f"PRAGMA table_info({name})").fetchall() for name in sorted(tables)}
             indexes = connection.execute("SELECT name FROM sqlite_master WHERE type = 'index' ORDER BY name").fetchall()
         return [columns, indexes]
 
     assert described(folder / "gallery.sqlite") == described(tmp_path / "new.sqlite")
+
+
+@pytest.mark.parametrize(
+    "statement", ["BEGIN", "TABLE deletion", "TABLE deleted_embedding", "user_version = 3", "COMMIT"]
+)
+def test_a_gallery_of_layout_2_gets_tables_for_what_was_deleted_or_stays_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, statement: str
+) -> None:
+    path = Path(shutil.copy(LAYOUT_2 / "gallery.sqlite", tmp_path / "gallery.sqlite"))
+    before = rows(path)
+    connect = sqlite3.connect
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite3, "connect", lambda *args, **options: connect(*args, **options, factory=FailsAt))
+        patch.setattr(FailsAt, "text", statement)
+        patch.setattr(FailsAt, "error", KeyboardInterrupt())
+        with pytest.raises(KeyboardInterrupt):
+            SqliteRecordStore(path)
+    assert (version(path), rows(path)) == (2, before)
+    with closing(SqliteRecordStore(path)) as store:
+        assert store.deletions() == []
+    assert (version(path), rows(path)) == (3, before)
+    assert [file.name for file in tmp_path.iterdir()] == ["gallery.sqlite"]
+
+
+def test_a_migration_that_is_interrupted_between_two_layouts_goes_on(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect = sqlite3.connect
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite3, "connect", lambda *args, **options: connect(*args, **options, factory=FailsAt))
+        patch.setattr(FailsAt, "text", "CREATE TABLE deletion")
+        with pytest.raises(KeyboardInterrupt):
+            SqliteRecordStore(folder / "gallery.sqlite")
+    assert version(folder / "gallery.sqlite") == 2
+    assert_is_migrated(folder)
 
 
 def test_the_copy_is_made_once_and_kept(folder: Path) -> None:

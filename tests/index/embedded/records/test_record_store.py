@@ -349,8 +349,8 @@ def test_a_seq_is_never_used_twice(store: SqliteRecordStore) -> None:
 
 def test_the_layout_of_a_newer_program_is_refused(path: Path) -> None:
     SqliteRecordStore(path).close()
-    tamper(path, "PRAGMA user_version = 3")
-    with pytest.raises(GalleryError, match="layout 3, this program reads 2"):
+    tamper(path, "PRAGMA user_version = 4")
+    with pytest.raises(GalleryError, match="layout 4, this program reads 3"):
         SqliteRecordStore(path)
 
 
@@ -527,7 +527,7 @@ def test_the_id_of_a_damaged_record_names_its_image(store: SqliteRecordStore, pa
     assert store.named([record(1).content, record(2).content]) == {record(2).content}
 
 
-def test_what_decides_of_images_and_records_does_not_trust_an_index(
+def test_what_ends_files_and_deletes_by_filter_does_not_trust_an_index(
     store: SqliteRecordStore, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
@@ -551,7 +551,8 @@ def test_what_decides_of_images_and_records_does_not_trust_an_index(
     damaged = SqliteRecordStore(path)
     assert damaged.tallies(9).identities == [("a", 1), ("b", 1)]  # what the index says
     assert damaged.contents() == {record(3).content, record(2).content}
-    assert damaged.named([record(1).content, record(3).content]) == {record(3).content}
+    # It moves files to the trash, from which a record takes back what it lacks.
+    assert damaged.named([record(1).content, record(3).content]) == {record(1).content}
     assert damaged.contents_passing(Filter(identity="a")) == {}
     assert damaged.contents_passing(Filter(identity="b")) == {1: record(3).content, 2: record(2).content}
     damaged.close()

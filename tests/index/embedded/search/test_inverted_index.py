@@ -43,9 +43,10 @@ def test_rows_added_and_changed_at_random_are_found_by_their_last_codes() -> Non
     for _ in range(300):
         codes = [set(rng.integers(-3, 10, rng.integers(0, 5)).tolist()) for _ in range(int(rng.integers(1, 4)))]
         if expected and rng.random() < 0.6:
-            row = int(rng.integers(len(expected)))
-            index = index.with_codes(row, codes[0])
-            expected[row] = codes[0]
+            rows = rng.permutation(len(expected))[: len(codes)]
+            index = index.with_codes(rows, codes[: len(rows)])
+            for row, of_row in zip(rows.tolist(), codes, strict=False):
+                expected[row] = of_row
         else:
             index = index.with_rows(len(expected), codes)
             expected += codes
@@ -57,13 +58,13 @@ def test_rows_added_and_changed_at_random_are_found_by_their_last_codes() -> Non
 
 def test_an_index_that_is_replaced_stays_as_it_was() -> None:
     before = InvertedIndex().with_rows(0, [[1, 2, 3], [4, 5, 6]])
-    after = before.with_codes(0, [7]).with_rows(2, [[1]])
+    after = before.with_codes(np.array([0]), [[7]]).with_rows(2, [[1]])
     assert contents(before, 2) == [{1, 2, 3}, {4, 5, 6}]
     assert contents(after, 3) == [{7}, {4, 5, 6}, {1}]
 
 
 def test_rows_of_another_index_get_new_numbers() -> None:
-    other = InvertedIndex().with_rows(0, [[1], [2, 3], [], [4, 1]]).with_codes(1, [5])
+    other = InvertedIndex().with_rows(0, [[1], [2, 3], [], [4, 1]]).with_codes(np.array([1]), [[5]])
     index = InvertedIndex().with_rows(0, [[9]]).with_rows_of(other, np.array([1, 3]), 1)
     assert contents(index, 3) == [{9}, {5}, {4, 1}]
 
@@ -71,6 +72,6 @@ def test_rows_of_another_index_get_new_numbers() -> None:
 def test_what_no_longer_holds_takes_no_memory_for_good() -> None:
     index = InvertedIndex().with_rows(0, [[code, code + 1] for code in range(8)])
     for turn in range(100):
-        index = index.with_codes(turn % 8, [turn % 7])
+        index = index.with_codes(np.array([turn % 8]), [[turn % 7]])
     num_postings = len(index.sorted_codes) + len(index.new_codes)
     assert 8 <= num_postings <= 8 + 2 * 8

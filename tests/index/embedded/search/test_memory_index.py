@@ -113,15 +113,43 @@ def test_rows_that_change_and_go_change_their_groups() -> None:
         else:
             identity = [None, "v0", "new", f"v{step}"][step % 4]
             records[seq] = record(seq // 3, frame=0, box=records[seq].box, identity=identity, camera="a")
-            index.update(seq, records[seq].fields)
+            index.update({seq: records[seq].fields})
         (found,) = index.search(vector(step)[None], 8, EVERYTHING, "identity")
         assert found.seq.tolist() == naive_seqs(records, vector(step), 8, EVERYTHING, "identity")
     assert len(index) == len(records) == 50
 
 
+def test_rows_of_several_blocks_are_changed_together() -> None:
+    records = records_of([f"v{seed % 6}" for seed in range(60)])
+    index = index_of(records, SMALL)
+    changed = list(records)[3:50:3]
+    for seq in changed:
+        records[seq] = replace(records[seq], fields=Fields(identity="new", tags=("t",)))
+    index.remove(list(records)[:30])  # blocks are compacted meanwhile
+    index.update({seq: records[seq].fields for seq in [*changed[::-1]]} | {10_000: Fields(identity="new")})
+    left = {seq: records[seq] for seq in list(records)[30:]}
+    for where in (Filter(identity="new"), Filter(tags=("t",)), Filter(identity="v1"), EVERYTHING):
+        (found,) = index.search(vector(3)[None], 99, where)
+        assert found.seq.tolist() == naive_seqs(left, vector(3), 99, where, None)
+
+
+def test_ids_are_a_condition_and_longer_ones_are_no_row_s() -> None:
+    records = records_of([f"v{seed % 6}" for seed in range(60)])
+    index = index_of(records, SMALL)
+    some = [records[seq].id for seq in list(records)[5:50:7]]
+    assert len({id_[:16] for id_ in some}) == len(some)
+    filters = [
+        Filter(ids=tuple(some)), Filter(ids=(some[0] + "0", "ü" * 32, "", some[1][:31])),
+        Filter(ids=(*some, some[0] + "0"), other_than=some[2]), Filter(other_than=some[0]),
+        Filter(ids=(some[1],), other_than=some[1]),
+    ]  # fmt: skip
+    for where in filters:
+        assert index.passing(where).tolist() == [seq for seq, one in records.items() if where.matches(one)]
+
+
 def test_a_row_that_is_not_there_is_not_changed() -> None:
     index = index_of(records_of(["a", "b"]))
-    index.update(2, Fields(identity="b"))
+    index.update({2: Fields(identity="b")})
     index.remove([2, 3])
     assert index.search(vector(0)[None], 9, EVERYTHING, "identity")[0].seq.tolist() == [1, 4]
 
@@ -255,7 +283,7 @@ def test_filters_hold_through_growth_change_deletion_and_compaction() -> None:
             # It may be there, have been there, or never have been.
             for changed in rng.integers(1, seq + 3, 8).tolist():
                 fields = fields_by_chance(rng)
-                index.update(changed, fields)
+                index.update({changed: fields})
                 if changed in records:
                     records[changed] = replace(records[changed], fields=fields)
         else:
@@ -279,7 +307,7 @@ def change_while_columns_are_copied(
     def change(num: int) -> None:
         for seq in (seqs.pop() for _ in range(min(num, len(seqs)))):
             fields = fields_by_chance(rng)
-            index.update(seq, fields)
+            index.update({seq: fields})
             if seq in records:
                 records[seq] = replace(records[seq], fields=fields)
 
@@ -319,7 +347,7 @@ def test_compaction_that_fails_keeps_every_change(
 
     def full(self: RecordColumns, *_: Any) -> None:
         fields = fields_by_chance(rng)
-        index.update(12, fields)
+        index.update({12: fields})
         records[12] = replace(records[12], fields=fields)
         raise MemoryError("no room for a block")
 
@@ -331,7 +359,7 @@ def test_compaction_that_fails_keeps_every_change(
     assert index._rows._updated is None  # or it would grow with every change from now on
     records = {seq: kept for seq, kept in records.items() if seq > 8}
     assert_is_naive(index, records, vector(1), 20)
-    index.update(12, Fields(camera="a"))
+    index.update({12: Fields(camera="a")})
     records[12] = replace(records[12], fields=Fields(camera="a"))
     index._rows.compact()
     assert_is_naive(index, records, vector(1), 20)
@@ -358,7 +386,7 @@ def test_a_search_beside_additions_changes_deletions_and_compaction_finds_what_a
                 new = range(start, start + 12)
                 index.add([(seq, record(seq, camera="a", tags=("night",))) for seq in new])
                 for seq in rng.choice(list(lasting), 5).tolist():
-                    index.update(seq, turns[start // 12 % 2])
+                    index.update({seq: turns[start // 12 % 2]})
                 index.remove([*new, *passing[:1]])
                 del passing[:1]
         finally:

@@ -62,3 +62,12 @@ def test_rows_are_folded_alike_when_they_come_and_when_they_are_folded_anew() ->
     rows = slice(0, 20)
     assert np.array_equal(put.fine.products(fine[:3], rows), refolded.fine.products(fine[:3], rows))
     assert np.array_equal(put.coarse.products(coarse[:3], rows), refolded.coarse.products(coarse[:3], rows))
+
+
+def test_ids_that_begin_alike_are_told_apart() -> None:
+    block = RowBlock(1, 5, None)
+    ids = ["a" * 32, "a" * 31 + "b", "a" * 8, "b" * 32]
+    block.put(0, np.zeros((4, 1), np.float32), np.arange(1, 5), np.array(ids, "S32"), fields_of([1, 2, 3, 4]))
+    for wanted in (["a" * 32], ["a" * 8], ["a" * 33], ["b" * 32, "a" * 31 + "b"], ["a" * 31], []):
+        assert block.has_id(wanted, 4).tolist() == [id_ in wanted for id_ in ids]
+    assert block.has_id(ids, 2).tolist() == [True, True]

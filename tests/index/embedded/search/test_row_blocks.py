@@ -82,7 +82,7 @@ class Oracle:
             self.rows.pop(seq, None)
 
     def update(self, seq: int, fields: Fields) -> None:
-        self.blocks.update(seq, fields)
+        self.blocks.update({seq: fields})
         self.fields[seq] = fields
 
     def assert_exact_of(self, identity: str, queries: Vectors, top_k: int) -> None:

@@ -207,7 +207,7 @@ class Machine(RuleBasedStateMachine):
             old = random.Random(seed).choice(list(self.rows.store.rows.values()))
             with self.rows.store.transaction() as writer:
                 seq = writer.update(one_like(old, identity))
-            self.blocks.update(seq, Fields(identity=identity))
+            self.blocks.update({seq: Fields(identity=identity)})
 
     @rule()
     def maintain(self) -> None:

@@ -134,7 +134,7 @@ def test_deleted_and_changed_records_are_the_stores(rows: StoredRows, caplog: py
     with rows.opened() as blocks:
         rows.assert_right(blocks)
         assert (len(blocks), blocks.problems) == (40, [])
-        blocks.update(5, Fields(identity="c"))
+        blocks.update({5: Fields(identity="c")})
         assert rows_of(blocks)[5][2] == hash("c")
     assert caplog.records == []
 

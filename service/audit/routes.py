@@ -1,0 +1,57 @@
+"""``GET /audit``: who did what."""
+
+import asyncio
+import re
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request
+from pydantic import BaseModel, ConfigDict, Field
+
+from index.gallery.errors import CursorError
+from index.gallery.fields import shorten
+from service.audit.answers import AuditAnswer, EntryAnswer
+from service.audit.audit_log import AuditLog
+from service.audit.audit_store import AuditPage, Search
+from service.forms import Name, Time, WholeNumber
+from service.strict_fields import strict_query_string
+
+router = APIRouter(tags=["audit"], dependencies=[Depends(strict_query_string)])
+
+
+class AuditParameters(BaseModel):
+    """``GET /audit``."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    key: Name | None = Field(None, description="only what this key did: its id, or its name")
+    action: Name | None = Field(None, description="only this action, such as delete or refused")
+    since: Time | None = Field(None, description="since <= at")
+    until: Time | None = Field(None, description="at < until")
+    limit: WholeNumber = Field(100, ge=1, le=1000, description="entries on one page")
+    cursor: str | None = Field(None, max_length=100, description="next_cursor of the page before")
+
+
+@router.get("/audit")
+async def audit(request: Request, parameters: Annotated[AuditParameters, Query()]) -> AuditAnswer:
+    """Who did what, when, from where, and what came of it; the newest first, page by page."""
+    log: AuditLog = request.app.state.audit_log
+    search = Search(parameters.key, parameters.action, parameters.since, parameters.until)
+    before = _number_of(parameters.cursor)
+
+    def read() -> AuditPage:
+        return log.store().page(search, parameters.limit, before)
+
+    page = await asyncio.to_thread(read)
+    return AuditAnswer(
+        entries=list(map(EntryAnswer.of, page.entries)),
+        next_cursor=None if page.next_before is None else str(page.next_before),
+        total=page.total,
+    )
+
+
+def _number_of(cursor: str | None) -> int | None:
+    if cursor is None:
+        return None
+    if not re.fullmatch("[1-9][0-9]{0,17}", cursor):
+        raise CursorError(f"{shorten(cursor)} is no cursor: take next_cursor of the page before, or none")
+    return int(cursor)

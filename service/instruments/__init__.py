@@ -1,0 +1,1 @@
+"""What `GET /metrics` tells Prometheus: instruments that count what happens, and series of what is."""

@@ -1,0 +1,117 @@
+"""``calibrate``: finds out on the gallery's own vehicles what the model's distances mean."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from typing import Any, ClassVar, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from index.calibration.calibrating import NUM_QUERIES, calibrate
+from index.calibration.trials import Vehicles
+from index.gallery.filters import Filter
+from index.gallery.gallery import Gallery
+from service.decision import Decisions
+from service.jobs.background import Background
+from service.jobs.errors import UnusableDataError
+from service.jobs.kind import JobParameters, Kind
+from service.jobs.kinds.record_conditions import RecordConditions
+from service.jobs.running_job import RunningJob
+
+MAX_RECORDS: Final = 20_000
+"""Records that take part: 200 MB of embeddings. Of a larger gallery, vehicles are left out by chance."""
+
+_READ_AT_ONCE: Final = 256
+
+
+class CalibrateParameters(JobParameters):
+    """``POST /jobs``: the probabilities and decisions of answers follow the gallery's own vehicles from then on."""
+
+    kind: Literal["calibrate"]
+    records: RecordConditions = Field(
+        default_factory=RecordConditions,
+        description="the records that take part, as far as their identity is known; {} or left out: all",
+    )
+    adopt: bool = Field(True, strict=True, description="false: only measure, and change nothing")
+
+
+class Calibrate(Kind[CalibrateParameters]):
+    """Asks the gallery for its own vehicles; what comes of it judges answers as soon as the job is done.
+
+    It is a matter of a minute: after a restart it begins again, and the same records give the same calibration.
+    """
+
+    name: ClassVar[str] = "calibrate"
+    parameters = CalibrateParameters
+
+    def __init__(self, gallery: Gallery, decisions: Decisions, background: Background) -> None:
+        self._gallery, self._decisions, self._background = gallery, decisions, background
+
+    def run(self, job: RunningJob, parameters: CalibrateParameters) -> dict[str, Any]:
+        """Reads the records, calibrates, and adopts it; the calibration is a file of the job, too."""
+        vehicles, num_left_out = self._read(job, parameters.records.to_filter())
+        model = self._gallery.model
+        fitted_on = {
+            "data": "the records of this gallery",
+            "num_images": len(vehicles.identity),
+            "num_vehicles": len(np.unique(vehicles.identity)),
+            "model": model.fingerprint,
+            "precision": model.precision,
+        }
+
+        def step() -> None:
+            job.raise_if_interrupted()
+            self._background.give_way()
+
+        calibration = calibrate(vehicles, fitted_on, num_queries=NUM_QUERIES, step=step)
+        (job.results / "calibration.json").write_text(json.dumps(calibration.to_dict()), "utf-8")
+        if parameters.adopt:
+            self._decisions.adopt(calibration)
+        return {
+            "adopted": parameters.adopt,
+            "records": len(vehicles.identity),
+            "vehicles": fitted_on["num_vehicles"],
+            "left_out": num_left_out,
+            "sizes": list(calibration.sizes),
+            "match_distance": list(calibration.match_distance),
+            "uncertain_distance": list(calibration.uncertain_distance),
+            "measured": calibration.measured,
+        }
+
+    def _read(self, job: RunningJob, where: Filter) -> tuple[Vehicles, int]:
+        """The records with an identity, and how many of them were left out because there are too many.
+
+        Raises:
+            UnusableDataError: there is none.
+        """
+        seqs = self._gallery.seqs(where)
+        job.advance(0, num_total=len(seqs))
+        found: list[tuple[str, str, NDArray[np.float32]]] = []
+        for chunk in self._chunks(job, seqs):
+            found += [
+                (record.fields.identity, record.content, record.embedding)
+                for record in chunk.values()
+                if record.fields.identity is not None and where.matches(record)
+            ]
+        if not found:
+            raise UnusableDataError("no record with an identity passes the conditions: nobody knows who is who")
+        # The same vehicles each time, and all crops of a vehicle or none.
+        found.sort(key=lambda one: (hashlib.sha256(one[0].encode()).digest(), one[1]))
+        kept = found[:MAX_RECORDS]
+        identities, contents, embeddings = zip(*kept, strict=True)
+        everything = np.ones(len(kept), np.bool)
+        vehicles = Vehicles(np.stack(embeddings), _numbers(identities), _numbers(contents), everything, everything)
+        return vehicles, len(found) - len(kept)
+
+    def _chunks(self, job: RunningJob, seqs: NDArray[np.int64]) -> Iterator[dict[int, Any]]:
+        for start in range(0, len(seqs), _READ_AT_ONCE):
+            job.raise_if_interrupted()
+            self._background.give_way()
+            yield self._gallery.records_at(seqs[start : start + _READ_AT_ONCE].tolist())
+            job.advance(min(len(seqs), start + _READ_AT_ONCE))
+
+
+def _numbers(names: tuple[str, ...]) -> NDArray[np.int64]:
+    return np.unique(np.array(names), return_inverse=True)[1]
