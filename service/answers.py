@@ -309,11 +309,19 @@ class NextModelAnswer(BaseModel):
     job_url: str | None
 
 
+class ReadyNextModel(BaseModel):
+    """What everybody may know of the model that is on its way: neither how large the gallery is nor a job's id."""
+
+    fingerprint: str
+    precision: str
+    state: State | None = Field(description="of the job; null if there is none")
+
+
 class ReadyAnswer(StatusAnswer):
     """``GET /readyz``."""
 
     damage: DamageAnswer | None = Field(None, description="absent if no damage was found")
-    next_model: NextModelAnswer | None = Field(None, description="absent if the model serves that the settings name")
+    next_model: ReadyNextModel | None = Field(None, description="absent if the model serves that the settings name")
 
 
 class ModelAnswer(BaseModel):

@@ -81,8 +81,9 @@ class Decisions:
             GalleryError: the disk refuses it.
         """
         with self._changing, disk_errors(self._file.parent):
-            had_own, self._own = self._own is not None, None
+            had_own = self._own is not None
             self._file.unlink(missing_ok=True)
+            self._own = None
             return had_own
 
     def to_dict(self) -> dict[str, Any] | None:
@@ -95,7 +96,7 @@ class Decisions:
 
     def judge(self, result: SearchResult) -> Judgement:
         """What an answer means that was ranked by distance; a few matches more than `DEPTH` or all there are."""
-        calibration, num_matches = self.calibration, len(result.matches)
+        calibration, num_matches = self._judging(result.searched), len(result.matches)
         unknown: list[float | None] = [None] * num_matches
         if calibration is None or any(match.ranked_by is not None for match in result.matches):
             return Judgement("uncalibrated", unknown)
@@ -112,12 +113,25 @@ class Decisions:
         )
         return Judgement(decision, list(calibration.probability(evidence, self.unknown_share).tolist()))
 
-    @property
-    def warnings(self) -> list[str]:
-        """What makes the decisions less than they promise; empty if nothing does."""
-        calibration = self._of_checkpoint
-        if self._own is not None or calibration is None:
+    def _judging(self, num_searched: int) -> Calibration | None:
+        """Which judges answers from so many records: the users' own, unless only the checkpoint's reaches so far."""
+        own, of_checkpoint = self._own, self._of_checkpoint
+        if own is None or own.covers(num_searched) or of_checkpoint is None or not of_checkpoint.covers(num_searched):
+            return own or of_checkpoint
+        return of_checkpoint
+
+    def warnings(self, num_searched: int) -> list[str]:
+        """What makes decisions on answers from so many records less than they promise; empty if nothing does."""
+        calibration = self._judging(num_searched)
+        if calibration is None:
             return []
+        if calibration is self._own:
+            if num_searched <= calibration.largest_gallery:
+                return []
+            return [
+                f"the gallery's own calibration reaches galleries of {calibration.largest_gallery:,} records, and "
+                f"{num_searched:,} were searched: calibrate again with more identities, or narrow the search"
+            ]
         return [
             f"decisions and probabilities were calibrated on {calibration.fitted_on['data']}, not on your vehicles: "
             "POST /jobs with the kind calibrate does it on the records that have an identity"
@@ -125,7 +139,7 @@ class Decisions:
 
     def same_vehicle_distance(self, num_records: int) -> float | None:
         """The distance up to which two of so many records are called the same vehicle; None if nobody knows."""
-        calibration = self.calibration
+        calibration = self._judging(num_records)
         if calibration is None or not calibration.covers(num_records):
             return None
         return calibration.distance_at(calibration.uncertain_distance, num_records)

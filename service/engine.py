@@ -17,6 +17,7 @@ from index.datasets.task import Task, plan_task
 from index.embedded.data_folder import owned
 from index.embedded.disk import disk_errors
 from index.embedded.opening import open_generation
+from index.gallery.deletions import Undone
 from index.gallery.gallery import Gallery
 from index.gallery.record import ModelKey, Record
 from index.ranking.reranking import Refinement
@@ -196,6 +197,18 @@ class Engine:
         self.jobs.take_kinds(self._kinds())
         self.heldout.require()
         require_reembedding(self.jobs, self.model, self.wanted, self.gallery.num_stale)
+
+    def undo(self, deletion_id: str) -> Undone:
+        """Undoes a deletion; records that come back with another model's embeddings are then embedded anew.
+
+        Raises:
+            DeletionNotFoundError, DeletionUndoneError, GalleryError: as `Gallery.undo`.
+        """
+        num_before = self.gallery.num_stale
+        undone = self.gallery.undo(deletion_id)
+        if self.gallery.num_stale > num_before:
+            require_reembedding(self.jobs, self.model, self.wanted, self.gallery.num_stale, has_grown=True)
+        return undone
 
     def _kinds(self) -> list[Kind[Any]]:
         imports, exports, data_dir = self.roots.imports, self.roots.exports, self.roots.data_dir

@@ -22,7 +22,7 @@ from model.embedder import EmbeddingError
 from service.access.call import note
 from service.answers import EnrolmentResult, GalleryAnswer
 from service.disconnect import while_connected
-from service.engine import Engine, engine_of
+from service.engine import Engine, engine_of, lease_of
 from service.forms import METADATA, GalleryForm
 from service.intake import Crop, Intake, Rejected, take_in_file
 from service.json_text import JsonError, parse_json
@@ -56,6 +56,7 @@ async def enrol(request: Request, engine: Annotated[Engine, Depends(engine_of)])
     engine.worker.require_room(urgent=False)
     with engine.uploads.admit(upload_bytes(request, engine.max_request_bytes)):
         async with read_form(request, GalleryForm) as form:
+            engine = lease_of(request).renew()  # what served when a slow body began may be closed by now
             while True:
                 try:
                     return await _enrol(request, form, engine)

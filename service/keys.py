@@ -11,7 +11,7 @@ listings, images, metrics. enrol: also enrols, changes, deletes single records a
 A key is shown once, when it is made: only a SHA-256 of its secret is kept. `rotate` gives a key another secret, and the
 old one ends at once; to change it without a gap, create a second key and revoke the first once no client has it.
 
-Exit code 0: done. 1: not, and it says why. 2: wrong arguments.
+Exit code 0: done. 1: not, or done without an entry in the audit log, and it says why. 2: wrong arguments.
 """
 
 import argparse
@@ -19,6 +19,7 @@ import json
 import os
 import re
 import sys
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -50,8 +51,8 @@ def main() -> int:
 
 def _create(store: KeyStore, args: argparse.Namespace) -> int:
     key, secret = store.create(args.name, KEY_SCOPES[args.scope], expires_at=args.expires, rate=args.rate)
-    _record("key.create", key, args)
     _show_secret(key, secret, args)
+    _record("key.create", key, args)
     return 0
 
 
@@ -71,16 +72,16 @@ def _list(store: KeyStore, args: argparse.Namespace) -> int:
 
 def _revoke(store: KeyStore, args: argparse.Namespace) -> int:
     key = store.revoke(args.key)
-    _record("key.revoke", key, args)
     described = _described(key)
     sys.stdout.write(json.dumps(described) + "\n" if args.json else f"the key {key.id} ({key.name}) is revoked\n")
+    _record("key.revoke", key, args)
     return 0
 
 
 def _rotate(store: KeyStore, args: argparse.Namespace) -> int:
     key, secret = store.rotate(args.key)
-    _record("key.rotate", key, args)
     _show_secret(key, secret, args)
+    _record("key.rotate", key, args)
     return 0
 
 
@@ -113,14 +114,20 @@ def _described(key: Key) -> dict[str, Any]:
 
 
 def _record(action: str, key: Key, args: argparse.Namespace) -> None:
-    """Says in the audit log that the key was changed; where that fails, the command says so and ends with 1."""
+    """Says in the audit log that the key was changed.
+
+    Raises:
+        AuditStoreError: it cannot be said; the key was changed all the same.
+    """
     described = _described(key)
     facts = {name: described[name] for name in ("id", "name", "scope", "rate", "expires_at")}
-    audit = AuditStore(args.data_dir / DATABASE)
     try:
-        audit.append([Entry(action, "command", facts=facts)])
-    finally:
-        audit.close()
+        with closing(AuditStore(args.data_dir / DATABASE)) as audit:
+            audit.append([Entry(action, "command", facts=facts)])
+    except AuditStoreError as error:
+        raise AuditStoreError(
+            f"{action} was done to the key {key.id} ({key.name}), but it is not in the audit log: {error}"
+        ) from error
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -3,6 +3,17 @@
 from service.answers import NextModelAnswer
 from service.engine import Engine
 from service.jobs.kinds.reembedding import reembedding_key
+from service.pools import BusyError
+
+
+async def next_model_of_status(engine: Engine) -> NextModelAnswer | None:
+    """As `next_model`, without waiting for requests that read the gallery; None as well where too many ask for it."""
+    if engine.model == engine.wanted:
+        return None
+    try:
+        return await engine.pools.scrape.run(next_model, engine)
+    except BusyError:
+        return None
 
 
 def next_model(engine: Engine) -> NextModelAnswer | None:

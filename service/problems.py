@@ -37,7 +37,7 @@ from service.access.errors import (
     ScopeError,
     TooManyUploadsError,
 )
-from service.audit.audit_store import AuditStoreError
+from service.audit.audit_store import AuditStoreError, AuditUnreadableError
 from service.device import DeviceError
 from service.disconnect import ClientGoneError
 from service.jobs.errors import (
@@ -121,6 +121,7 @@ _PROBLEMS: dict[type[Exception], tuple[int, str]] = {
     RateLimitedError: (429, "Too many requests"),
     TooManyUploadsError: (429, "Too many uploads"),
     KeyStoreError: (503, "Keys not readable"),
+    AuditUnreadableError: (503, "Audit not readable"),
     AuditStoreError: (507, "Audit not written"),
     ImageError: (422, "Unusable image"),
     BoxError: (422, "Unusable box"),

@@ -34,7 +34,7 @@ from service.answers import (
 )
 from service.decision import Judgement
 from service.disconnect import while_connected
-from service.engine import Engine, engine_of
+from service.engine import Engine, engine_of, lease_of
 from service.forms import QueryForm
 from service.instruments.instruments import STAGES
 from service.intake import PreparedQuery, take_in_query, take_in_record
@@ -67,23 +67,29 @@ async def query(
     with engine.worker.admit(1, urgent=True) as admission:
         async with read_form(request, QueryForm) as form:
             note(request.scope, **{name: getattr(form, name) for name in form.model_fields_set - {"image"}})
-            with _room_for_boxes(engine, form, admission) as admitted:
+            serving = lease_of(request).renew()  # what served when a slow body began may be closed by now
+            with _room(serving, form, admission if serving is engine else None) as admitted:
                 async with while_connected(request):
                     if form.record is not None:
-                        return await _answer_record(form.record, form, engine)
+                        return await _answer_record(form.record, form, serving)
                     if len(form.box) < 2:
-                        return await _answer_image(form, engine, admitted)
-                    return await _answer_boxes(form, engine, admitted)
+                        return await _answer_image(form, serving, admitted)
+                    return await _answer_boxes(form, serving, admitted)
 
 
-def _room_for_boxes(engine: Engine, form: QueryForm, admission: Admission) -> AbstractContextManager[Admission]:
+def _room(engine: Engine, form: QueryForm, admission: Admission | None) -> AbstractContextManager[Admission]:
     """Room for all vehicles of a query; more than all queries together may have count as an enrolment.
+
+    Args:
+        engine: what is to answer.
+        form: the query.
+        admission: for one vehicle, if this engine has admitted it already.
 
     Raises:
         QueueFullError: there is not enough room now.
     """
     if len(form.box) < 2:
-        return nullcontext(admission)
+        return engine.worker.admit(1, urgent=True) if admission is None else nullcontext(admission)
     return engine.worker.admit(len(form.box), urgent=len(form.box) < engine.worker.max_queries)
 
 
@@ -175,7 +181,7 @@ async def _search(vehicles: Sequence[_Vehicle], form: QueryForm, where: Filter, 
             searched=searched,
             warnings=[
                 *engine.warnings(),
-                *engine.decisions.warnings,
+                *engine.decisions.warnings(searched),
                 *vehicle.warnings,
                 *engine.refinement_warnings(form.to_refinement()),
             ],

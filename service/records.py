@@ -246,7 +246,7 @@ async def delete_many(request: Request, parameters: Annotated[ManyParameters, Qu
 @router.post("/deletions/{id}/undo", responses=problems.response(409, "it was undone already"))
 async def undo(request: Request, id: str) -> UndoneAnswer:  # noqa: A002
     """Brings back what was deleted, as it was; all of it at one moment."""
-    undone = await write(request, lambda engine: engine.gallery.undo(id))
+    undone = await write(request, lambda engine: engine.undo(id))
     note(request.scope, restored=undone.restored)
     return UndoneAnswer(restored=undone.restored, enrolled_again=undone.enrolled_again, lost_images=undone.lost_images)
 

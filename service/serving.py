@@ -158,13 +158,15 @@ class Serving:
     def _close_replaced(self, engine: "Engine", on_closed: Callable[[], None]) -> None:
         with self._changed:
             self._changed.wait_for(lambda: self._closing or not self._leases[id(engine)], _PATIENCE_S)
-            if engine not in self._replaced:  # `close` does it
+            if self._closing or engine not in self._replaced:  # `close` does it
                 return
             self._replaced.remove(engine)
-        engine.worker.close()
-        engine.gallery.close()
-        with self._changed:
-            self._num_replaced -= 1
+        try:
+            engine.worker.close()
+            engine.gallery.close()
+        finally:
+            with self._changed:
+                self._num_replaced -= 1
         _LOG.info("the model %.12s, which served before, is closed", engine.model.fingerprint)
         on_closed()
 

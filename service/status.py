@@ -6,10 +6,10 @@ from fastapi import APIRouter, Depends
 
 from model.config import config_to_dict
 from service import problems
-from service.answers import DamageAnswer, ModelAnswer, ReadyAnswer, StatusAnswer
+from service.answers import DamageAnswer, ModelAnswer, ReadyAnswer, ReadyNextModel, StatusAnswer
 from service.device import DeviceError
 from service.engine import Engine, engine_of
-from service.next_model import next_model
+from service.next_model import next_model_of_status
 from service.problems import CalibrationNotFoundError
 from service.strict_fields import strict_query_string
 
@@ -34,10 +34,13 @@ async def readyz(engine: Annotated[Engine, Depends(engine_of)]) -> ReadyAnswer:
     damage = DamageAnswer(
         records=gallery.num_damaged, images=gallery.num_damaged_images, index=list(gallery.index_problems)
     )
+    following = await next_model_of_status(engine)
     return ReadyAnswer(
         status="ready",
         damage=damage if damage.records or damage.images or damage.index else None,
-        next_model=await engine.pools.read.run(next_model, engine),
+        next_model=None
+        if following is None
+        else ReadyNextModel(fingerprint=following.fingerprint, precision=following.precision, state=following.state),
     )
 
 
@@ -57,7 +60,7 @@ async def model_card(engine: Annotated[Engine, Depends(engine_of)]) -> ModelAnsw
         training=card.training,
         evaluation=card.evaluation,
         calibration=engine.decisions.to_dict(),
-        next_model=await engine.pools.read.run(next_model, engine),
+        next_model=await next_model_of_status(engine),
         warnings=engine.warnings(),
     )
 

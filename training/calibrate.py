@@ -42,7 +42,12 @@ _FAILURES: Final = (
 
 def main() -> int:
     """The command: 0 when calibrated, 1 if it cannot be, 2 for wrong arguments."""
-    args = _parser().parse_args()
+    parser = _parser()
+    args = parser.parse_args()
+    try:
+        pick_device(args.device)
+    except ValueError as error:
+        parser.error(str(error))
     try:
         manifest = known_vehicles(read_data(args).where(args.where), args.split)
         calibration = _calibrate(args, manifest)

@@ -71,8 +71,9 @@ def _calibration_table(calibration: Calibration) -> list[str]:
         for name, figures in size["decisions"].items():
             false, true = figures["false_accepts"], figures["true_accepts"]
             low, high = false["interval"]
+            right = "-" if true is None else f"{true['share']:.1%}"
             lines.append(
                 f"| {size['num_records']:,} | {size['ece']:.1%} | {name.replace('_', ' ')} | {false['share']:.2%}, "
-                f"{low:.2%} to {high:.2%} ({figures['promised']:.1%}) | {true['share']:.1%} |"
+                f"{low:.2%} to {high:.2%} ({figures['promised']:.1%}) | {right} |"
             )
     return lines

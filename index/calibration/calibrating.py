@@ -36,7 +36,8 @@ def calibrate(
     """The calibration of all vehicles, with the error figures of cross-fitting.
 
     The vehicles are divided in two. What is measured of one half is said by a calibration that was fitted to the
-    queries of the other; the galleries are drawn from all vehicles.
+    queries of the other. Each half's galleries are drawn from its own vehicles; those that are too large for a half,
+    from all, so that a pair of vehicles may have been seen from the other side.
 
     Args:
         vehicles: at least a hundred, some of them with several crops.
@@ -59,13 +60,15 @@ def calibrate(
     if too_large := [size for size in sizes if size > num_crops]:
         raise CalibrationError(f"a gallery of {too_large[0]} records cannot be drawn from {num_crops} crops")
     fold = _folds(vehicles.identity, seed)
-    trials = [_trials_of(vehicles, fold == number, sizes, num_queries, seed, step) for number in range(_NUM_FOLDS)]
+    trials = [
+        _trials_of(vehicles, fold == number, sizes, num_queries, (seed, number), step) for number in range(_NUM_FOLDS)
+    ]
     judged = []
     for number in range(_NUM_FOLDS):
         others = concatenate([of_fold for other, of_fold in enumerate(trials) if other != number])
         step()
-        judged.append(judge(fit_calibration(others, sizes, {}), trials[number]))
-    calibration = fit_calibration(concatenate(trials), sizes, fitted_on)
+        judged.append(judge(fit_calibration(others, sizes, {}, step), trials[number]))
+    calibration = fit_calibration(concatenate(trials), sizes, fitted_on, step)
     return replace(calibration, measured=error_figures(pool(judged), sizes, calibration.unknown_share))
 
 
@@ -74,14 +77,20 @@ def _trials_of(
     is_of_fold: NDArray[np.bool],
     sizes: tuple[int, ...],
     num_queries: int,
-    seed: int,
+    seed: tuple[int, ...],
     step: Callable[[], object],
 ) -> Trials:
-    return draw_trials(replace(vehicles, may_ask=vehicles.may_ask & is_of_fold), sizes, num_queries, seed, step)
+    asking = replace(vehicles, may_ask=vehicles.may_ask & is_of_fold)
+    apart = replace(asking, may_answer=asking.may_answer & is_of_fold)
+    num_apart = int(apart.may_answer.sum())
+    small, large = [size for size in sizes if size <= num_apart], [size for size in sizes if size > num_apart]
+    return concatenate(
+        [draw_trials(of, some, num_queries, seed, step) for of, some in ((apart, small), (asking, large)) if some]
+    )
 
 
 def _folds(identity: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
-    """Of each crop the half of its vehicle; the same for a vehicle whatever others there are."""
+    """Of each crop the half of its vehicle, by a hash of its number."""
     folds = {
         number: hashlib.sha256(f"{seed} {number}".encode()).digest()[0] % _NUM_FOLDS
         for number in np.unique(identity).tolist()

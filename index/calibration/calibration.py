@@ -62,7 +62,12 @@ class Calibration:
 
         As many more records have as many more false accepts: of 1 % they make 1.1 %.
         """
-        return 1 <= num_searched <= _FEW_MORE * self.sizes[-1]
+        return 1 <= num_searched <= self.largest_gallery
+
+    @property
+    def largest_gallery(self) -> int:
+        """Of so many records and no more it says anything."""
+        return int(_FEW_MORE * self.sizes[-1])
 
     def decide(self, nearest: float, num_searched: int) -> Decision:
         """What to believe of an answer whose rank 1 is so far away."""
@@ -74,7 +79,11 @@ class Calibration:
 
     def distance_at(self, distances: tuple[float, ...], num_searched: int) -> float:
         """Between the sizes, linear in the logarithm of the number of records; below them, as at the smallest."""
-        return float(np.interp(np.log(num_searched), np.log(self.sizes), distances))
+        return float(self.distances_at(distances, np.array(num_searched)))
+
+    def distances_at(self, distances: tuple[float, ...], num_searched: NDArray[np.int64]) -> NDArray[np.float64]:
+        """`distance_at`, for many numbers of records (...)."""
+        return np.asarray(np.interp(np.log(num_searched), np.log(self.sizes), distances))
 
     def probability(self, evidence: Evidence, unknown_share: float | None = None) -> NDArray[np.float64]:
         """(..., K) that each match is the vehicle asked for, if this share of the queries is of unknown vehicles."""
@@ -92,16 +101,15 @@ class Calibration:
         return {"format": FORMAT, **asdict(self)}
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+    def from_dict(cls, values: Any) -> Self:
         """What `to_dict` gave.
 
         Raises:
             CalibrationError: it is something else.
         """
-        if values.get("format") != FORMAT:
-            raise CalibrationError(
-                f"a calibration has the format {FORMAT}, not {values.get('format')!r}: calibrate again"
-            )
+        found = values.get("format") if isinstance(values, Mapping) else None
+        if found != FORMAT:
+            raise CalibrationError(f"a calibration has the format {FORMAT}, not {found!r}: calibrate again")
         try:
             sizes = tuple(int(size) for size in values["sizes"])
             thresholds = [tuple(map(float, values[name])) for name in ("match_distance", "uncertain_distance")]
@@ -115,7 +123,8 @@ class Calibration:
             sizes and list(sizes) == sorted(set(sizes)) and sizes[0] >= 1
             and all(len(values) == len(sizes) for values in thresholds)
             and limits.shape == (2, 2) and weights.shape == (2, NUM_TERMS)
-            and np.isfinite(weights).all() and np.isfinite(limits).all() and 0 < share < 1
+            and np.isfinite(weights).all() and np.isfinite(limits).all() and np.isfinite(np.array(thresholds)).all()
+            and 0 < share < 1
         )  # fmt: skip
         if not is_sound:
             raise CalibrationError("the calibration is damaged (its numbers do not fit): calibrate again")

@@ -33,12 +33,11 @@ class Judged(NamedTuple):
 
 def judge(calibration: Calibration, trials: Trials) -> Judged:
     """What the calibration says of each trial."""
-    of_size = nearest_size(trials, calibration.sizes)
     return Judged(
         trials,
         calibration.probability(evidence_of_trials(trials)),
-        np.array(calibration.match_distance)[of_size],
-        np.array(calibration.uncertain_distance)[of_size],
+        calibration.distances_at(calibration.match_distance, trials.num_searched),
+        calibration.distances_at(calibration.uncertain_distance, trials.num_searched),
     )
 
 

@@ -1,5 +1,6 @@
 """Fits a calibration to answers whose truth is known."""
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
@@ -20,17 +21,20 @@ from index.calibration.trials import Trials
 UNKNOWN_SHARE: Final = 0.5
 
 _PENALTY: Final = 1e-5
-_MIN_UNKNOWN: Final = 100
+_MIN_VEHICLES: Final = 30
 _TAIL: Final = 1e-3
 
 
-def fit_calibration(trials: Trials, sizes: tuple[int, ...], fitted_on: dict[str, Any]) -> Calibration:
+def fit_calibration(
+    trials: Trials, sizes: tuple[int, ...], fitted_on: dict[str, Any], step: Callable[[], object] = lambda: None
+) -> Calibration:
     """Fits to trials of galleries of these sizes.
 
     Args:
         trials: of every size alike.
         sizes: rising.
         fitted_on: where the vehicles come from, for the reader.
+        step: called again and again; what it raises ends it.
 
     Raises:
         CalibrationError: there are too few trials, or none of unknown or known vehicles.
@@ -38,10 +42,11 @@ def fit_calibration(trials: Trials, sizes: tuple[int, ...], fitted_on: dict[str,
     of_size = nearest_size(trials, sizes)
     thresholds = []
     for number, size in enumerate(sizes):
-        unknown = trials.distance[(of_size == number) & ~trials.is_known, 0]
-        if len(unknown) < _MIN_UNKNOWN:
+        is_unknown = (of_size == number) & ~trials.is_known
+        unknown = trials.distance[is_unknown, 0]
+        if (num := len(np.unique(trials.vehicle[is_unknown]))) < _MIN_VEHICLES:
             raise CalibrationError(
-                f"galleries of {size} were asked by {len(unknown)} unknown vehicles: at least {_MIN_UNKNOWN} are needed"
+                f"galleries of {size} were asked for {num} unknown vehicles: at least {_MIN_VEHICLES} are needed"
             )
         thresholds.append(np.quantile(unknown, [MATCH_FAR, UNCERTAIN_FAR]))
     match_distance, uncertain_distance = np.minimum.accumulate(thresholds, axis=0).T
@@ -54,7 +59,7 @@ def fit_calibration(trials: Trials, sizes: tuple[int, ...], fitted_on: dict[str,
         match_distance=tuple(match_distance.tolist()),
         uncertain_distance=tuple(uncertain_distance.tolist()),
         limits=limits,
-        weights=_fit_weights(trials, evidence, limits, sizes, of_size),
+        weights=_fit_weights(trials, evidence, limits, sizes, of_size, step),
         unknown_share=UNKNOWN_SHARE,
         fitted_on=fitted_on,
     )
@@ -82,13 +87,21 @@ def _fit_weights(
     limits: tuple[tuple[float, float], tuple[float, float]],
     sizes: tuple[int, ...],
     of_size: NDArray[np.int64],
+    step: Callable[[], object],
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Multinomial logistic regression with a small ridge penalty, by L-BFGS; every size counts alike.
 
     Of the matches of one vehicle the nearest counts, so that at most one of an answer is right.
     """
     outcome = np.where(trials.is_right, 0, np.where(trials.is_known[:, np.newaxis], 1, 2))[evidence.is_nearest]
-    x = terms(evidence, limits, sizes)[evidence.is_nearest]
+    nearest = evidence.is_nearest
+    x = terms(
+        Evidence(
+            evidence.distance[nearest], evidence.margin[nearest], evidence.num_searched[nearest], nearest[nearest]
+        ),
+        limits,
+        sizes,
+    )
     num_of = np.array(
         [[np.sum((of_size == n) & (trials.is_known == k)) for k in (False, True)] for n in range(len(sizes))]
     )
@@ -100,6 +113,7 @@ def _fit_weights(
     weight /= weight.sum()
 
     def loss(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        step()
         weights = np.vstack([flat.reshape(2, -1), np.zeros(x.shape[1])])
         logits = x @ weights.T
         error = softmax(logits, axis=1)

@@ -78,10 +78,13 @@ def draw_trials(
     vehicles: Vehicles,
     sizes: Sequence[int],
     num_queries: int,
-    seed: int,
+    seed: Sequence[int],
     step: Callable[[], object] = lambda: None,
 ) -> Trials:
     """Of each size as many galleries as `num_queries` queries need; a gallery is asked for its own vehicles.
+
+    Every answer comes from as many records as the size says: for what a query may not find, others take part. Only
+    where there are no more crops it comes from fewer.
 
     Args:
         vehicles: among which they are drawn, each vehicle with all its crops.
@@ -95,23 +98,23 @@ def draw_trials(
     """
     parts = []
     for size in sizes:
-        for part in _trials_of_size(vehicles, size, num_queries, seed):
+        for part in _trials_of_size(vehicles, size, num_queries, np.random.default_rng([*seed, size])):
             step()
             parts.append(part)
     return concatenate(parts)
 
 
-def _trials_of_size(vehicles: Vehicles, size: int, num_queries: int, seed: int) -> Iterator[Trials]:
-    rng = np.random.default_rng([seed, size])
+def _trials_of_size(vehicles: Vehicles, size: int, num_queries: int, rng: np.random.Generator) -> Iterator[Trials]:
+    most_crops = int(np.unique_counts(vehicles.identity[vehicles.may_answer]).counts.max(initial=0))
     missing, num_in_vain = num_queries, 0
     while missing > 0:
-        gallery = _draw_gallery(vehicles, size, rng)
-        is_asked = vehicles.may_ask & np.isin(vehicles.identity, vehicles.identity[gallery])
+        gallery = _draw_gallery(vehicles, size, most_crops, rng)
+        is_asked = vehicles.may_ask & np.isin(vehicles.identity, vehicles.identity[gallery[:size]])
         queries = rng.permutation(np.flatnonzero(is_asked))[:missing]
         num_in_vain = 0 if len(queries) else num_in_vain + 1
         if num_in_vain == _MAX_IN_VAIN:
             raise ValueError(f"of {_MAX_IN_VAIN} galleries of {size}, none had a vehicle for which there is a query")
-        yield from _ask(vehicles, queries, gallery)
+        yield from _ask(vehicles, queries, gallery, size)
         missing -= len(queries)
 
 
@@ -120,18 +123,18 @@ def concatenate(parts: Sequence[Trials]) -> Trials:
     return Trials(*(np.concatenate(values) for values in zip(*parts, strict=True)))
 
 
-def _draw_gallery(vehicles: Vehicles, size: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """So many crops, of whole vehicles but for the last one."""
+def _draw_gallery(vehicles: Vehicles, size: int, num_spare: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """So many crops, of whole vehicles but for the last one; then spare ones, as far as there are."""
     crops = np.flatnonzero(vehicles.may_answer)
     if len(crops) < size:
         raise ValueError(f"a gallery of {size} cannot be drawn from {len(crops)} crops")
     _, numbers = np.unique(vehicles.identity[crops], return_inverse=True)
     order = rng.permutation(numbers.max() + 1)[numbers]
-    return crops[np.argsort(order, kind="stable")[:size]]
+    return crops[np.argsort(order, kind="stable")[: size + num_spare]]
 
 
-def _ask(vehicles: Vehicles, queries: NDArray[np.int64], gallery: NDArray[np.int64]) -> Iterator[Trials]:
-    """The trials of queries (Q,) and a gallery (G,), both rows of the vehicles."""
+def _ask(vehicles: Vehicles, queries: NDArray[np.int64], gallery: NDArray[np.int64], size: int) -> Iterator[Trials]:
+    """The trials of queries (Q,) and a gallery (G,), both rows of the vehicles; `size` records answer each."""
     answers = vehicles.embedding[gallery]
     squares = np.einsum("gd,gd->g", answers, answers)
     step = max(1, _CHUNK_BYTES // (8 * len(gallery)))
@@ -141,12 +144,17 @@ def _ask(vehicles: Vehicles, queries: NDArray[np.int64], gallery: NDArray[np.int
         # |q - g|^2 without the query's own square, which changes no order. The distances are computed anew below.
         rough = squares - 2 * (crops @ answers.T)
         is_own = vehicles.identity[asked, np.newaxis] == vehicles.identity[gallery]
-        is_same_frame = vehicles.frame[asked, np.newaxis] == vehicles.frame[gallery]
-        rough[is_same_frame] = np.inf
-        is_known = (is_own & ~is_same_frame).any(axis=1)
-        yield _nearest(vehicles, asked, gallery, rough, is_known=True).where(is_known)
-        rough[is_own] = np.inf
-        yield _nearest(vehicles, asked, gallery, rough, is_known=False)
+        may_answer = vehicles.frame[asked, np.newaxis] != vehicles.frame[gallery]
+        for is_known in (True, False):
+            searched = _first(may_answer if is_known else may_answer & ~is_own, size)
+            # Not a vehicle of which no other crop is there; nor where nothing is left to be searched.
+            counts = np.any(searched & is_own if is_known else searched, axis=1)
+            yield _nearest(vehicles, asked, gallery, np.where(searched, rough, np.inf), is_known=is_known).where(counts)
+
+
+def _first(chosen: NDArray[np.bool], number: int) -> NDArray[np.bool]:
+    """Of those that are chosen in each row (Q, G), the first so many."""
+    return np.asarray(chosen & (np.cumsum(chosen, axis=1) <= number))
 
 
 def _nearest(

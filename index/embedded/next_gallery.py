@@ -46,7 +46,8 @@ class NextGallery:
         with ExitStack() as failed, disk_errors(data_dir):
             failed.callback(self._opened.close)
             folder = self._generation.folder(data_dir)
-            self._parts = GalleryParts(self._opened, data_dir, folder, model, embedding_dim, scan=scan)
+            # The gallery that takes the writes puts images into the folder of both meanwhile.
+            self._parts = GalleryParts(self._opened, data_dir, folder, model, embedding_dim, scan=scan, cleans_up=False)
             catch_up(self._parts.index, self._parts.store, model)
             failed.pop_all()
 

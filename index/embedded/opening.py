@@ -74,6 +74,8 @@ class GalleryParts:
         embedding_dim: int,
         sizes: IndexSizes = _SIZES,
         scan: Scan | None = None,
+        *,
+        cleans_up: bool = True,
     ) -> None:
         """Opens them, with the rows of the snapshot in the index.
 
@@ -85,12 +87,14 @@ class GalleryParts:
             embedding_dim: D.
             sizes: of the index.
             scan: searches for it what it has room for.
+            cleans_up: no other gallery of the folder is open, so that an unfinished image is what a crash left.
         """
         self._opened, self._model, self._embedding_dim = opened, model, embedding_dim
         self._files = ImageStore(data_dir / "images", data_dir / "trash")
         self.store = SqliteRecordStore(folder / DATABASE, may_create=self._files.is_empty(), checks_indexes=False)
         opened.callback(self.store.close)
-        self._files.discard_unfinished()
+        if cleans_up:
+            self._files.discard_unfinished()
         snapshot = Snapshot(folder / SNAPSHOT, model, embedding_dim, sizes)
         self.index = MemoryIndex(RowBlocks(embedding_dim, usable_cores(), sizes, snapshot, scan))
         opened.callback(self.index.close)

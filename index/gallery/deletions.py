@@ -51,8 +51,8 @@ class Deletions:
                 writer.set_aside(list(contents), deletion)
             else:
                 writer.delete(list(contents))
-        if self._next_expiry is None and can_be_undone:
-            self._next_expiry = until
+        if can_be_undone:
+            self._next_expiry = min(until, self._next_expiry or until)
         return deletion
 
     def undo(self, id_: str) -> Undone:

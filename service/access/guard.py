@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
 from datetime import UTC, datetime
 from typing import Final
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
@@ -100,9 +100,9 @@ class Guard:
 
     def _refuse_other_sites(self, request: Request) -> None:
         """Browsers send forms from any page to any address; where no key is asked for, one would be obeyed."""
-        is_of_another = request.headers.get("sec-fetch-site") == "cross-site"
-        is_welcome = request.headers.get("origin") in self._settings.cors_origins
-        if is_of_another and not is_welcome and request.method not in _SAFE_METHODS:
+        if request.method in _SAFE_METHODS or request.headers.get("origin") in self._settings.cors_origins:
+            return
+        if _is_of_another_origin(request.headers):
             raise OtherSiteError
 
     def _count(self, call: Call, who: str, key: Key | None) -> None:
@@ -113,6 +113,16 @@ class Guard:
         call.headers.update(quota.headers)
         if not is_within:
             raise RateLimitedError(quota)
+
+
+def _is_of_another_origin(headers: Headers) -> bool:
+    """Whether a browser says that a page of another origin sent this: also of another port of the same machine."""
+    site = headers.get("sec-fetch-site")
+    if site is not None:
+        return site in ("cross-site", "same-site")
+    # Browsers leave it out where the address is neither https nor this machine's own. "null" has no host: another's.
+    origin = headers.get("origin")
+    return origin is not None and urlsplit(origin).netloc.lower() != headers.get("host", "").lower()
 
 
 def _keys_in(headers: Headers) -> list[str]:

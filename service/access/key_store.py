@@ -122,8 +122,9 @@ def read_keys(data_dir: Path) -> dict[str, Key]:
     engine = sqlite_engine(path)
     try:
         with _readable(path):
-            if not inspect(engine).has_table(KEYS.name):  # it is being made
-                return {}
+            # Emptied, or made a moment ago: whether there are keys is not known.
+            if not inspect(engine).has_table(KEYS.name):
+                raise KeyStoreError(f"the keys in {path} cannot be read: it has no table of them; restore it")
         return {key.id: key for key in KeyStore(path, engine).all()}
     finally:
         engine.dispose()

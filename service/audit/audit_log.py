@@ -69,8 +69,11 @@ class AuditLog:
         """Writes what waits, for ten seconds at most, and releases the file."""
         with self._thread_lock:
             if self._thread is not None:
-                self._jobs.put(None)
-                self._thread.join(_LAST_ENTRIES_S)
+                try:
+                    self._jobs.put(None, timeout=_LAST_ENTRIES_S / 2)
+                    self._thread.join(_LAST_ENTRIES_S / 2)
+                except queue.Full:
+                    _LOG.error("the audit log's disk does not answer: %d entries are lost", self._jobs.qsize())
                 self._thread = None
         with self._store_lock:
             if self._store is not None:
@@ -136,3 +139,5 @@ class AuditLog:
                 _LOG.info("%d entries of the audit log were older than %d days and are removed", num, self._days)
         except AuditStoreError as error:
             _LOG.error("%s", error)
+        except Exception:  # the thread must go on: requests wait for it
+            _LOG.exception("the old entries of the audit log could not be removed")

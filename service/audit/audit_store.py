@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import ColumnElement, Engine, delete, func, insert, or_, select, update
 from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import TimeoutError as NoConnectionError
 
 from service.audit.audit_table import ENTRIES, METADATA, RETENTION
 from service.audit.entry import Entry, bounded
@@ -23,6 +24,10 @@ class AuditStoreError(Exception):
     """The audit log cannot be read or written."""
 
     retry_after_s = 10
+
+
+class AuditUnreadableError(AuditStoreError):
+    """The audit log was asked for, and cannot be read."""
 
 
 class Search(NamedTuple):
@@ -134,6 +139,8 @@ class AuditStore:
             yield
         except DatabaseError as error:
             raise AuditStoreError(f"the audit log {self._path} cannot be read or written: {error.orig}") from error
+        except NoConnectionError as error:  # too many read it at once
+            raise AuditStoreError(f"the audit log {self._path} cannot be read or written: {error}") from error
 
 
 def keep_from(days: int) -> datetime:

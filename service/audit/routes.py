@@ -11,7 +11,7 @@ from index.gallery.errors import CursorError
 from index.gallery.fields import shorten
 from service.audit.answers import AuditAnswer, EntryAnswer
 from service.audit.audit_log import AuditLog
-from service.audit.audit_store import AuditPage, Search
+from service.audit.audit_store import AuditPage, AuditStoreError, AuditUnreadableError, Search
 from service.forms import Name, Time, WholeNumber
 from service.strict_fields import strict_query_string
 
@@ -39,7 +39,10 @@ async def audit(request: Request, parameters: Annotated[AuditParameters, Query()
     before = _number_of(parameters.cursor)
 
     def read() -> AuditPage:
-        return log.store().page(search, parameters.limit, before)
+        try:
+            return log.store().page(search, parameters.limit, before)
+        except AuditStoreError as error:
+            raise AuditUnreadableError(str(error)) from error
 
     page = await asyncio.to_thread(read)
     return AuditAnswer(

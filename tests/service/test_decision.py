@@ -88,6 +88,25 @@ def test_the_galleries_own_goes_before_the_checkpoints_until_it_is_forgotten(tmp
         assert (each.calibration, each.source) == (CALIBRATION, "checkpoint")
 
 
+def test_where_only_the_checkpoints_reaches_it_judges_with_its_warning(tmp_path: Path) -> None:
+    judging = decisions(tmp_path)
+    judging.adopt(replace(OWN, sizes=(10, 50)))
+    assert judging.judge(result((0.3, "a"), (1.9, "b"), searched=55)).decision == "uncertain"
+    assert judging.warnings(55) == []
+    assert judging.judge(result((0.3, "a"), (1.9, "b"), searched=56)).decision == "match"
+    (warning,) = judging.warnings(56)
+    assert "were calibrated on nothing, not on your vehicles" in warning
+
+
+def test_where_nothing_reaches_it_is_said(tmp_path: Path) -> None:
+    judging = decisions(tmp_path, None)
+    assert judging.warnings(10) == []
+    judging.adopt(OWN)
+    assert judging.judge(result((0.3, "a"), searched=1101)).decision == "uncalibrated"
+    (warning,) = judging.warnings(1101)
+    assert "reaches galleries of 1,100 records, and 1,101 were searched" in warning
+
+
 def test_another_model_has_another_calibration(tmp_path: Path) -> None:
     decisions(tmp_path).adopt(OWN)
     for model in OTHER_MODELS:

@@ -87,3 +87,25 @@ def test_a_damaged_file_is_one_line(run: Any, tmp_path: Path) -> None:
     code, _, error = run("list")
     assert (code, error.count("\n")) == (1, 1)
     assert error.startswith("service.keys: the keys in ")
+
+
+@pytest.mark.parametrize("command", ["create", "rotate", "revoke"])
+def test_a_change_that_is_not_in_the_audit_log_is_said_and_its_secret_shown(
+    run: Any, tmp_path: Path, command: str
+) -> None:
+    made = ("create", "--name", "n", "--scope", "read")
+    if command != "create":
+        run(*made)
+    for path in (tmp_path / "data").glob(f"{DATABASE}*"):
+        path.unlink()
+    (tmp_path / "data").mkdir(exist_ok=True)
+    (tmp_path / "data" / DATABASE).write_bytes(b"no database at all" * 100)
+    code, shown, said = run(*(made if command == "create" else (command, "n")))
+    assert (code, f"key.{command} was done" in said) == (1, True)
+    (key,) = read_keys(tmp_path / "data").values()
+    if command == "revoke":
+        assert key.revoked_at is not None
+        return
+    secret = Secret.read(shown.strip())
+    assert secret is not None
+    assert key.digest == secret.digest

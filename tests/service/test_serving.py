@@ -128,6 +128,37 @@ def test_closing_closes_all_once_and_releases_the_folder_last(engines: list[Any]
     assert "told" not in log
 
 
+def test_what_was_replaced_is_closed_once_where_the_service_is_closed_meanwhile(
+    engines: list[Any], log: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serving = serving_of(engines[0], log)
+    lease = serving.lease()
+    serving.exchange(engines[1], lambda: log.append("told"))
+
+    def stop() -> None:
+        """The jobs take a moment, in which the thread of what was replaced goes on."""
+        lease.release()
+        for thread in threading.enumerate():
+            if thread.name == "replaced":
+                thread.join(30)
+
+    monkeypatch.setattr(engines[1].jobs, "stop", stop)
+    assert serving.close()
+    assert (log.count("worker A closed"), log.count("gallery A closed"), "told" in log) == (1, 1, False)
+    assert log.index("pools closed") < log.index("gallery A closed")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_what_cannot_be_closed_does_not_count_as_open_for_ever(
+    engines: list[Any], log: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serving = serving_of(engines[0], log)
+    monkeypatch.setattr(engines[0].gallery, "close", lambda: 1 / 0)
+    serving.exchange(engines[1], lambda: None)
+    wait_for(lambda: not serving.has_replaced)
+    serving.close()
+
+
 @pytest.mark.skipif(not hasattr(os, "setpriority"), reason="there are no priorities")
 def test_what_is_run_has_the_priority_of_whoever_opened_it(engines: list[Any], log: list[str]) -> None:
     serving, found = serving_of(engines[0], log), list[int]()

@@ -119,11 +119,16 @@ class ImageStore:
 
     def discard_unfinished(self) -> None:
         """Moves to the trash what a crash in the middle of `put` left. Whatever else lies in the folder stays."""
-        unfinished = [path for path, match in self._files() if match[2] is not None]
-        for path in unfinished:
-            self._trash.throw(path)
-        if unfinished:
-            _LOG.info("moved %d unfinished image files to the trash", len(unfinished))
+        num_moved = 0
+        for path in [path for path, match in self._files() if match[2] is not None]:
+            try:
+                self._trash.throw(path)
+                num_moved += 1
+            except GalleryError as error:
+                if path.exists() or not isinstance(error.__cause__, FileNotFoundError):
+                    raise
+        if num_moved:
+            _LOG.info("moved %d unfinished image files to the trash", num_moved)
 
     def contents_of_trash(self, older_than: timedelta) -> set[str]:
         return set(filter(CONTENT.fullmatch, self._trash.contents(older_than)))

@@ -2,8 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, ClassVar, Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +12,7 @@ from index.calibration.calibrating import NUM_QUERIES, calibrate
 from index.calibration.trials import Vehicles
 from index.gallery.filters import Filter
 from index.gallery.gallery import Gallery
+from index.gallery.record import Record
 from service.decision import Decisions
 from service.jobs.background import Background
 from service.jobs.errors import UnusableDataError
@@ -35,6 +35,14 @@ class CalibrateParameters(JobParameters):
         description="the records that take part, as far as their identity is known; {} or left out: all",
     )
     adopt: bool = Field(True, strict=True, description="false: only measure, and change nothing")
+
+
+class _Known(NamedTuple):
+    """A record whose identity is known."""
+
+    identity: str
+    content: str
+    seq: int
 
 
 class Calibrate(Kind[CalibrateParameters]):
@@ -74,6 +82,7 @@ class Calibrate(Kind[CalibrateParameters]):
             "records": len(vehicles.identity),
             "vehicles": fitted_on["num_vehicles"],
             "left_out": num_left_out,
+            "largest_gallery": calibration.largest_gallery,
             "sizes": list(calibration.sizes),
             "match_distance": list(calibration.match_distance),
             "uncertain_distance": list(calibration.uncertain_distance),
@@ -87,31 +96,47 @@ class Calibrate(Kind[CalibrateParameters]):
             UnusableDataError: there is none.
         """
         seqs = self._gallery.seqs(where)
-        job.advance(0, num_total=len(seqs))
-        found: list[tuple[str, str, NDArray[np.float32]]] = []
-        for chunk in self._chunks(job, seqs):
-            found += [
-                (record.fields.identity, record.content, record.embedding)
-                for record in chunk.values()
-                if record.fields.identity is not None and where.matches(record)
-            ]
-        if not found:
-            raise UnusableDataError("no record with an identity passes the conditions: nobody knows who is who")
-        # The same vehicles each time, and all crops of a vehicle or none.
-        found.sort(key=lambda one: (hashlib.sha256(one[0].encode()).digest(), one[1]))
-        kept = found[:MAX_RECORDS]
-        identities, contents, embeddings = zip(*kept, strict=True)
-        everything = np.ones(len(kept), np.bool)
-        vehicles = Vehicles(np.stack(embeddings), _numbers(identities), _numbers(contents), everything, everything)
-        return vehicles, len(found) - len(kept)
-
-    def _chunks(self, job: RunningJob, seqs: NDArray[np.int64]) -> Iterator[dict[int, Any]]:
+        job.advance(job.num_done, num_total=len(seqs))
+        known: list[_Known] = []
         for start in range(0, len(seqs), _READ_AT_ONCE):
-            job.raise_if_interrupted()
-            self._background.give_way()
-            yield self._gallery.records_at(seqs[start : start + _READ_AT_ONCE].tolist())
-            job.advance(min(len(seqs), start + _READ_AT_ONCE))
+            for seq, record in self._records(job, seqs[start : start + _READ_AT_ONCE].tolist()).items():
+                if record.fields.identity is not None and where.matches(record):
+                    known.append(_Known(record.fields.identity, record.content, seq))
+            # Not less than before a restart: a job that seems to get on is started for ever.
+            job.advance(max(job.num_done, min(len(seqs), start + _READ_AT_ONCE)))
+        if not known:
+            raise UnusableDataError("no record with an identity passes the conditions: nobody knows who is who")
+        chosen = _whole_vehicles(known)
+        # Only now their embeddings: of all, they might not fit into the memory.
+        found: list[tuple[_Known, NDArray[np.float32]]] = []
+        for start in range(0, len(chosen), _READ_AT_ONCE):
+            chunk = chosen[start : start + _READ_AT_ONCE]
+            records = self._records(job, [one.seq for one in chunk])
+            found += [(one, records[one.seq].embedding) for one in chunk if one.seq in records]
+        everything = np.ones(len(found), np.bool)
+        vehicles = Vehicles(
+            np.stack([embedding for _, embedding in found]),
+            _numbers([one.identity for one, _ in found]),
+            _numbers([one.content for one, _ in found]),
+            everything,
+            everything,
+        )
+        return vehicles, len(known) - len(found)
+
+    def _records(self, job: RunningJob, seqs: list[int]) -> dict[int, Record]:
+        job.raise_if_interrupted()
+        self._background.give_way()
+        return self._gallery.records_at(seqs)
 
 
-def _numbers(names: tuple[str, ...]) -> NDArray[np.int64]:
+def _whole_vehicles(known: list[_Known]) -> list[_Known]:
+    """At most `MAX_RECORDS`, the same ones each time: all records of a vehicle or none."""
+    known = sorted(known, key=lambda one: (hashlib.sha256(one.identity.encode()).digest(), one))
+    kept = known[:MAX_RECORDS]
+    if len(kept) < len(known) and known[len(kept)].identity == kept[-1].identity:
+        kept = [one for one in kept if one.identity != kept[-1].identity]
+    return kept
+
+
+def _numbers(names: list[str]) -> NDArray[np.int64]:
     return np.unique(np.array(names), return_inverse=True)[1]

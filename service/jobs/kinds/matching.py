@@ -76,11 +76,13 @@ class _Cursor(LinesCursor):
     Attributes:
         model: by which the job began.
         seq: of records, the last one that was looked for.
+        last_seq: of the records that were there when the job began; None of a path, and at the beginning.
         num_bytes: of the CSV.
     """
 
     model: str
     seq: int = 0
+    last_seq: int | None = None
     num_bytes: int = 0
 
 
@@ -234,10 +236,13 @@ class Match(Kind[MatchParameters]):
     def _of_records(self, job: RunningJob, where: Filter, cursor: _Cursor, report: _Report) -> Iterator[_Chunk]:
         """In the order of enrolment."""
         seqs = self._gallery.seqs(where)
-        if job.num_total is None:
+        if cursor.last_seq is None:
             report.left_out = max(0, self._gallery.page(where, 1, None).total - len(seqs))
+            cursor.last_seq = max(seqs.tolist(), default=0)
+        # Not those that were enrolled, or deleted and brought back, since the job began.
+        seqs = seqs[: np.searchsorted(seqs, cursor.last_seq, "right")]
         seqs = seqs[np.searchsorted(seqs, cursor.seq, "right") :]
-        job.advance(report=report.model_dump(), num_total=job.num_done + len(seqs))
+        job.advance(cursor=cursor.model_dump(), report=report.model_dump(), num_total=job.num_done + len(seqs))
         for start in range(0, len(seqs), CHUNK_SIZE):
             chunk = seqs[start : start + CHUNK_SIZE].tolist()
             records = self._gallery.records_at(chunk)

@@ -279,20 +279,27 @@ def reembedding_key(wanted: ModelKey) -> str:
     return f"reembed {wanted.fingerprint} {wanted.precision}"
 
 
-def require_reembedding(jobs: Jobs, model: ModelKey, wanted: ModelKey, num_stale: int) -> None:
+def require_reembedding(
+    jobs: Jobs, model: ModelKey, wanted: ModelKey, num_stale: int, *, has_grown: bool = False
+) -> None:
     """Creates the job where records are of another model than the one that is wanted, and none waits.
 
     One that was cancelled is not created again by itself; nor, where the wanted model serves, one that is done: it has
-    said which records cannot be embedded.
+    said which records cannot be embedded, unless there are more by now (`has_grown`: this is known otherwise).
     """
     latest = jobs.store.latest(reembedding_key(wanted))
-    if (model == wanted and not num_stale) or (latest is not None and not latest.has_ended):
+    if model == wanted and not num_stale:
+        return
+    # One that runs may be past the records that have come back.
+    if latest is not None and not latest.has_ended and not (has_grown and latest.state == "running"):
         return
     if latest is not None and latest.state == "cancelled":
         _LOG.warning("the records are not embedded anew, the job was cancelled: POST /jobs starts it again")
         return
     if latest is not None and latest.state == "done" and model == wanted:
-        return
+        num_known = (latest.report or {}).get("not_embedded", 0)
+        if num_stale <= num_known and not has_grown:
+            return
     try:
         job = jobs.create(ReembedParameters(kind="reembed"))
     except (JobStoreError, TooManyJobsError) as error:  # queries are answered without it

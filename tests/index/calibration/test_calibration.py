@@ -102,6 +102,8 @@ def test_decisions_are_those_of_the_thresholds_at_the_number_searched(
         {"weights": [[float("nan")] * NUM_TERMS] * 2},
         {"limits": [[0, 1]]},
         {"unknown_share": 1.0},
+        {"match_distance": [float("nan"), 0.5]},
+        {"uncertain_distance": [float("inf"), 0.5]},
         {"unknown_share": "half"},
         {"fitted_on": None},
         {"measured": 3},
@@ -110,6 +112,12 @@ def test_decisions_are_those_of_the_thresholds_at_the_number_searched(
 def test_what_is_no_calibration_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(CalibrationError, match="calibrate again"):
         Calibration.from_dict(CALIBRATION.to_dict() | changes)
+
+
+@pytest.mark.parametrize("values", [[], None, 3, "text"])
+def test_what_is_no_object_is_refused(values: Any) -> None:
+    with pytest.raises(CalibrationError, match="calibrate again"):
+        Calibration.from_dict(values)
 
 
 def test_a_missing_value_is_refused() -> None:

@@ -17,7 +17,7 @@ from index.embedded.records.successor import Successor
 from index.gallery.errors import GalleryError
 from index.gallery.filters import Filter
 from index.gallery.gallery import Gallery
-from index.gallery.record import ModelKey, Record
+from index.gallery.record import ModelKey, Record, content_hash
 from tests.index.embedded.stored_gallery import image_path
 from tests.index.naive_search import EVERYTHING, ids, listed
 from tests.index.records import DIM, MODEL, enrolment, image, record, vector
@@ -165,3 +165,16 @@ def test_the_commands_work_on_the_generation_that_serves(
     assert not (current_folder(data_dir) / "snapshot").exists()
     with closing(open_gallery(data_dir, NEXT, NEXT_DIM)) as gallery:
         assert listed(gallery) == expected
+
+
+def test_images_that_are_being_written_stay_while_the_next_gallery_is_opened(tmp_path: Path, old: Gallery) -> None:
+    data_dir = tmp_path / "data"
+    path = image_path(data_dir, content_hash(image(9)))
+    path.parent.mkdir(exist_ok=True)
+    unfinished = path.with_suffix(".tmp")
+    unfinished.write_bytes(b"half of an image")
+    with closing(take_over(data_dir, old)):
+        assert unfinished.read_bytes() == b"half of an image"
+    old.close()
+    with closing(open_gallery(data_dir, NEXT, NEXT_DIM)):  # now a crash has left it
+        assert not unfinished.exists()

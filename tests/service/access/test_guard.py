@@ -244,7 +244,7 @@ def test_the_end_of_the_last_key_does_not_open_it(own: Settings) -> None:
     assert status_of(own) == 401
 
 
-@pytest.mark.parametrize("content", [b"no database", b"SQLite format 3\0" + bytes(4096)])
+@pytest.mark.parametrize("content", [b"", b"no database", b"SQLite format 3\0" + bytes(4096)])
 def test_damaged_keys_let_nobody_in(own: Settings, content: bytes) -> None:
     own.data_dir.mkdir()
     (own.data_dir / "access.sqlite").write_bytes(content)
@@ -268,6 +268,18 @@ def test_metrics_may_be_open(own: Settings) -> None:
         ({"Sec-Fetch-Site": "cross-site", "Origin": "https://evil.example"}, 403),
         ({"Sec-Fetch-Site": "cross-site"}, 403),
         ({"Sec-Fetch-Site": "cross-site", "Origin": "https://watch.example"}, 422),
+        ({"Sec-Fetch-Site": "same-site", "Origin": "http://testserver:3000"}, 403),
+        ({"Sec-Fetch-Site": "same-site"}, 403),
+        ({"Sec-Fetch-Site": "same-site", "Origin": "https://watch.example"}, 422),
+        # Over plain HTTP browsers say nothing but the origin.
+        ({"Origin": "https://evil.example"}, 403),
+        ({"Origin": "http://testserver:3000"}, 403),
+        ({"Origin": "http://testserver.evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Origin": "https://watch.example"}, 422),
+        ({"Origin": "http://testserver"}, 422),
+        ({"Origin": "http://192.168.0.9:8000", "Host": "192.168.0.9:8000"}, 422),
+        ({"Origin": "http://192.168.0.9:3000", "Host": "192.168.0.9:8000"}, 403),
         ({"Sec-Fetch-Site": "same-origin", "Origin": "http://testserver"}, 422),
         ({"Sec-Fetch-Site": "none"}, 422),
         ({}, 422),

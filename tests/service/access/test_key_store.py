@@ -85,3 +85,11 @@ def test_every_commit_is_synced(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / DATABASE) as plain:
         assert plain.execute("SELECT count(*) FROM keys").fetchone() == (0,)
     plain.close()
+
+
+def test_a_file_without_its_table_is_not_one_without_keys(tmp_path: Path) -> None:
+    (tmp_path / DATABASE).touch()
+    with pytest.raises(KeyStoreError, match="no table"):
+        read_keys(tmp_path)
+    with KeyStore.opened(tmp_path):
+        assert read_keys(tmp_path) == {}

@@ -1,9 +1,11 @@
 import asyncio
 import logging
+import queue
 import threading
 from pathlib import Path
 
 import pytest
+from sqlalchemy.exc import TimeoutError as NoConnectionError
 
 from service.audit.audit_log import AuditLog
 from service.audit.audit_store import AuditStore, AuditStoreError, Search
@@ -91,3 +93,56 @@ def test_a_disk_that_refuses_is_an_error_once_in_the_log(tmp_path: Path, caplog:
                 log.write(Entry("delete", "a")).result(30)
     assert sum("were not written" in record.message for record in caplog.records) == 1
     log.close()
+
+
+def test_no_error_of_the_retention_ends_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    failed = threading.Event()
+
+    def fails(*_: object) -> int:
+        failed.set()
+        raise RuntimeError("a fault of this program")
+
+    monkeypatch.setattr(AuditStore, "remove_before", fails)
+    log = AuditLog(tmp_path, days=365)
+    log.write(Entry("query", "a")).result(30)
+    assert failed.wait(30)
+    log.write(Entry("query", "b")).result(30)
+    log.close()
+    assert "a fault of this program" in caplog.text
+
+
+def test_closing_does_not_wait_for_room_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def hangs(*_: object) -> None:
+        begun.set()
+        go_on.wait(60)
+
+    monkeypatch.setattr(AuditStore, "append", hangs)
+    monkeypatch.setattr("service.audit.audit_log._LAST_ENTRIES_S", 0.1)
+    log = AuditLog(tmp_path, days=365)
+    log._jobs = queue.Queue(1)
+    log.write(Entry("query", "a"))
+    assert begun.wait(30)
+    log.write(Entry("query", "b"))
+    closing = threading.Thread(target=log.close, daemon=True)
+    closing.start()
+    closing.join(10)
+    assert not closing.is_alive()
+    go_on.set()
+
+
+def test_a_log_without_a_connection_left_is_an_error_that_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = AuditStore(tmp_path / "audit.sqlite")
+
+    def none_left(*_: object, **__: object) -> None:
+        raise NoConnectionError("QueuePool limit reached")
+
+    monkeypatch.setattr(type(store.engine), "connect", none_left)
+    with pytest.raises(AuditStoreError, match="QueuePool limit reached"):
+        store.page(Search(), 10, None)
+    store.close()

@@ -1,7 +1,10 @@
 """The audit log of a service, compared with what was done to it."""
 
 import json
+import sqlite3
 import sys
+import time
+from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -109,6 +112,18 @@ def test_pages_and_conditions(client: TestClient) -> None:
         assert client.get(f"/audit?{wrong}").status_code == 422, wrong
 
 
+def wait_for_refusals(data_dir: Path, number: int) -> None:
+    """They are written after their answers."""
+    end = time.monotonic() + 30
+    while True:
+        with closing(sqlite3.connect(data_dir / "audit.sqlite")) as connection:
+            found = connection.execute("SELECT count(*) FROM audit WHERE action = 'refused'").fetchone()[0]
+        if found >= number:
+            return
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
 def test_it_says_whose_key_it_was_and_who_was_refused(small_checkpoint: Path, tmp_path: Path) -> None:
     settings = Settings(checkpoint=small_checkpoint, data_dir=tmp_path / "data", device="cpu")
     key, admin = make_key(settings.data_dir, "Ada")
@@ -117,6 +132,7 @@ def test_it_says_whose_key_it_was_and_who_was_refused(small_checkpoint: Path, tm
         client.get("/gallery", headers=bearer("sanet_wrong"))
         client.get("/nowhere")
         client.get("/healthz")
+        wait_for_refusals(settings.data_dir, 1)
         entries = client.get("/audit?limit=100", headers=bearer(admin)).json()["entries"]
         by_name = client.get("/audit?key=Ada", headers=bearer(admin)).json()
     facts = [(entry["action"], entry["caller"], entry["key"], entry["status"]) for entry in reversed(entries)]
@@ -209,3 +225,13 @@ def test_what_was_answered_is_in_it_after_a_kill(
         assert (lines[2]["request_id"], lines[2]["peer"]) == ("last", "127.0.0.1")
         service.start()
         assert service.client.get("/audit").json()["total"] == 3
+
+
+def test_a_log_that_cannot_be_read_is_said(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses(*_: Any) -> None:
+        raise AuditStoreError("the audit log cannot be read: damaged")
+
+    monkeypatch.setattr(AuditStore, "page", refuses)
+    answer = client.get("/audit")
+    assert (answer.status_code, answer.json()["type"]) == (503, "urn:sanet:problem:audit-not-readable")
+    assert answer.headers["Retry-After"] == "10"

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from index.embedded.images.image_store import ImageStore
+from index.embedded.images.image_trash import ImageTrash
 from index.gallery.errors import GalleryError, GalleryFullError
 from index.gallery.record import content_hash
 
@@ -82,6 +83,24 @@ def test_an_unfinished_file_that_a_crash_left_goes_to_the_trash(tmp_path: Path) 
     assert files(tmp_path) == {f"{CONTENTS[1][:2]}/{CONTENTS[1]}"}
     (left,) = files(tmp_path.parent / "trash")
     assert left.endswith(f"/images/{CONTENTS[0][:2]}/{CONTENTS[0]}.tmp")
+
+
+def test_an_unfinished_file_that_is_finished_meanwhile_is_fine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = opened(tmp_path)
+    unfinished = [tmp_path / content[:2] / f"{content}.tmp" for content in CONTENTS]
+    for path in unfinished:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"half")
+    throw = ImageTrash.throw
+
+    def throw_behind_its_writer(trash: ImageTrash, path: Path) -> None:
+        if path == unfinished[0]:
+            path.replace(path.with_suffix(""))
+        throw(trash, path)
+
+    monkeypatch.setattr(ImageTrash, "throw", throw_behind_its_writer)
+    store.discard_unfinished()
+    assert files(tmp_path) == {f"{CONTENTS[0][:2]}/{CONTENTS[0]}"}
 
 
 def test_what_is_not_ours_is_never_touched(tmp_path: Path) -> None:

@@ -1,10 +1,12 @@
+import asyncio
 import gc
 import shutil
 import threading
 import time
 import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from model.checkpoint import load_checkpoint, read_card
 from model.embedder import Embedder, Embeddings
 from service.jobs.background import Background
 from service.jobs.running_job import RunningJob
+from service.multipart import read_form
 from service.settings import Settings
 from tests.conftest import picture, png
 from tests.service.conftest import enrol, query, serve
@@ -162,7 +165,16 @@ def test_until_then_the_old_model_answers_and_the_service_says_what_is_on_its_wa
         assert (following["fingerprint"], following["precision"]) == (fingerprint(after), "float32")
         assert (following["state"], following["total"]) == ("running", 20)
         assert client.get(following["job_url"]).json()["kind"] == "reembed"
-        assert client.get("/readyz").json() == {"status": "ready", "next_model": following}
+        public = {name: following[name] for name in ("fingerprint", "precision", "state")}
+        assert client.get("/readyz").json() == {"status": "ready", "next_model": public}
+        pools = client.app.state.engine.pools  # type: ignore[attr-defined]
+        with monkeypatch.context() as patch:  # many read, and have nothing to do with it
+            patch.setattr(pools.read, "num_under_way", 1024)
+            assert client.get("/readyz").json()["next_model"] == public
+            assert client.get("/model").json()["next_model"] == following
+            patch.setattr(pools.scrape, "num_under_way", 16)
+            assert client.get("/readyz").json() == {"status": "ready"}
+            assert client.get("/model").json()["next_model"] is None
         scraped = client.get("/metrics").text
         assert f'sanet_next_model_info{{fingerprint="{fingerprint(after)}",precision="float32"}} 1.0' in scraped
         assert "sanet_reembedding_records 20.0" in scraped
@@ -443,6 +455,83 @@ def test_an_enrolment_under_way_while_it_happens_is_embedded_by_the_new_one(
         answer = query(client, 35, top_k=40)
         assert (answer["searched"], answer["matches"][0]["source"]) == (21, "35.png")
         check(answer, 35, oracle)
+
+
+@contextmanager
+def held_bodies(
+    monkeypatch: pytest.MonkeyPatch, *modules: str
+) -> Iterator[tuple[threading.Semaphore, threading.Event]]:
+    """Forms whose bodies are not read to their end before the event is set; the semaphore counts those that wait."""
+    waiting, may_end = threading.Semaphore(0), threading.Event()
+
+    @asynccontextmanager
+    async def slow(request: Any, model: Any) -> AsyncIterator[Any]:
+        async with read_form(request, model) as form:
+            waiting.release()
+            await asyncio.to_thread(may_end.wait, 60)
+            yield form
+
+    with monkeypatch.context() as patch:
+        for module in modules:
+            patch.setattr(f"{module}.read_form", slow)
+        yield waiting, may_end
+        may_end.set()
+
+
+def test_requests_whose_bodies_outlast_what_served_are_answered_by_what_serves(
+    before: Settings, after: Settings, oracle: dict[str, NDArray[np.float32]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.serving._PATIENCE_S", 0.05)
+    with serve(before) as client:
+        enrol(client, *SEEDS)
+    with held_after(1, monkeypatch) as held, serve(after) as client:
+        assert held.reached.wait(30)
+        with (
+            held_bodies(monkeypatch, "service.enrol", "service.query") as (waiting, may_end),
+            ThreadPoolExecutor(3) as threads,
+        ):
+            enrolled = threads.submit(enrol, client, 35)
+            found = threads.submit(query, client, 5, top_k=40)
+            of_boxes = threads.submit(query, client, 6, box=["0,0,20,20", "4,4,30,30"])
+            for _ in range(3):
+                assert waiting.acquire(timeout=30)
+            serving = client.app.state.engine.serving  # type: ignore[attr-defined]
+            held.go_on.set()
+            assert finished(client)["state"] == "done"
+            while serving.has_replaced:
+                time.sleep(0.01)
+            may_end.set()
+            assert enrolled.result()["enrolled"] == 1
+            assert found.result()["query"]["model"] == fingerprint(after)
+            assert len(of_boxes.result()["answers"]) == 2
+        check(found.result(), 5, oracle)
+        check(query(client, 35, top_k=40), 35, oracle)
+
+
+def test_a_deletion_from_before_that_is_undone_is_embedded_anew(
+    before: Settings, after: Settings, oracle: dict[str, NDArray[np.float32]]
+) -> None:
+    with serve(before) as client:
+        ids = [result["id"] for result in enrol(client, *SEEDS)["results"]]
+        for id_ in ids[4:7]:
+            assert client.delete(f"/gallery/{id_}").status_code == 204
+        image_of(before, client, ids[9]).unlink()
+    with serve(after) as client:
+        assert finished(client)["report"]["not_embedded"] == 1
+        enrol(client, 9)  # mends it: what the job said is more than there is now
+        for deletion in client.get("/gallery/deletions").json()["deletions"][:2]:
+            num_jobs = len(reembeddings(client))
+            assert client.post(f"/gallery/deletions/{deletion['id']}/undo").json()["restored"] == 1
+            assert len(reembeddings(client)) == num_jobs + 1
+            assert finished(client)["report"]["not_embedded"] == 0
+        answer = query(client, 5, top_k=40)
+        assert (answer["searched"], answer["matches"][0]["id"]) == (19, ids[5])
+        check(answer, 5, oracle)
+        num_jobs = len(reembeddings(client))
+        client.delete(f"/gallery/{ids[0]}")  # of the model that serves: nothing is to be done
+        deletion = client.get("/gallery/deletions").json()["deletions"][0]
+        assert client.post(f"/gallery/deletions/{deletion['id']}/undo").json()["restored"] == 1
+        assert len(reembeddings(client)) == num_jobs
 
 
 def test_what_served_before_leaves_the_memory(
