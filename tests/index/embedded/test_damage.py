@@ -23,7 +23,7 @@ from index.embedded.opening import open_gallery
 from index.gallery.errors import GalleryError
 from index.gallery.gallery import Gallery
 from index.gallery.record import content_hash
-from tests.index.embedded.enrolling_process import DIM, SIZES, enrolments, operation
+from tests.index.embedded.enrolling_process import DIM, SIZES, UNDO_FOR, enrolments, operation
 from tests.index.embedded.gallery_oracle import State, assert_is_searched, settle
 from tests.index.embedded.layout_1 import bring_to_layout_1
 from tests.index.naive_search import EVERYTHING
@@ -147,7 +147,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Saved:
 
 
 def opened(folder: Path) -> Gallery:
-    return open_gallery(folder, MODEL, DIM, SIZES)
+    return open_gallery(folder, MODEL, DIM, SIZES, undo_for=UNDO_FOR)
 
 
 def described(state: State) -> dict[str, dict[str, object]]:

@@ -238,8 +238,8 @@ def test_answers_to_many_threads_are_those_one_by_one(gallery: Gallery) -> None:
 
 def test_every_way_to_search_shares_its_passes(gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
     gallery.enrol([in_one_frame(seed) for seed in range(20)])
-    shared = Mock(wraps=gallery._shared_search.search)
-    monkeypatch.setattr(gallery._shared_search, "search", shared)
+    shared = Mock(wraps=gallery._shared_search.search_many)  # through which `search` goes too
+    monkeypatch.setattr(gallery._shared_search, "search_many", shared)
 
     def asked_for() -> list[int]:
         """The top_k of each search so far."""
