@@ -9,16 +9,16 @@ from index.calibration.error_figures import error_figures, judge
 from index.calibration.trials import draw_trials
 from tests.index.calibration.drawn_vehicles import drawn_vehicles
 
-SIZES = (20, 100, 400)
+SIZES = (20, 100, 300)
 
 
 @pytest.fixture(scope="module")
 def calibration() -> Calibration:
-    return calibrate(drawn_vehicles(600, 2, 0.7, seed=0), {"data": "drawn"}, sizes=SIZES, num_queries=2000)
+    return calibrate(drawn_vehicles(600, 2, 0.7, seed=0), {"data": "drawn"}, sizes=SIZES, num_queries=1200)
 
 
 def test_its_promises_hold_for_other_vehicles(calibration: Calibration) -> None:
-    others = draw_trials(drawn_vehicles(600, 2, 0.7, seed=1), SIZES, 4000, seed=[7])
+    others = draw_trials(drawn_vehicles(600, 2, 0.7, seed=1), SIZES, 2400, seed=[7])
     for size in error_figures(judge(calibration, others), SIZES, 0.5)["sizes"]:
         assert 0.05 < size["rank1_of_known"]["share"] < 0.999  # neither trivial nor hopeless
         assert size["ece"] < 0.04
@@ -28,10 +28,10 @@ def test_its_promises_hold_for_other_vehicles(calibration: Calibration) -> None:
 
 
 def test_what_it_says_of_itself_is_what_others_measure(calibration: Calibration) -> None:
-    others = draw_trials(drawn_vehicles(600, 2, 0.7, seed=1), SIZES, 4000, seed=[7])
+    others = draw_trials(drawn_vehicles(600, 2, 0.7, seed=1), SIZES, 2400, seed=[7])
     measured = error_figures(judge(calibration, others), SIZES, 0.5)["sizes"]
     for own, other in zip(calibration.measured["sizes"], measured, strict=True):
-        assert own["num_unknown"] == 4000  # of both halves
+        assert own["num_unknown"] == 2400  # of both halves
         for name in ("match", "match_or_uncertain"):
             ours, theirs = (of["decisions"][name]["true_accepts"]["share"] for of in (own, other))
             assert ours == pytest.approx(theirs, abs=0.15)

@@ -72,17 +72,18 @@ def test_one_that_failed_or_was_cancelled_is_done_again_at_the_next_start(
 ) -> None:
     image = tmp_path / "heldout" / "3-0.png"
     data, written = image.read_bytes(), image.stat()
-    with monkeypatch.context() as patch, serve(heldout) as client:
+    with monkeypatch.context() as patch:
         patch.setattr(Background, "embed", lambda _, job, __: job.wait(3600))
-        (job,) = evaluations(client)
-        client.delete(job["url"])
-        ended(client, job)
-        assert figures(client)["heldout"] == {
-            "state": "failed",
-            "num_done": 0,
-            "num_total": NUM_IMAGES,
-            "error": "it was cancelled",
-        }
+        with serve(heldout) as client:
+            (job,) = evaluations(client)
+            client.delete(job["url"])
+            ended(client, job)
+            assert figures(client)["heldout"] == {
+                "state": "failed",
+                "num_done": 0,
+                "num_total": NUM_IMAGES,
+                "error": "it was cancelled",
+            }
     image.unlink()
     with serve(heldout) as client:
         assert settled(client)["heldout"]["state"] == "failed"
