@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, NamedTuple
 import numpy as np
 
 from index.calibration.calibration import Calibration, CalibrationError, Decision
-from index.calibration.evidence import evidence_of, group_numbers
+from index.calibration.evidence import DEPTH, evidence_of, group_numbers
 from index.embedded.disk import disk_errors
 from index.gallery.answers import SearchResult
 from index.gallery.record import ModelKey
@@ -94,8 +94,12 @@ class Decisions:
         share = calibration.unknown_share if self.unknown_share is None else self.unknown_share
         return calibration.to_dict() | {"source": self.source, "unknown_share": share}
 
+    def num_needed(self, top_k: int) -> int:
+        """How many matches `judge` has to be given where so many were asked for: what rank 1 means, the others show."""
+        return top_k if self.calibration is None else max(top_k, DEPTH)
+
     def judge(self, result: SearchResult) -> Judgement:
-        """What an answer means that was ranked by distance; a few matches more than `DEPTH` or all there are."""
+        """What an answer means, with at least as many matches as `num_needed` says, or all there are."""
         calibration, num_matches = self._judging(result.searched), len(result.matches)
         unknown: list[float | None] = [None] * num_matches
         if calibration is None or any(match.ranked_by is not None for match in result.matches):

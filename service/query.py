@@ -14,7 +14,6 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse
 from numpy.typing import NDArray
 
-from index.calibration.evidence import DEPTH
 from index.gallery.filters import Filter
 from index.gallery.refined_search import refined_search
 from model.box import Box, BoxError
@@ -201,8 +200,8 @@ class _Found(NamedTuple):
 def _found(engine: Engine, embeddings: NDArray[np.float32], form: QueryForm, where: Filter) -> list[_Found]:
     refinement = form.to_refinement()
     if refinement is None:
-        # What rank 1 means is seen by the others, also where they were not asked for.
-        results = engine.gallery.search_many(embeddings, max(form.top_k, DEPTH), where, form.group_by)
+        num_needed = engine.decisions.num_needed(form.top_k)
+        results = engine.gallery.search_many(embeddings, num_needed, where, form.group_by)
     else:
         results = refined_search(engine.gallery, embeddings, form.top_k, where, refinement)
     found = []

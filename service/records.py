@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 
 from index.gallery.record import Record
+from index.gallery.timestamp import rfc3339
 from model.image import BROWSER_MEDIA_TYPES, FORMATS, encode_image
 from service import problems
 from service.access.call import note
@@ -227,7 +228,7 @@ async def delete(request: Request, id: str) -> Response:  # noqa: A002
     response = Response(status_code=204)
     if url := undo_url(deletion):
         response.headers["Link"] = f'<{url}>; rel="undo"'
-        response.headers["Undo-Until"] = deletion.undo_until.isoformat().replace("+00:00", "Z")
+        response.headers["Undo-Until"] = rfc3339(deletion.undo_until)
     return response
 
 

@@ -16,8 +16,6 @@ import json
 import sys
 from typing import Any, Final, get_args
 
-import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from index.calibration.calibrating import NUM_QUERIES, calibrate
@@ -80,12 +78,6 @@ def known_vehicles(manifest: Manifest, split: str | None) -> Manifest:
     return kept
 
 
-def vehicles_of(embedding: NDArray[np.float32], identities: list[str], images: list[str]) -> Vehicles:
-    """Crops (N, D) with their vehicles' names and the images that they are cut from, all of which ask and answer."""
-    everything = np.ones(len(embedding), np.bool)
-    return Vehicles(embedding, _numbers(identities), _numbers(images), everything, everything)
-
-
 def table(calibration: Calibration) -> str:
     """The error figures for people."""
     lines = [
@@ -142,12 +134,8 @@ def calibrate_on(
         "model": embedder.card.fingerprint,
         "precision": embedder.precision,
     }
-    vehicles = vehicles_of(embedded.embedding, identities, embedded.content)
+    vehicles = Vehicles.named(embedded.embedding, identities, embedded.content)
     return calibrate(vehicles, fitted_on, sizes=sizes, num_queries=num_queries, seed=seed)
-
-
-def _numbers(names: list[str]) -> NDArray[np.int64]:
-    return np.unique(np.array(names), return_inverse=True)[1]
 
 
 def _sizes(text: str) -> tuple[int, ...]:

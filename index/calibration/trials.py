@@ -6,7 +6,7 @@ makes it the query of an unknown vehicle (open-set identification, as in ISO/IEC
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,13 @@ class Vehicles:
     frame: NDArray[np.int64]
     may_ask: NDArray[np.bool]
     may_answer: NDArray[np.bool]
+
+    @classmethod
+    def named(cls, embedding: NDArray[np.float32], identities: Sequence[str], images: Sequence[str]) -> Self:
+        """Crops (N, D), all of which may ask and answer, with the names of their vehicles and of their images."""
+        everything = np.ones(len(embedding), np.bool)
+        identity, frame = (np.unique(np.array(names), return_inverse=True)[1] for names in (identities, images))
+        return cls(embedding, identity, frame, everything, everything)
 
 
 class Trials(NamedTuple):

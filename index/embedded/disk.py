@@ -45,6 +45,26 @@ def disk_errors(path: Path) -> Iterator[None]:
         raise GalleryError(f"{path} cannot be read as the gallery's records; restore it from a backup") from error
 
 
+def replace_text(path: Path, text: str) -> None:
+    """Makes a text the content of a file, durably and at one moment; a kill may leave ``<path>.tmp``.
+
+    Raises:
+        GalleryError: the disk refuses. The file is what it was, or the new one.
+    """
+    temporary = path.with_name(f"{path.name}.tmp")
+    with disk_errors(path.parent):
+        try:
+            with temporary.open("w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        sync_folder(path.parent)
+
+
 def sync_folder(folder: Path) -> None:
     """Waits until the names in a folder are on disk."""
     descriptor = os.open(folder, os.O_RDONLY)

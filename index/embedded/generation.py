@@ -6,7 +6,6 @@ image files belong to all generations.
 """
 
 import json
-import os
 import re
 import shutil
 from dataclasses import dataclass, replace
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from index.embedded.data_folder import DATABASE, SNAPSHOT
-from index.embedded.disk import disk_errors, sync_folder
+from index.embedded.disk import disk_errors, replace_text
 from index.embedded.records.database_file import remove_database
 from index.gallery.errors import GalleryError
 from index.gallery.record import ModelKey
@@ -81,19 +80,7 @@ class Generation:
         """
         model = self.model or ModelKey("", "")
         values = {"name": self.name, "fingerprint": model.fingerprint, "precision": model.precision}
-        text = json.dumps(values | {"before": self.before}, indent=1)
-        temporary = data_dir / f"{CONTENTS}.tmp"
-        with disk_errors(data_dir):
-            try:
-                with temporary.open("w", encoding="utf-8") as file:
-                    file.write(text + "\n")
-                    file.flush()
-                    os.fsync(file.fileno())
-                temporary.replace(data_dir / CONTENTS)
-            except BaseException:
-                temporary.unlink(missing_ok=True)
-                raise
-            sync_folder(data_dir)
+        replace_text(data_dir / CONTENTS, json.dumps(values | {"before": self.before}, indent=1) + "\n")
 
     def folder(self, data_dir: Path) -> Path:
         """Where its database and its snapshot lie."""

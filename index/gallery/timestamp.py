@@ -1,4 +1,4 @@
-"""Times as whole numbers: microseconds since 1970 in UTC. What stores keep and compare is exact."""
+"""Times as whole numbers, microseconds since 1970 in UTC, which are exact; and as texts."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -19,3 +19,8 @@ def time_of(number: int) -> datetime:
         OverflowError: it lies outside the years 1 to 9999.
     """
     return _EPOCH + number * _MICROSECOND
+
+
+def rfc3339(time: datetime) -> str:
+    """A time in UTC as other programs read it, such as ``2026-05-01T12:00:00Z``."""
+    return time.isoformat().replace("+00:00", "Z")

@@ -1,18 +1,16 @@
 """``GET /audit``: who did what."""
 
 import asyncio
-import re
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from index.gallery.errors import CursorError
-from index.gallery.fields import shorten
 from service.audit.answers import AuditAnswer, EntryAnswer
 from service.audit.audit_log import AuditLog
 from service.audit.audit_store import AuditPage, AuditStoreError, AuditUnreadableError, Search
 from service.forms import Name, Time, WholeNumber
+from service.number_cursor import number_of
 from service.strict_fields import strict_query_string
 
 router = APIRouter(tags=["audit"], dependencies=[Depends(strict_query_string)])
@@ -36,7 +34,7 @@ async def audit(request: Request, parameters: Annotated[AuditParameters, Query()
     """Who did what, when, from where, and what came of it; the newest first, page by page."""
     log: AuditLog = request.app.state.audit_log
     search = Search(parameters.key, parameters.action, parameters.since, parameters.until)
-    before = _number_of(parameters.cursor)
+    before = None if parameters.cursor is None else number_of(parameters.cursor)
 
     def read() -> AuditPage:
         try:
@@ -50,11 +48,3 @@ async def audit(request: Request, parameters: Annotated[AuditParameters, Query()
         next_cursor=None if page.next_before is None else str(page.next_before),
         total=page.total,
     )
-
-
-def _number_of(cursor: str | None) -> int | None:
-    if cursor is None:
-        return None
-    if not re.fullmatch("[1-9][0-9]{0,17}", cursor):
-        raise CursorError(f"{shorten(cursor)} is no cursor: take next_cursor of the page before, or none")
-    return int(cursor)

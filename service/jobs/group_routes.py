@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
 
-from index.gallery.errors import CursorError, DamagedRecordError, RecordNotFoundError
+from index.gallery.errors import DamagedRecordError, RecordNotFoundError
 from index.gallery.fields import shorten
 from index.gallery.gallery import Gallery
 from index.gallery.record import Record
@@ -19,6 +19,7 @@ from service.jobs.group_forms import GroupReview, GroupsParameters
 from service.jobs.group_review import GroupPart, page_of_groups, review_group
 from service.jobs.proposed_group import RESULT
 from service.json_text import read_json
+from service.number_cursor import number_of
 from service.openapi import json_body
 from service.strict_fields import strict_query_string
 from service.writing import write
@@ -64,7 +65,8 @@ async def review(request: Request, id: str, number: str) -> ReviewedAnswer:  # n
 
 def _page(engine: Engine, id_: str, parameters: GroupsParameters) -> GroupsAnswer:
     path = engine.jobs.file(id_, RESULT)
-    job, after = engine.jobs.store.get(id_), _number_of(parameters.cursor)
+    after = 0 if parameters.cursor is None else number_of(parameters.cursor)
+    job = engine.jobs.store.get(id_)
     page = page_of_groups(path, job, engine.jobs.groups, parameters.limit, after, parameters.state)
     groups = [GroupAnswer.of(job.id, part, _records(engine.gallery, part)) for part in page.parts]
     return GroupsAnswer(groups=groups, next_cursor=page.next_cursor, total=page.total)
@@ -90,11 +92,3 @@ def _records(gallery: Gallery, part: GroupPart) -> dict[str, Record]:
         except (RecordNotFoundError, DamagedRecordError):
             continue
     return found
-
-
-def _number_of(cursor: str | None) -> int:
-    if cursor is None:
-        return 0
-    if not (cursor.isascii() and cursor.isdigit() and len(cursor) < 10):
-        raise CursorError(f"{shorten(cursor)} is no cursor: take next_cursor of the page before, or none")
-    return int(cursor)

@@ -1,6 +1,5 @@
 """Jobs on disk: created, listed, cancelled, and taken step by step by the one who runs them."""
 
-import re
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,11 +9,11 @@ from typing import Any, Final
 from sqlalchemy import Connection, Engine, Row, func, insert, select, update
 from sqlalchemy.exc import OperationalError
 
-from index.gallery.errors import CursorError
 from index.gallery.fields import shorten
 from service.jobs.errors import JobFinishedError, JobNotFoundError, JobStoreError, TooManyJobsError
 from service.jobs.job import FINAL_STATES, Job, JobPage, JobTally, Rejection, RejectionPage, State
 from service.jobs.job_table import JOBS, REJECTIONS
+from service.number_cursor import number_of
 
 MAX_UNFINISHED: Final = 1000
 """Jobs that wait or run; more are refused."""
@@ -103,7 +102,7 @@ class JobStore:
             conditions.append(_COLUMNS.kind == kind)
         wanted = select(JOBS).where(*conditions).order_by(_COLUMNS.seq.desc()).limit(limit + 1)
         if cursor is not None:
-            wanted = wanted.where(_COLUMNS.seq < _number_of(cursor))
+            wanted = wanted.where(_COLUMNS.seq < number_of(cursor))
         with self._engine.connect() as connection:
             jobs = [_job(row) for row in connection.execute(wanted)]
             total = connection.scalar(select(func.count()).select_from(JOBS).where(*conditions)) or 0
@@ -130,7 +129,7 @@ class JobStore:
             JobNotFoundError: there is no such job.
             CursorError: a cursor that no page gave.
         """
-        after = 0 if cursor is None else _number_of(cursor)
+        after = 0 if cursor is None else number_of(cursor)
         with self._engine.connect() as connection:
             job = _require(connection, id_)
             columns = REJECTIONS.c
@@ -270,9 +269,3 @@ def _require(connection: Connection, id_: str) -> Job:
 
 def _job(row: Row[Any]) -> Job:
     return Job(**row._mapping)
-
-
-def _number_of(cursor: str) -> int:
-    if not re.fullmatch("[1-9][0-9]{0,17}", cursor):
-        raise CursorError(f"{shorten(cursor)} is no cursor: take next_cursor of the page before, or none")
-    return int(cursor)

@@ -57,6 +57,14 @@ def test_rank_1_does_not_depend_on_how_many_were_asked_for(tmp_path: Path) -> No
     assert few.probabilities == many.probabilities[:DEPTH]
 
 
+@pytest.mark.parametrize(("top_k", "with_calibration"), [(1, DEPTH), (DEPTH, DEPTH), (500, 500)])
+def test_more_is_looked_for_than_was_asked_only_if_it_is_judged(
+    tmp_path: Path, top_k: int, with_calibration: int
+) -> None:
+    assert decisions(tmp_path).num_needed(top_k) == with_calibration
+    assert decisions(tmp_path, None).num_needed(top_k) == top_k
+
+
 def test_what_was_ranked_otherwise_is_not_judged(tmp_path: Path) -> None:
     found = result((0.1, "a"), (0.2, "b"))
     reranked = SearchResult([replace(match, ranked_by=0.5) for match in found.matches], 100)

@@ -8,12 +8,11 @@ sanet-backup.lock       held by the one process that writes it
 
 import hashlib
 import json
-import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self
 
-from index.embedded.disk import disk_errors, sync_folder
+from index.embedded.disk import disk_errors, replace_text
 from index.gallery.errors import GalleryError
 
 FORMAT: Final = "sanet-backup-1"
@@ -82,19 +81,7 @@ class Backup:
     def write(self, folder: Path) -> None:
         """Replaces what the folder's backup is, durably and at one moment."""
         values = json.loads(json.dumps(asdict(self)))
-        text = json.dumps(values | {"checksum": _checksum(values)}, indent=1) + "\n"
-        temporary = folder / f"{_CONTENTS}.tmp"
-        with disk_errors(folder):
-            try:
-                with temporary.open("w", encoding="utf-8") as file:
-                    file.write(text)
-                    file.flush()
-                    os.fsync(file.fileno())
-                temporary.replace(folder / _CONTENTS)
-            except BaseException:
-                temporary.unlink(missing_ok=True)
-                raise
-            sync_folder(folder)
+        replace_text(folder / _CONTENTS, json.dumps(values | {"checksum": _checksum(values)}, indent=1) + "\n")
 
     def check_database(self, folder: Path) -> Path:
         """The path of the database in a folder, after all of its bytes were read.

@@ -113,13 +113,10 @@ class Calibrate(Kind[CalibrateParameters]):
             chunk = chosen[start : start + _READ_AT_ONCE]
             records = self._records(job, [one.seq for one in chunk])
             found += [(one, records[one.seq].embedding) for one in chunk if one.seq in records]
-        everything = np.ones(len(found), np.bool)
-        vehicles = Vehicles(
+        vehicles = Vehicles.named(
             np.stack([embedding for _, embedding in found]),
-            _numbers([one.identity for one, _ in found]),
-            _numbers([one.content for one, _ in found]),
-            everything,
-            everything,
+            [one.identity for one, _ in found],
+            [one.content for one, _ in found],
         )
         return vehicles, len(known) - len(found)
 
@@ -136,7 +133,3 @@ def _whole_vehicles(known: list[_Known]) -> list[_Known]:
     if len(kept) < len(known) and known[len(kept)].identity == kept[-1].identity:
         kept = [one for one in kept if one.identity != kept[-1].identity]
     return kept
-
-
-def _numbers(names: list[str]) -> NDArray[np.int64]:
-    return np.unique(np.array(names), return_inverse=True)[1]

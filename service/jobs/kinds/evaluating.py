@@ -22,6 +22,7 @@ from service.jobs.errors import NotConfiguredError
 from service.jobs.import_root import ImportRoot
 from service.jobs.kind import JobParameters, Kind
 from service.jobs.kinds.stored_batches import StoredBatches
+from service.jobs.kinds.vehicle_lines import require_root
 from service.jobs.running_job import RunningJob
 
 
@@ -65,7 +66,7 @@ class Evaluate(Kind[EvaluateParameters]):
         if parameters.data is None:
             _require_heldout(self._heldout)
             return
-        root = _require_root(self._root)
+        root = require_root(self._root)
         root.is_folder(root.path_below(parameters.data))
 
     def key(self, parameters: EvaluateParameters) -> str | None:
@@ -104,7 +105,7 @@ class Evaluate(Kind[EvaluateParameters]):
     def _task(self, parameters: EvaluateParameters) -> Task:
         if parameters.data is None:
             return _require_heldout(self._heldout).task
-        root = _require_root(self._root)
+        root = require_root(self._root)
         path = root.path_below(parameters.data)
         if root.is_folder(path):
             path = path / "manifest.csv"
@@ -127,7 +128,7 @@ class _RootedManifest(Manifest):
         Raises:
             UnusableDataError: not below the root, or behind a link.
         """
-        root = _require_root(self.root)
+        root = require_root(self.root)
         path = root.path_below(str(super().path_of(entry)))
         os.close(root.open(str(path)))
         return path
@@ -137,11 +138,3 @@ def _require_heldout(heldout: HeldoutSet | None) -> HeldoutSet:
     if heldout is None:
         raise NotConfiguredError("there is no held-out set: start the service with SANET_HELDOUT, or send data")
     return heldout
-
-
-def _require_root(root: ImportRoot | None) -> ImportRoot:
-    if root is None:
-        raise NotConfiguredError(
-            "this service reads no files of its own: set SANET_IMPORT_ROOT to the folder that jobs may read"
-        )
-    return root

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from index.gallery.filters import Filter
 from index.gallery.gallery import Gallery
 from index.gallery.record import Record
+from index.gallery.timestamp import rfc3339
 from model.whole_file import whole_file
 from service.jobs.errors import UnusableDataError
 from service.jobs.running_job import RunningJob
@@ -35,7 +36,7 @@ class GroupedRecord(NamedTuple):
     def of(cls, seq: int, record: Record) -> Self:
         """Of a record as it is now."""
         fields = record.fields
-        captured_at = None if fields.captured_at is None else fields.captured_at.isoformat().replace("+00:00", "Z")
+        captured_at = None if fields.captured_at is None else rfc3339(fields.captured_at)
         return cls(seq, record.id, record.content, fields.identity, fields.camera, captured_at, fields.source)
 
 

@@ -9,7 +9,6 @@ from typing import Annotated, Any, ClassVar, Final, Literal, NamedTuple, Self
 import numpy as np
 from pydantic import BaseModel, Field, Strict, model_validator
 
-from index.calibration.evidence import DEPTH
 from index.datasets.manifest import Entry, ManifestError
 from index.gallery.answers import Match as Found
 from index.gallery.bulk_intake import CHUNK_SIZE, Remark, embed_in_chunks
@@ -18,6 +17,7 @@ from index.gallery.gallery import Gallery
 from index.gallery.record import Record
 from index.gallery.search_others import search_others
 from index.gallery.shared_search import MOST_TOGETHER
+from index.gallery.timestamp import rfc3339
 from model.preprocessing import Preprocessing
 from service.decision import Decisions, Judgement
 from service.jobs.background import Background
@@ -160,7 +160,7 @@ class Match(Kind[MatchParameters]):
         cursor = _Cursor(model=model) if job.cursor is None else _Cursor.model_validate(job.cursor)
         require_same_model(cursor.model, model)
         report = _Report() if job.report is None else _Report.model_validate(job.report)
-        num_threads = max(1, min(MOST_TOGETHER, _MOST_READ // max(parameters.top_k, DEPTH)))
+        num_threads = max(1, min(MOST_TOGETHER, _MOST_READ // self._decisions.num_needed(parameters.top_k)))
         with (
             GrowingFile(job.results / RESULT, cursor.num_bytes) as file,
             ThreadPoolExecutor(num_threads, "match") as pool,  # whose searches share passes
@@ -254,8 +254,7 @@ class Match(Kind[MatchParameters]):
     def _answer(self, parameters: MatchParameters, query: _Query) -> _Answer:
         where = parameters.where.to_filter()
         search = partial(search_others, self._gallery, query.record, of_other_images=parameters.path is None)
-        # What rank 1 means is seen by the others, also where they were not asked for.
-        found = search(max(parameters.top_k, DEPTH), where, parameters.group_by)
+        found = search(self._decisions.num_needed(parameters.top_k), where, parameters.group_by)
         judgement = self._decisions.judge(found)
         matches = found.matches[: parameters.top_k]
         identity = query.record.fields.identity
@@ -303,5 +302,5 @@ def _rows(query: _Query, matches: list[Found], judgement: Judgement) -> list[lis
 
 def _fields(record: Record) -> list[Cell]:
     fields = record.fields
-    captured_at = None if fields.captured_at is None else fields.captured_at.isoformat().replace("+00:00", "Z")
+    captured_at = None if fields.captured_at is None else rfc3339(fields.captured_at)
     return [fields.identity, fields.camera, captured_at, fields.source]

@@ -4,10 +4,11 @@ import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
-from index.embedded.disk import disk_errors, sync_folder
+from index.embedded.disk import disk_errors, replace_text, sync_folder
 from index.gallery.errors import CursorError, GalleryError, GalleryFullError
 
 
@@ -89,3 +90,16 @@ def test_the_folder_of_names_is_synced(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(Path(f"/proc/self/fd/{descriptor}").readlink()))
     sync_folder(tmp_path)
     assert synced == [tmp_path]
+
+
+def test_a_text_is_replaced_as_a_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "contents.json"
+    replace_text(file, "one")
+    replace_text(file, "two")
+    assert file.read_text("utf-8") == "two"
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", Mock(side_effect=OSError(errno.ENOSPC, "full")))
+        with pytest.raises(GalleryFullError):
+            replace_text(file, "three")
+    assert file.read_text("utf-8") == "two"
+    assert list(tmp_path.iterdir()) == [file]

@@ -2,7 +2,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from index.gallery.timestamp import microseconds, time_of
+from index.gallery.timestamp import microseconds, rfc3339, time_of
 
 
 @pytest.mark.parametrize(
@@ -27,3 +27,14 @@ def test_a_time_is_a_number_and_back_to_the_microsecond(time: datetime, number: 
 def test_a_number_beyond_every_year_is_refused(number: int) -> None:
     with pytest.raises(OverflowError):
         time_of(number)
+
+
+@pytest.mark.parametrize(
+    ("time", "text"),
+    [
+        (datetime(2026, 5, 1, 12, tzinfo=UTC), "2026-05-01T12:00:00Z"),
+        (datetime(2026, 5, 1, 12, 0, 0, 250_000, tzinfo=UTC), "2026-05-01T12:00:00.250000Z"),
+    ],
+)
+def test_as_a_text_it_is_rfc_3339(time: datetime, text: str) -> None:
+    assert rfc3339(time) == text
