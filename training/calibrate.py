@@ -8,19 +8,22 @@ gallery's vehicles is asked for twice, once with its own records left out, as a 
 distractors and images without an identity play no part.
 
 What it promises, it measures on vehicles that it was not fitted to (two-fold cross-fitting). --annotate writes it into
-the checkpoint, where the service reads it.
+the checkpoint, where the service reads it. --measure says how well the calibration in the checkpoint does on these
+vehicles instead.
 """
 
 import argparse
 import json
 import sys
+from dataclasses import replace
 from typing import Any, Final, get_args
 
 from tqdm import tqdm
 
 from index.calibration.calibrating import NUM_QUERIES, calibrate
 from index.calibration.calibration import Calibration, CalibrationError
-from index.calibration.trials import Vehicles
+from index.calibration.error_figures import error_figures, judge
+from index.calibration.trials import Vehicles, draw_trials
 from index.command_parser import CommandParser
 from index.datasets.bulk_embedding import embed_entries
 from index.datasets.manifest import Entry, Manifest, ManifestError
@@ -46,6 +49,8 @@ def main() -> int:
         pick_device(args.device)
     except ValueError as error:
         parser.error(str(error))
+    if args.measure and args.annotate:
+        parser.error("--measure changes nothing: leave out --annotate")
     try:
         manifest = known_vehicles(read_data(args).where(args.where), args.split)
         calibration = _calibrate(args, manifest)
@@ -103,9 +108,26 @@ def _calibrate(args: argparse.Namespace, manifest: Manifest) -> Calibration:
     if warning := slow_precision_warning(device, args.precision):
         sys.stderr.write(f"training.calibrate: warning: {warning}\n")
     embedder = Embedder(checkpoint, device, args.precision)
+    if args.measure:
+        if checkpoint.card.calibration is None:
+            raise CalibrationError(f"{args.checkpoint} has no calibration that could be measured: leave out --measure")
+        calibration = Calibration.from_dict(checkpoint.card.calibration)
+        vehicles = _embed(manifest, embedder, quiet=args.quiet)
+        sizes = args.sizes or calibration.sizes
+        sizes = tuple(size for size in sizes if size <= min(len(vehicles.identity), calibration.largest_gallery))
+        trials = draw_trials(vehicles, sizes, args.queries, [args.seed])
+        measured = error_figures(judge(calibration, trials), sizes, calibration.unknown_share)
+        return replace(calibration, measured=measured)
     return calibrate_on(
         manifest, embedder, sizes=args.sizes, num_queries=args.queries, seed=args.seed, quiet=args.quiet
     )
+
+
+def _embed(manifest: Manifest, embedder: Embedder, *, quiet: bool) -> Vehicles:
+    with tqdm(total=len(manifest.entries), unit="img", disable=quiet) as bar:
+        preprocessing = embedder.card.preprocessing
+        embedded = embed_entries(manifest, manifest.entries, preprocessing, embedder.embed_prepared, bar.update)
+    return Vehicles.named(embedded.embedding, [entry.identity for entry in manifest.entries], embedded.content)
 
 
 def calibrate_on(
@@ -123,18 +145,14 @@ def calibrate_on(
         CalibrationError: there are too few of them.
         ImageError, BoxError, OSError: an image cannot be used.
     """
-    with tqdm(total=len(manifest.entries), unit="img", disable=quiet) as bar:
-        preprocessing = embedder.card.preprocessing
-        embedded = embed_entries(manifest, manifest.entries, preprocessing, embedder.embed_prepared, bar.update)
-    identities = [entry.identity for entry in manifest.entries]
+    vehicles = _embed(manifest, embedder, quiet=quiet)
     fitted_on: dict[str, Any] = {
         "data": manifest.protocol.dataset or manifest.folder.name,
-        "num_images": len(identities),
-        "num_vehicles": len(set(identities)),
+        "num_images": len(vehicles.identity),
+        "num_vehicles": len(set(vehicles.identity.tolist())),
         "model": embedder.card.fingerprint,
         "precision": embedder.precision,
     }
-    vehicles = Vehicles.named(embedded.embedding, identities, embedded.content)
     return calibrate(vehicles, fitted_on, sizes=sizes, num_queries=num_queries, seed=seed)
 
 
@@ -163,6 +181,9 @@ def _parser() -> CommandParser:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--precision", choices=get_args(Precision), default="float32")
     parser.add_argument("--annotate", action="store_true", help="write it into the checkpoint")
+    parser.add_argument(
+        "--measure", action="store_true", help="fit nothing: measure the checkpoint's own calibration on these vehicles"
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     parser.add_argument("--json", action="store_true", help="print it as one JSON object, as the last line")
     return parser

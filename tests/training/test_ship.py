@@ -102,6 +102,25 @@ def test_what_cannot_be_calibrated_on_is_refused(
     assert checkpoint.read_bytes() == before
 
 
+def test_a_calibration_is_measured_on_other_vehicles_and_not_fitted_to_them(
+    vehicles: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--checkpoint", checkpoint, "--data", vehicles, "--queries", "200"]
+    assert run_calibrate(monkeypatch, *arguments, "--measure") == 1
+    assert "has no calibration that could be measured" in capsys.readouterr().err
+    assert run_calibrate(monkeypatch, *arguments, "--sizes", "20,100", "--annotate", "--json") == 0
+    fitted = Calibration.from_dict(json.loads(capsys.readouterr().out))
+    before = checkpoint.read_bytes()
+    assert run_calibrate(monkeypatch, *arguments, "--measure", "--seed", "1", "--json") == 0
+    measured = Calibration.from_dict(json.loads(capsys.readouterr().out))
+    assert (measured.match_distance, measured.weights) == (fitted.match_distance, fitted.weights)
+    assert [size["num_records"] for size in measured.measured["sizes"]] == [20, 100]
+    assert measured.measured != fitted.measured
+    assert checkpoint.read_bytes() == before
+    with pytest.raises(SystemExit):
+        run_calibrate(monkeypatch, *arguments, "--measure", "--annotate")
+
+
 @pytest.mark.parametrize("sizes", ["100,10", "0,10", "ten", "10,10", ""])
 def test_sizes_rise(sizes: str, vehicles: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SystemExit) as raised:
