@@ -164,6 +164,9 @@ class Serving:
         try:
             engine.worker.close()
             engine.gallery.close()
+        except Exception:  # no one waits for this thread: the log is where it is seen
+            _LOG.exception("the model %.12s, which served before, could not be closed", engine.model.fingerprint)
+            return
         finally:
             with self._changed:
                 self._num_replaced -= 1

@@ -148,15 +148,19 @@ def test_what_was_replaced_is_closed_once_where_the_service_is_closed_meanwhile(
     assert log.index("pools closed") < log.index("gallery A closed")
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_what_cannot_be_closed_does_not_count_as_open_for_ever(
-    engines: list[Any], log: list[str], monkeypatch: pytest.MonkeyPatch
+def test_what_cannot_be_closed_is_logged_and_does_not_count_as_open_for_ever(
+    engines: list[Any], log: list[str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     serving = serving_of(engines[0], log)
     monkeypatch.setattr(engines[0].gallery, "close", lambda: 1 / 0)
-    serving.exchange(engines[1], lambda: None)
+    serving.exchange(engines[1], lambda: log.append("told"))
     wait_for(lambda: not serving.has_replaced)
     serving.close()
+    (record,) = caplog.records
+    assert "A, which served before, could not be closed" in record.getMessage()
+    assert record.exc_info is not None
+    assert record.exc_info[0] is ZeroDivisionError
+    assert "told" not in log
 
 
 @pytest.mark.skipif(not hasattr(os, "setpriority"), reason="there are no priorities")
