@@ -88,6 +88,8 @@ class MatchAnswer(BaseModel):
     identity: str | None
     camera: str | None
     captured_at: datetime | None
+    latitude: float | None
+    longitude: float | None
     source: str | None
     image_url: str
     aligned_url: str
@@ -105,6 +107,8 @@ class MatchAnswer(BaseModel):
             identity=record.fields.identity,
             camera=record.fields.camera,
             captured_at=record.fields.captured_at,
+            latitude=record.fields.latitude,
+            longitude=record.fields.longitude,
             source=record.fields.source,
             image_url=f"/gallery/{record.id}/image",
             aligned_url=f"/gallery/{record.id}/aligned",

@@ -29,6 +29,7 @@ from service.instruments.instruments import Instruments
 from service.jobs import group_routes
 from service.jobs import routes as jobs
 from service.opening import Opening
+from service.page import routes as page
 from service.settings import Settings
 from service.uploads import body_bytes
 
@@ -68,13 +69,15 @@ def create_app(settings: Settings, on_failure: Callable[[Exception], None]) -> F
     app.state.guard = Guard(settings)
     app.state.audit_log = audit_log
     app.state.recorder = Recorder(audit_log)
-    app.state.is_stopping = lambda: False  # the server that runs it knows when
+    # The server that runs it knows when.
+    app.state.is_stopping = lambda: False
+    app.state.is_closing = lambda: False
     app.state.instruments = instruments
     app.state.disk_usage = disk_usage
     app.state.opening = Opening(settings, app.state, on_failure, instruments)
     problems.install(app)
     routes = list(app.routes)
-    for module in (query, enrol, records, jobs, group_routes, status, metrics, audit, docs_page):
+    for module in (query, enrol, records, jobs, group_routes, status, metrics, audit, docs_page, page):
         app.include_router(module.router)
         routes += module.router.routes
     count_requests = partial(CountRequests, instruments=instruments, routes=routes)

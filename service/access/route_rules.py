@@ -43,6 +43,8 @@ RULES: Final = {
     "healthz": Rule(Scope.OPEN),
     "readyz": Rule(Scope.OPEN),
     "docs": Rule(Scope.OPEN),
+    "home": Rule(Scope.OPEN),
+    "asset": Rule(Scope.OPEN),
     # Read: what changes nothing.
     "query": Rule(Scope.READ, Audit.SOON, is_upload=True),
     "page": Rule(Scope.READ),

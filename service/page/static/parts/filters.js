@@ -1,0 +1,123 @@
+/**
+ * Conditions on records, as `GET /gallery` and `POST /query` take them: an object from the parameter's name to its
+ * value, or list of values. The form has its own draft; what is applied is a new object.
+ */
+import { useEffect, useState } from "preact/hooks";
+import { call } from "../api/client.js";
+import { useResource } from "../api/resource.js";
+import { time } from "../format.js";
+import { html } from "../html.js";
+import { Icon } from "./icon.js";
+
+const LISTS = ["camera", "tag", "attribute"];
+const NAMES = [...LISTS, "identity", "source", "captured_after", "captured_before", "near"];
+const WORDS = { captured_after: "from", captured_before: "until", near: "near" };
+const MOST_SUGGESTED = 200;
+
+/** The conditions among the parameters of an address. */
+export function conditionsOf(query) {
+  const conditions = {};
+  for (const name of NAMES) {
+    const values = [query[name] ?? []].flat();
+    if (values.length) conditions[name] = LISTS.includes(name) ? values : values[0];
+  }
+  return conditions;
+}
+
+export const isEmpty = (conditions) => !Object.keys(conditions).length;
+
+/** The chips of what is applied, each with a button that takes it off. */
+export function AppliedFilters({ conditions, onChange }) {
+  if (isEmpty(conditions)) return null;
+  const without = (name, value) => {
+    const { [name]: values, ...others } = conditions;
+    const left = [values].flat().filter((one) => one !== value);
+    onChange(left.length ? { ...others, [name]: LISTS.includes(name) ? left : left[0] } : others);
+  };
+  return html`
+    <ul class="row" aria-label="Conditions">
+      ${Object.entries(conditions).flatMap(([name, values]) =>
+        [values].flat().map((value) => {
+          const text = `${WORDS[name] ?? name} ${name.startsWith("captured") ? time(value) : value}`;
+          return html`
+            <li key=${text} class="chip accent">
+              ${text}
+              <button class="chip-off" aria-label=${`Take off ${text}`} onClick=${() => without(name, value)}>
+                <${Icon} name="close" size="14" />
+              </button>
+            </li>
+          `;
+        }),
+      )}
+    </ul>
+  `;
+}
+
+/** The form. `onChange` gets the new conditions when they are applied. */
+export function Filters({ conditions, onChange }) {
+  const [draft, setDraft] = useState(() => toDraft(conditions));
+  useEffect(() => setDraft(toDraft(conditions)), [conditions]);
+  const { data: stats } = useResource((signal) => call("gallery/stats", { query: { limit: MOST_SUGGESTED }, signal }), []);
+  const set = (name) => (event) => setDraft({ ...draft, [name]: event.target.value });
+  const apply = (event) => {
+    event.preventDefault();
+    onChange(fromDraft(draft));
+  };
+  const text = (name, label, placeholder, list) => html`
+    <label class="field"><span>${label}</span>
+      <input class="input" name=${name} value=${draft[name]} onInput=${set(name)} placeholder=${placeholder} list=${list} />
+    </label>
+  `;
+  const when = (name, label) => html`
+    <label class="field"><span>${label}</span>
+      <input class="input" type="datetime-local" name=${name} value=${draft[name]} onInput=${set(name)} />
+    </label>
+  `;
+  return html`
+    <form class="filters" onSubmit=${apply} aria-label="Filters">
+      ${text("camera", "Camera", "any of, with commas", "filter-cameras")}
+      ${text("identity", "Identity", "one vehicle", "filter-identities")}
+      ${when("captured_after", "Captured from")}
+      ${when("captured_before", "Captured until")}
+      ${text("tag", "Tags", "all of, with commas")}
+      ${text("attribute", "Attributes", "colour:red, with commas")}
+      ${text("source", "Source", "the file's name")}
+      ${text("near", "Near", "latitude, longitude, metres")}
+      <datalist id="filter-cameras">${options(stats?.cameras)}</datalist>
+      <datalist id="filter-identities">${options(stats?.identities)}</datalist>
+      <div class="row filters-actions">
+        <button class="button primary" type="submit">Apply</button>
+        <button class="button" type="button" onClick=${() => onChange({})}>Clear</button>
+      </div>
+    </form>
+  `;
+}
+
+const options = (counts = []) => counts.filter(({ value }) => value !== null).map(({ value }) => html`<option key=${value} value=${value} />`);
+
+function toDraft(conditions) {
+  const draft = {};
+  for (const name of NAMES) {
+    const value = conditions[name] ?? "";
+    draft[name] = name.startsWith("captured") && value ? local(value) : [value].flat().join(", ");
+  }
+  return draft;
+}
+
+function fromDraft(draft) {
+  const conditions = {};
+  for (const name of NAMES) {
+    const value = draft[name].trim();
+    if (!value) continue;
+    if (LISTS.includes(name)) conditions[name] = value.split(",").map((one) => one.trim()).filter(Boolean);
+    else if (name.startsWith("captured")) conditions[name] = new Date(value).toISOString();
+    else conditions[name] = name === "near" ? value.replace(/\s/g, "") : value;
+  }
+  return conditions;
+}
+
+/** What a datetime-local field shows for a time: the same moment on this machine's clock, to the minute. */
+function local(iso) {
+  const moment = new Date(iso);
+  return new Date(moment - 60_000 * moment.getTimezoneOffset()).toISOString().slice(0, 16);
+}

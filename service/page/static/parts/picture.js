@@ -1,0 +1,92 @@
+/**
+ * Pictures of records. They are fetched with the key, which the `src` of an image cannot send; only when they come near
+ * to what is seen, and a few at a time, so that two hundred of them do not delay a query.
+ */
+import { useEffect, useRef, useState } from "preact/hooks";
+import { send } from "../api/client.js";
+import { key } from "../api/key.js";
+import { html } from "../html.js";
+
+const MOST_AT_ONCE = 6;
+const MOST_KEPT = 400;
+const MARGIN = "300px";
+
+const kept = new Map();
+const waiting = [];
+let running = 0;
+
+key.listen(() => {
+  for (const url of kept.values()) url.then(URL.revokeObjectURL, () => {});
+  kept.clear();
+});
+
+/** A `blob:` address of the image at `path`; the same until many others were asked for. */
+export function imageUrl(path) {
+  let url = kept.get(path);
+  if (url) kept.delete(path);
+  else {
+    url = new Promise((resolve, reject) => waiting.push({ path, resolve, reject }));
+    url.catch(() => kept.delete(path));
+    pump();
+  }
+  kept.set(path, url);
+  if (kept.size > MOST_KEPT) {
+    const [oldest, old] = kept.entries().next().value;
+    kept.delete(oldest);
+    old.then(URL.revokeObjectURL, () => {});
+  }
+  return url;
+}
+
+function pump() {
+  while (running < MOST_AT_ONCE && waiting.length) {
+    const { path, resolve, reject } = waiting.pop(); // what was asked for last is what is looked at
+    running++;
+    send(path)
+      .then((response) => response.blob())
+      .then((blob) => resolve(URL.createObjectURL(blob)))
+      .catch(reject)
+      .finally(() => {
+        running--;
+        pump();
+      });
+  }
+}
+
+/** A square picture; where it cannot be had, the reason. `children` are drawn over it. */
+export function Picture({ path, alt, children }) {
+  const frame = useRef(null);
+  const [near, setNear] = useState(false);
+  const [state, setState] = useState({});
+  useEffect(() => {
+    const observer = new IntersectionObserver((entries) => entries.some((one) => one.isIntersecting) && setNear(true), {
+      rootMargin: MARGIN,
+    });
+    observer.observe(frame.current);
+    return () => observer.disconnect();
+  }, []);
+  useEffect(() => {
+    if (!near || !path) return;
+    let current = true;
+    setState({});
+    imageUrl(path).then(
+      (url) => current && setState({ url }),
+      (problem) => current && setState({ problem }),
+    );
+    return () => (current = false);
+  }, [near, path]);
+  return html`
+    <div class="picture" ref=${frame}>
+      ${state.url && html`<img src=${state.url} alt=${alt} decoding="async" />`}
+      ${state.problem && html`<span role="img" aria-label=${alt}>${reason(state.problem)}</span>`}
+      ${children}
+    </div>
+  `;
+}
+
+function reason(problem) {
+  if (problem.kind === "other-model") return "Not embedded by this model yet";
+  if (problem.status === 404) return "Deleted";
+  if (problem.kind === "gallery-damaged") return "Image lost";
+  return "Not available";
+}

@@ -1,0 +1,44 @@
+/** Where the API key is entered and forgotten. */
+import { useEffect, useState } from "preact/hooks";
+import { key, keyAsked } from "../api/key.js";
+import { html } from "../html.js";
+import { Dialog } from "../parts/dialog.js";
+import { Icon } from "../parts/icon.js";
+import { useStore } from "../store.js";
+
+export function KeyDialog() {
+  const asked = useStore(keyAsked);
+  const [text, setText] = useState("");
+  useEffect(() => setText(""), [asked]);
+  if (asked === null) return null;
+  const close = () => keyAsked.set(null);
+  const enter = (event) => {
+    event.preventDefault();
+    key.set(text.trim());
+    close();
+  };
+  const forget = () => {
+    key.set(null);
+    close();
+  };
+  return html`
+    <${Dialog} title="API key" onClose=${close}>
+      <form class="stack" onSubmit=${enter}>
+        ${asked && html`<p class="note warn" role="alert"><${Icon} name="key" />${asked}</p>`}
+        <label class="field">
+          <span>Key</span>
+          <input class="input" type="password" autocomplete="off" required autofocus value=${text}
+            onInput=${(event) => setText(event.target.value)} />
+          <small>
+            Kept in this tab alone until it is closed. An administrator makes keys
+            with <code>python -m service.keys create</code>.
+          </small>
+        </label>
+        <footer>
+          ${key.value && html`<button class="button danger" type="button" onClick=${forget}>Forget the key</button>`}
+          <button class="button primary" disabled=${!text.trim()}>Use this key</button>
+        </footer>
+      </form>
+    <//>
+  `;
+}
