@@ -17,6 +17,10 @@ class GroupReviewedError(Exception):
     """The group, or some of its records, were reviewed otherwise before."""
 
 
+class GroupOutdatedError(Exception):
+    """Records of the group were given another identity since it was proposed."""
+
+
 class NotInGroupError(ValueError):
     """Records that are not in the group that they are to be taken from."""
 

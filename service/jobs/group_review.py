@@ -2,12 +2,14 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from index.gallery.errors import DamagedRecordError, RecordNotFoundError
 from index.gallery.gallery import Gallery
-from service.jobs.errors import GroupNotFoundError, GroupReviewedError, NotInGroupError
+from service.jobs.errors import GroupNotFoundError, GroupOutdatedError, GroupReviewedError, NotInGroupError
 from service.jobs.group_store import GroupStore, Review
 from service.jobs.job import Job
 from service.jobs.proposed_group import Member, ProposedGroup, read_groups
@@ -102,6 +104,7 @@ def review_group(
         GroupNotFoundError: the job has no such group.
         NotInGroupError: records that are not in it.
         GroupReviewedError: it was decided otherwise before; nothing was changed.
+        GroupOutdatedError: records have another identity since it was proposed; nothing was changed.
         JobStoreError: the disk refuses the review; sent again, it is done.
     """
     group = next((group for group in read_groups(path) if group.number == number), None)
@@ -122,6 +125,8 @@ def review_group(
     fresh = [member.id for member in members if member.id in still_open]
     changed = {id_ for review in same for id_ in review.changed}
     if fresh:
+        if identity is not None:
+            _require_unchanged([member for member in members if member.id in still_open], identity, gallery)
         now_changed = [] if identity is None else gallery.update_many(fresh, {"identity": identity})
         store.add(job, number, Review("refuse" if identity is None else "accept", identity, fresh, now_changed))
         changed.update(now_changed)
@@ -149,6 +154,18 @@ def _require_members(group: ProposedGroup, asked: Iterable[str]) -> None:
         raise NotInGroupError(
             f"records: {strangers[0]!r}{more} are not in the group {group.number}: nothing was changed"
         )
+
+
+def _require_unchanged(members: Iterable[Member], identity: str, gallery: Gallery) -> None:
+    """What somebody has found out since about a record is not overwritten by what a job proposed before."""
+    for member in members:
+        with suppress(RecordNotFoundError, DamagedRecordError):
+            current = gallery.get(member.id).fields.identity
+            if current not in (None, identity, member.identity):
+                raise GroupOutdatedError(
+                    f"the record {member.id} is {current!r} since the group was proposed, and not {identity!r}: "
+                    "nothing was changed; name the other `records`, or PATCH /gallery/{id} first"
+                )
 
 
 def _summary(reviews: Iterable[Review]) -> str:

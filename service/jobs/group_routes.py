@@ -48,7 +48,7 @@ async def job_groups(
     "/{id}/groups/{number}",
     openapi_extra=json_body(GroupReview),
     responses=problems.response(404, "there is no such job, or no such group of it")
-    | problems.response(409, "it was reviewed otherwise before; nothing was changed"),
+    | problems.response(409, "it was reviewed otherwise, or a record has another identity since; nothing was changed"),
 )
 async def review(request: Request, id: str, number: str) -> ReviewedAnswer:  # noqa: A002
     """Gives the records of a group an identity, all at one moment, or refuses the group.

@@ -13,10 +13,16 @@ COLUMNS: Final = ("group", "record", "identity", "distance", "camera", "captured
 
 
 class Member(NamedTuple):
-    """A record in a group, by its id, and its Euclidean distance from the nearest other one."""
+    """A record in a group, by its id.
+
+    Attributes:
+        distance: Euclidean, from the nearest other one.
+        identity: that it had when the group was proposed.
+    """
 
     id: str
     distance: float
+    identity: str | None = None
 
 
 class ProposedGroup(NamedTuple):
@@ -44,5 +50,8 @@ def read_groups(path: Path) -> Iterator[ProposedGroup]:
                 return
             identities = {unguarded(line["identity"]) for line in group}
             if "" in identities:
-                members = [Member(line["record"], float(line["distance"])) for line in group]
+                members = [
+                    Member(line["record"], float(line["distance"]), unguarded(line["identity"]) or None)
+                    for line in group
+                ]
                 yield ProposedGroup(int(number), max(identities) or None, members)

@@ -5,7 +5,7 @@ import pytest
 
 from index.gallery.gallery import Gallery
 from service.jobs.embedded_store import open_job_store
-from service.jobs.errors import GroupNotFoundError, GroupReviewedError, NotInGroupError
+from service.jobs.errors import GroupNotFoundError, GroupOutdatedError, GroupReviewedError, NotInGroupError
 from service.jobs.group_review import GroupPage, GroupPart, Reviewed, page_of_groups, parts_of, review_group
 from service.jobs.group_store import GroupStore, Review
 from service.jobs.job import Job
@@ -70,7 +70,7 @@ def test_only_groups_that_somebody_may_name_are_read(reviewing: Reviewing) -> No
     ids = reviewing.ids
     assert list(read_groups(reviewing.path)) == [
         ProposedGroup(1, None, [Member(id_, 0.5) for id_ in ids[:4]]),
-        ProposedGroup(2, "=known", [Member(id_, 0.25) for id_ in ids[4:6]]),
+        ProposedGroup(2, "=known", [Member(ids[4], 0.25, "=known"), Member(ids[5], 0.25)]),
     ]
 
 
@@ -123,6 +123,27 @@ def test_a_refused_group_changes_nothing(reviewing: Reviewing) -> None:
     reviewing.review(1, None)
     assert reviewing.states()[:2] == [(1, "accepted", "a", [1]), (1, "refused", None, [0, 2, 3])]
     assert reviewing.identities() == [None, "a"] + [None] * 7
+
+
+def test_an_identity_given_since_is_not_overwritten(reviewing: Reviewing) -> None:
+    ids, gallery = reviewing.ids, reviewing.gallery
+    gallery.update(ids[1], {"identity": "seen by eye"})
+    gallery.update(ids[4], {"identity": "other"})
+    for number, identity in ((1, "car"), (2, "car"), (2, "=known")):
+        with pytest.raises(GroupOutdatedError, match=r"is 'seen by eye'|is 'other' since the group was proposed"):
+            reviewing.review(number, identity)
+    assert reviewing.identities()[:6] == [None, "seen by eye", None, None, "other", None]
+    assert {state for _, state, *_ in reviewing.states()} == {"proposed"}
+    # Without it, with its own name, and refused.
+    assert reviewing.review(1, "car", 0, 2).changed == [ids[0], ids[2]]
+    assert reviewing.review(1, "seen by eye").changed == [ids[1], ids[3]]
+    assert reviewing.review(2, None).part.state == "refused"
+    assert reviewing.identities()[:6] == ["car", "seen by eye", "car", "seen by eye", "other", None]
+
+
+def test_an_identity_that_the_job_knew_may_be_changed_or_cleared(reviewing: Reviewing) -> None:
+    reviewing.gallery.update(reviewing.ids[4], {"identity": "=known"})
+    assert reviewing.review(2, "car").changed == reviewing.ids[4:6]
 
 
 def test_deleted_records_are_named(reviewing: Reviewing) -> None:
