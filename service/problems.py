@@ -42,6 +42,7 @@ from service.device import DeviceError
 from service.disconnect import ClientGoneError
 from service.jobs.errors import (
     GroupNotFoundError,
+    GroupOutdatedError,
     GroupReviewedError,
     JobFileNotFoundError,
     JobFinishedError,
@@ -111,6 +112,15 @@ class NotReadyError(Exception):
     retry_after_s = 2
 
 
+class ShuttingDownError(Exception):
+    """The service is being stopped, and takes requests only until balancers have noticed."""
+
+    retry_after_s = 10
+
+    def __init__(self) -> None:
+        super().__init__("the service is being stopped: send requests elsewhere, or again once it runs")
+
+
 # Exception -> (status, title). The first entry that an exception is an instance of counts. The title, in lower case
 # and with dashes, is the problem's type.
 _PROBLEMS: dict[type[Exception], tuple[int, str]] = {
@@ -139,6 +149,7 @@ _PROBLEMS: dict[type[Exception], tuple[int, str]] = {
     JobFileNotFoundError: (404, "Job file not found"),
     GroupNotFoundError: (404, "Group not found"),
     GroupReviewedError: (409, "Group reviewed"),
+    GroupOutdatedError: (409, "Group outdated"),
     NotInGroupError: (422, "Not in group"),
     JobFinishedError: (409, "Job finished"),
     TooManyJobsError: (429, "Too many jobs"),
@@ -149,6 +160,7 @@ _PROBLEMS: dict[type[Exception], tuple[int, str]] = {
     BusyError: (429, "Busy"),
     DeviceError: (503, "Device failed"),
     NotReadyError: (503, "Not ready"),
+    ShuttingDownError: (503, "Shutting down"),
     ClientGoneError: (499, "Client gone"),  # nobody reads it; it is for the log
     ClientDisconnect: (499, "Client gone"),  # before its body was whole
     ReplacedError: (503, "Gallery replaced"),
