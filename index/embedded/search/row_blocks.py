@@ -31,8 +31,10 @@ _SIZES: Final = IndexSizes()
 _STRETCH_ROWS: Final = 32_768
 # More queries would need more memory for their products with a stretch than a processor's cache has.
 _QUERIES_TOGETHER: Final = 64
-# Blocks are rewritten when this share of what they can hold is dead.
+# Blocks are rewritten when this share of what they can hold is dead,
 _MOST_DEAD: Final = 0.25
+# or, of a gallery with few records that come and go, this share and more than are alive.
+_MOST_DEAD_OF_FEW: Final = 1 / 16
 
 
 Passing = Callable[[RowBlock], NDArray[np.bool_]]
@@ -101,7 +103,7 @@ class RowBlocks:
                 self._refold_at = loaded.refold_at
                 if any(rows.block.folded is None for rows in loaded.blocks):
                     self._maintain(self._fold_all)
-            if _runs(self._blocks[:-1], self._sizes.block_rows):
+            if _runs(self._blocks, self._sizes.block_rows):
                 self._maintain(self._compact)
             self._save_at = self._next_save() if loaded.is_whole else 0
             self._maintain_growth()
@@ -145,7 +147,7 @@ class RowBlocks:
         wanted = np.unique(np.array(seqs, np.int64))
         with self._writing:
             self._blocks = tuple(rows.minus(wanted) for rows in self._blocks)
-            if _runs(self._blocks[:-1], self._sizes.block_rows):
+            if _runs(self._blocks, self._sizes.block_rows):
                 self._maintain(self._compact)
 
     def update(self, changes: Mapping[int, Fields]) -> None:
@@ -201,7 +203,7 @@ class RowBlocks:
         self._maintain(self._refold).result()
 
     def compact(self) -> None:
-        """Rewrites full blocks with many dead rows, neighbours into one where they fit; returns when this is done."""
+        """Rewrites blocks with many dead rows, full neighbours into one where they fit; returns when this is done."""
         self._maintain(self._compact).result()
 
     def settle(self) -> None:
@@ -298,7 +300,7 @@ class RowBlocks:
             self._save()
 
     def _compact(self) -> None:
-        for old in _runs(self._blocks[:-1], self._sizes.block_rows):
+        for old in _runs(self._blocks, self._sizes.block_rows):
             if self._closed.is_set():
                 return
             updated: dict[int, Fields] = {}
@@ -313,7 +315,10 @@ class RowBlocks:
         self._save_anew()
 
     def _rewrite(self, old: Sequence[Rows], updated: Mapping[int, Fields]) -> None:
-        """Replaces neighbouring blocks by one of their living rows; `updated` grows while these are copied."""
+        """Replaces neighbouring blocks by one of their living rows; `updated` grows while these are copied.
+
+        The last block may grow meanwhile, and is therefore rewritten alone: what is alive of it always fits.
+        """
         new = Rows.none_yet(self._new_block())
         for rows in old:
             new = new.plus_alive_of(rows)
@@ -321,8 +326,10 @@ class RowBlocks:
             start = [rows.block for rows in self._blocks].index(old[0].block)
             stop = start + len(old)
             # What came while they were copied.
-            for rows in self._blocks[start:stop]:
+            for before, rows in zip(old, self._blocks[start:stop], strict=True):
                 new = new.minus(rows.seqs[~rows.alive[: rows.num_rows]])
+                if rows.num_rows > before.num_rows:
+                    new = new.plus_alive_of(rows, start=before.num_rows)
             new.update(updated)
             self._blocks = (*self._blocks[:start], new, *self._blocks[stop:])
 
@@ -348,11 +355,16 @@ def _searched(rows: Rows, passing: Passing | None) -> NDArray[np.bool_]:
 
 
 def _runs(blocks: Sequence[Rows], capacity: int) -> list[list[Rows]]:
-    """Neighbours whose living rows fit into one block, where that frees enough of what they hold."""
+    """Neighbours whose living rows fit into one block, and the last block alone, where that frees enough."""
     runs: list[list[Rows]] = []
-    for rows in blocks:
+    for rows in blocks[:-1]:
         if runs and sum(r.num_alive for r in runs[-1]) + rows.num_alive <= capacity:
             runs[-1].append(rows)
         else:
             runs.append([rows])
-    return [run for run in runs if sum(rows.num_dead for rows in run) > _MOST_DEAD * capacity]
+    return [run for run in [*runs, list(blocks[-1:])] if _is_wasteful(run, capacity)]
+
+
+def _is_wasteful(run: Sequence[Rows], capacity: int) -> bool:
+    num_dead, num_alive = sum(rows.num_dead for rows in run), sum(rows.num_alive for rows in run)
+    return num_dead > min(_MOST_DEAD * capacity, max(num_alive, _MOST_DEAD_OF_FEW * capacity))

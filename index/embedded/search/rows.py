@@ -64,9 +64,9 @@ class Rows(NamedTuple):
         self.block.put(self.num_rows, vectors, seqs, ids, fields, enrolled_at)
         return self._replace(num_rows=self.num_rows + len(vectors))
 
-    def plus_alive_of(self, other: "Rows") -> "Rows":
-        """With another block's rows that are alive."""
-        rows = np.flatnonzero(other.alive[: other.num_rows])
+    def plus_alive_of(self, other: "Rows", start: int = 0) -> "Rows":
+        """With another block's rows from `start` on that are alive."""
+        rows = start + np.flatnonzero(other.alive[start : other.num_rows])
         self.block.put_rows_of(self.num_rows, other.block, rows)
         return self._replace(num_rows=self.num_rows + len(rows))
 

@@ -325,6 +325,46 @@ def test_compaction_frees_what_is_dead(closed: list[RowBlocks]) -> None:
     oracle.assert_exact(gallery("noise", 3, 3, seed=2), 50)
 
 
+def test_a_few_rows_that_come_and_go_do_not_fill_a_block(closed: list[RowBlocks]) -> None:
+    oracle = oracle_of(closed, 3, block_rows=160)
+    seqs: list[int] = []
+    for seed in range(60):
+        seqs += oracle.add(gallery("noise", 5, 3, seed=seed))
+        oracle.remove(seqs[:-10])
+        oracle.blocks.settle()
+        (rows,) = oracle.blocks._blocks
+        assert rows.num_dead <= 10  # a sixteenth of a block
+    oracle.assert_exact(gallery("noise", 3, 3, seed=99), 50)
+
+
+def test_rows_that_come_while_the_last_block_is_copied_are_there(
+    closed: list[RowBlocks], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    oracle = oracle_of(closed, 3, block_rows=100)
+    seqs = oracle.add(gallery("noise", 60, 3, seed=0))
+    put, num_added = RowBlock.put_rows_of, 0
+
+    def put_while_rows_come(self: RowBlock, *args: Any) -> None:
+        nonlocal num_added
+        put(self, *args)
+        if not num_added:  # these fill the block, and begin another one
+            num_added = 55
+            added = oracle.add(gallery("noise", num_added, 3, seed=1))
+            oracle.remove([*added[:3], *added[-3:], seqs[50]])
+            oracle.update(added[5], Fields(identity="late"))
+
+    monkeypatch.setattr(RowBlock, "put_rows_of", put_while_rows_come)
+    oracle.remove(seqs[:40])
+    oracle.blocks.settle()
+    assert num_added == 55
+    assert [rows.num_alive for rows in oracle.blocks._blocks] == [60 - 40 - 1 + 40 - 3, 15 - 3]
+    for top_k in (5, 100):
+        oracle.assert_exact(gallery("noise", 3, 3, seed=2), top_k)
+    oracle.assert_exact_of("late", gallery("noise", 3, 3, seed=2), 5)
+    oracle.add(gallery("noise", 30, 3, seed=3))
+    oracle.assert_exact(gallery("noise", 3, 3, seed=2), 100)
+
+
 def test_what_changes_while_rows_are_copied_stays_changed(
     closed: list[RowBlocks], monkeypatch: pytest.MonkeyPatch
 ) -> None:
