@@ -74,8 +74,8 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 # UPGRADE=--upgrade takes newer versions; without it only what pyproject.toml demands changes.
 lock: setup
 	for extra in cpu gpu; do \
-	  $(COMPILE) pyproject.toml --extra $$extra --extra train --extra synthetic --extra dev --output-file locks/$$extra-dev.txt && \
-	  $(COMPILE) pyproject.toml --extra $$extra --extra train --constraint locks/$$extra-dev.txt --output-file locks/$$extra.txt && \
+	  $(COMPILE) pyproject.toml --extra $$extra --extra train --extra tracing --extra synthetic --extra dev --output-file locks/$$extra-dev.txt && \
+	  $(COMPILE) pyproject.toml --extra $$extra --extra train --extra tracing --constraint locks/$$extra-dev.txt --output-file locks/$$extra.txt && \
 	  echo faiss-$$extra | $(COMPILE) - --constraint locks/$$extra-dev.txt --no-emit-package numpy \
 	    --no-emit-package packaging --output-file locks/faiss-$$extra.txt || exit 1; \
 	done

@@ -25,6 +25,9 @@ class LiveService:
     command: tuple[str, ...] = ("-m", "service")
     """What Python runs; a test's own service may be another."""
 
+    ready_within_s: float = 120
+    """How long a start may take."""
+
     def __init__(self, checkpoint: Path, data_dir: Path, **settings: str) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -46,14 +49,14 @@ class LiveService:
         """Starts the process and waits until it is ready.
 
         Raises:
-            RuntimeError: it ended, or was not ready within two minutes; with the end of its log.
+            RuntimeError: it ended, or was not ready in time; with the end of its log.
         """
         start = time.perf_counter()
         self._output = self._log.open("ab")
         self._process = subprocess.Popen(
             [sys.executable, *self.command], env=self._environment, stdout=self._output, stderr=self._output
         )
-        while time.perf_counter() - start < 120 and self._process.poll() is None:
+        while time.perf_counter() - start < self.ready_within_s and self._process.poll() is None:
             try:
                 if self.client.get("/readyz").status_code == 200:
                     self.ready_s = time.perf_counter() - start
@@ -78,9 +81,18 @@ class LiveService:
 
     def end(self, signal_number: int) -> int:
         """Sends a signal, and the exit code; 0 if nothing runs."""
+        self.send_signal(signal_number)
+        return self.wait()
+
+    def send_signal(self, signal_number: int) -> None:
+        """Sends a signal, and does not wait for what comes of it."""
+        if self._process is not None:
+            self._process.send_signal(signal_number)
+
+    def wait(self) -> int:
+        """The exit code, once the process has ended by itself; 0 if nothing runs."""
         if self._process is None or self._output is None:
             return 0
-        self._process.send_signal(signal_number)
         self.exit_code = self._process.wait(60)
         self._output.close()
         self._process = None

@@ -1,7 +1,7 @@
 """Builds the image, brings the compose file up, and goes the tour: enrol, query, kill, query again, down and up again.
 
 Without any setting the container has to serve the shipped checkpoint, if there is one, with its gallery, and score it;
-what somebody deletes of the gallery stays deleted.
+what somebody deletes of the gallery stays deleted. Its container is read-only and has no rights.
 
     python deploy/image_test.py [--json]      needs a Docker engine; `make image-test` runs it
 
@@ -66,6 +66,35 @@ def wait_until_healthy() -> None:
     raise RuntimeError("the container never became healthy")
 
 
+def require_few_rights() -> None:
+    """That the service's container is not root, can write to its volumes and /tmp alone, and can get no rights."""
+    container = compose("ps", "-q", "service")
+    host = json.loads(run("docker", "inspect", "--format", "{{json .HostConfig}}", container))
+    settings = (host["ReadonlyRootfs"], host["CapDrop"], host["SecurityOpt"])
+    if settings != (True, ["ALL"], ["no-new-privileges:true"]):
+        raise RuntimeError(f"the container has other rights than the compose file says: {settings}")
+    status = compose("exec", "-T", "service", "cat", "/proc/1/status")
+    rights = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+    if any(int(rights[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")):
+        raise RuntimeError(f"the service has capabilities:\n{status}")
+    if rights["NoNewPrivs"] != "1" or "0" in rights["Uid"].split() + rights["Gid"].split():
+        raise RuntimeError(f"the service is root or could become it:\n{status}")
+    # Each folder, and whether a file can be made in it.
+    folders = {"/": 0, "/opt/sanet": 0, "/home/sanet": 0, "/etc": 0, "/data": 1, "/tmp": 1, "/var/tmp": 1}
+    for folder, expected in folders.items():
+        made = f"if touch {folder}/probe 2>/dev/null; then rm {folder}/probe; echo 1; else echo 0; fi"
+        if int(compose("exec", "-T", "service", "sh", "-c", made)) != expected:
+            raise RuntimeError(f"{folder} can {'not ' if expected else ''}be written to")
+
+
+def require_large_upload() -> None:
+    """That an upload is taken which is larger than /tmp: it waits on the disk. Nothing of it is kept."""
+    files = [("images", (f"{number}.bin", bytes(30_000_000))) for number in range(4)]
+    answer = CLIENT.post("/gallery", files=files)
+    if answer.status_code != 422 or answer.json()["rejected"] != len(files):
+        raise RuntimeError(f"a large upload was not read: {answer.status_code} {answer.text[:500]}")
+
+
 def crop(seed: int) -> bytes:
     """A random smooth picture as PNG."""
     coarse = np.random.default_rng(seed).integers(0, 255, (6, 4, 3), dtype=np.uint8)
@@ -122,6 +151,8 @@ def main() -> int:
         user = compose("exec", "-T", "service", "id", "-u")
         if user == "0":
             raise RuntimeError("the service runs as root")
+        require_few_rights()
+        require_large_upload()
         compose("kill", "service")
         compose("up", "--detach")
         ready_again_s = wait_until_ready()
@@ -134,6 +165,7 @@ def main() -> int:
     finally:
         compose("down", "--volumes")
     result = {
+        "has_few_rights": True,
         "image_bytes": int(run("docker", "image", "inspect", "--format", "{{.Size}}", IMAGE)),
         "first_ready_s": round(ready_s, 1),
         "ready_again_s": round(ready_again_s, 1),

@@ -8,6 +8,7 @@ from importlib import metadata
 
 from fastapi import Depends, FastAPI
 from fastapi_offline import FastAPIOffline
+from opentelemetry.trace import TracerProvider
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
@@ -15,6 +16,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from service import docs_page, enrol, metrics, openapi, problems, query, records, status
 from service.access.answer_headers import AnswerHeaders
 from service.access.guard import Guard
+from service.access_log import AccessLog
 from service.audit import routes as audit
 from service.audit.audit_log import AuditLog
 from service.audit.recorder import RecordAnswers, Recorder
@@ -30,15 +32,20 @@ from service.jobs import group_routes
 from service.jobs import routes as jobs
 from service.opening import Opening
 from service.page import routes as page
+from service.retention import routes as retention
+from service.retention.sweeps import RetentionSweeps
 from service.settings import Settings
+from service.tracing import telemetry
 from service.uploads import body_bytes
 
 
-def create_app(settings: Settings, on_failure: Callable[[Exception], None]) -> FastAPI:
+def create_app(
+    settings: Settings, on_failure: Callable[[Exception], None], tracer_provider: TracerProvider | None = None
+) -> FastAPI:
     """The service with these settings.
 
     It listens at once and answers 503 until the engine is open, so that a large gallery does not look like a dead
-    process. `on_failure` is called if the engine cannot be opened.
+    process. `on_failure` is called if the engine cannot be opened; `tracer_provider` sends traces of requests.
     """
 
     @asynccontextmanager
@@ -46,8 +53,12 @@ def create_app(settings: Settings, on_failure: Callable[[Exception], None]) -> F
         opening: Opening = app.state.opening
         opening.start()
         disk_usage.start()
+        if sweeps is not None:
+            sweeps.start()
         yield
         disk_usage.stop()
+        if sweeps is not None:
+            await asyncio.to_thread(sweeps.stop)
         await asyncio.to_thread(opening.end)
         await asyncio.to_thread(audit_log.close)
 
@@ -63,9 +74,13 @@ def create_app(settings: Settings, on_failure: Callable[[Exception], None]) -> F
         responses=problems.RESPONSES,
         generate_unique_id_function=lambda route: route.name,  # what generated clients call their functions
         dependencies=[Depends(enter)],
+        telemetry=telemetry(tracer_provider),
     )
-    instruments, disk_usage = Instruments(), DiskUsage(settings.data_dir)
+    instruments, disk_usage = Instruments(tracer_provider), DiskUsage(settings.data_dir)
     audit_log = AuditLog(settings.data_dir, settings.audit_days)
+    sweeps = (
+        None if settings.retention is None else RetentionSweeps(settings.retention, app.state, audit_log, instruments)
+    )
     app.state.guard = Guard(settings)
     app.state.audit_log = audit_log
     app.state.recorder = Recorder(audit_log)
@@ -77,10 +92,11 @@ def create_app(settings: Settings, on_failure: Callable[[Exception], None]) -> F
     app.state.opening = Opening(settings, app.state, on_failure, instruments)
     problems.install(app)
     routes = list(app.routes)
-    for module in (query, enrol, records, jobs, group_routes, status, metrics, audit, docs_page, page):
+    for module in (query, enrol, retention, records, jobs, group_routes, status, metrics, audit, docs_page, page):
         app.include_router(module.router)
         routes += module.router.routes
     count_requests = partial(CountRequests, instruments=instruments, routes=routes)
+    log_requests = partial(AccessLog, routes=routes)
     app.add_middleware(CutOff)
     app.add_middleware(BodyLimit, limit=partial(_largest_body, settings))
     app.add_middleware(LeaseEngine, state=app.state)
@@ -102,7 +118,7 @@ def create_app(settings: Settings, on_failure: Callable[[Exception], None]) -> F
         )
     app.openapi = partial(openapi.describe, app)  # type: ignore[method-assign]
     build = partial(_all_around, app.build_middleware_stack, settings, app.state.recorder)
-    app.build_middleware_stack = lambda: count_requests(build())  # type: ignore[method-assign]
+    app.build_middleware_stack = lambda: log_requests(count_requests(build()))  # type: ignore[method-assign]
     return app
 
 

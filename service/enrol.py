@@ -131,7 +131,7 @@ async def _embed_file(
     intake = await engine.pools.decode_enrol.run(take_in_file, engine, admission, upload.file, vehicles)
     decoded = time.perf_counter()
     outcomes = [await _embed_vehicle(engine, upload.filename or "", intake, vehicle) for vehicle in intake.vehicles]
-    engine.instruments.observe_stage("enrolment", "decode", decoded - start)
+    engine.instruments.observe_stage("enrolment", "decode", decoded - start, decoded)
     engine.instruments.observe_stage("enrolment", "embed", time.perf_counter() - decoded)
     return outcomes
 

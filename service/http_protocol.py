@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
@@ -13,11 +13,17 @@ from service.problems import MEDIA_TYPE, problem_body
 
 _HEARD_OUT_S = 120.0
 _HEAD_S = 60.0
+# Neither uvicorn nor httptools has a limit, but for an address, which httptools cannot read from 65,536 bytes on.
+_MAX_HEAD_BYTES: Final = 1 << 16
 _OF_THE_UPGRADE = (b"upgrade", b"connection", b"http2-settings")
 
 
+class _HeadTooLargeError(Exception):
+    """A head has more than `_MAX_HEAD_BYTES`."""
+
+
 class PatientProtocol(HttpToolsProtocol):
-    """uvicorn's protocol, which deals with four kinds of clients more.
+    """uvicorn's protocol, which deals with five kinds of clients more.
 
     - A client that sends its whole body before it reads gets the answer that came before its end. uvicorn closes the
       connection at once where the client asked for that (``Connection: close``, HTTP/1.0, most proxies), and what is
@@ -27,12 +33,15 @@ class PatientProtocol(HttpToolsProtocol):
     - What is no HTTP is answered with a problem document, as every other error.
     - A client that connects and does not finish the head of a request is given up after a minute: it needs no key to
       hold a connection, and there are not endlessly many.
+    - A client that sends a head, an extension of a chunk or a trailer without end is refused: it needs no key to fill
+      the memory either.
     """
 
     _deaf = False
     _deaf_until = 0.0  # by the loop's clock
     _declining = False
     _head_timeout: asyncio.TimerHandle | None = None
+    _num_bytes = 0  # since a request or its body began, or since the last that was of its body
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Expects a request."""
@@ -47,7 +56,13 @@ class PatientProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Expects the rest of the head."""
         super().on_message_begin()
+        self._num_bytes = 0
         self._expect_head()
+
+    def on_body(self, body: bytes) -> None:
+        """Takes a part of the body, which has limits of its own."""
+        super().on_body(body)
+        self._num_bytes = 0
 
     def data_received(self, data: bytes) -> None:
         """Reads what came."""
@@ -58,6 +73,7 @@ class PatientProtocol(HttpToolsProtocol):
             else:
                 self.transport.close()
             return
+        self._num_bytes += len(data)
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -68,11 +84,24 @@ class PatientProtocol(HttpToolsProtocol):
             else:  # CONNECT: the application says what it takes
                 self._unsupported_upgrade_warning()
         except httptools.HttpParserError as error:
-            self.send_400_response(_reason(error))
+            if isinstance(error.__context__, _HeadTooLargeError):
+                self._refuse_head()
+            else:
+                self.send_400_response(_reason(error))
+        # Of a head that has not come to its end.
+        if self._num_bytes > _MAX_HEAD_BYTES and not self._deaf:
+            self._refuse_head()
 
     def on_headers_complete(self) -> None:
-        """Hands the request over, unless it has to be read once more."""
+        """Hands the request over, unless it has to be read once more.
+
+        Raises:
+            _HeadTooLargeError: it is refused.
+        """
         self._head_came()
+        if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > _MAX_HEAD_BYTES:
+            raise _HeadTooLargeError
+        self._num_bytes = 0
         offered = self.parser.should_upgrade() and not self._should_upgrade()
         self._declining = offered and self.parser.get_method() != b"CONNECT"
         if self._declining:
@@ -84,27 +113,13 @@ class PatientProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Notes that a request is whole."""
+        self._num_bytes = 0
         if not self._declining:
             super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
         """Says what is wrong with bytes that are no HTTP, and reads no more."""
-        cycle: RequestResponseCycle | None = self.cycle  # of the request that these bytes belong to, or follow
-        if cycle is not None and not cycle.response_complete:
-            cycle.disconnected = True
-            cycle.message_event.set()
-        request_id = choose_request_id(None)  # the client's own may be among what cannot be read
-        document = problem_body(400, "Malformed request", msg) | {"request_id": request_id}
-        body = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
-        headers = SECURITY_HEADERS | {
-            REQUEST_ID: request_id,
-            "Content-Type": MEDIA_TYPE,
-            "Connection": "close",
-            "Content-Length": str(len(body)),
-        }
-        lines = [f"{name.lower()}: {value}\r\n".encode() for name, value in headers.items()]
-        self.transport.write(b"".join([STATUS_LINE[400], *lines, b"\r\n", body]))
-        self.hear_out()
+        self._refuse(400, "Malformed request", msg)
 
     def hear_out(self) -> None:
         """Ends the answers, and drops what the client still sends, until it closes, is silent or never ends."""
@@ -114,6 +129,29 @@ class PatientProtocol(HttpToolsProtocol):
             self.transport.write_eof()
         self.flow.resume_reading()
         self._close_if_silent()
+
+    def _refuse_head(self) -> None:
+        message = f"the head or the trailers of a request have more than {_MAX_HEAD_BYTES:,} bytes: send less in them"
+        self._refuse(431, "Head too large", message)
+
+    def _refuse(self, status: int, title: str, detail: str) -> None:
+        """Answers what does not get as far as the application, and reads no more."""
+        cycle: RequestResponseCycle | None = self.cycle  # of the request that these bytes belong to, or follow
+        if cycle is not None and not cycle.response_complete:
+            cycle.disconnected = True
+            cycle.message_event.set()
+        request_id = choose_request_id(None)  # the client's own may be among what cannot be read
+        document = problem_body(status, title, detail) | {"request_id": request_id}
+        body = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+        headers = SECURITY_HEADERS | {
+            REQUEST_ID: request_id,
+            "Content-Type": MEDIA_TYPE,
+            "Connection": "close",
+            "Content-Length": str(len(body)),
+        }
+        lines = [f"{name.lower()}: {value}\r\n".encode() for name, value in headers.items()]
+        self.transport.write(b"".join([STATUS_LINE[status], *lines, b"\r\n", body]))
+        self.hear_out()
 
     def _expect_head(self) -> None:
         if self._head_timeout is None:

@@ -4,7 +4,8 @@ import asyncio
 import math
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from functools import partial
 from typing import Final, ParamSpec, TypeVar
 
@@ -49,6 +50,10 @@ class Pool(ThreadPoolExecutor):
         self._limit = limit
         self.num_under_way = 0  # changed by the event loop's thread alone
         self._seconds_per_call = 0.1  # until the first call was timed
+
+    def submit(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """As of any executor; what the work logs names the request that it is done for."""
+        return super().submit(copy_context().run, partial(work, *args, **kwargs))
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """What `work` returns or raises, in one of the threads; dropped if the caller is cancelled while it waits.

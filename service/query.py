@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from itertools import islice, pairwise
+from itertools import islice
 from typing import Annotated, NamedTuple
 
 import numpy as np
@@ -241,9 +241,10 @@ def _single(found: VehicleMatches, times: Sequence[float], engine: Engine) -> Qu
 def _timing(times: Sequence[float], engine: Engine) -> Timing:
     """From when decoding, embedding and searching began, in seconds; counts the stages as well."""
     now = time.perf_counter()
-    seconds = [end - start for start, end in pairwise([*times, now])]
-    for stage, stage_s in zip(STAGES["query"], seconds, strict=True):
+    ends = [*times[1:], now]
+    seconds = [end - start for start, end in zip(times, ends, strict=True)]
+    for stage, stage_s, end in zip(STAGES["query"], seconds, ends, strict=True):
         if stage_s:  # a record is not embedded
-            engine.instruments.observe_stage("query", stage, stage_s)
+            engine.instruments.observe_stage("query", stage, stage_s, end)
     decode_ms, embed_ms, search_ms = (1000 * stage_s for stage_s in seconds)
     return Timing(decode=decode_ms, embed=embed_ms, search=search_ms, total=1000 * (now - times[0]))

@@ -15,9 +15,11 @@ from model.cores import usable_cores
 from model.embedder import EmbeddingError
 from service.app import create_app
 from service.device import DeviceError
+from service.draining_server import DrainingServer
 from service.http_protocol import PatientProtocol
-from service.log_format import LogFormat
+from service.log_format import log_format
 from service.settings import Settings
+from service.tracing import TracingError, end_tracing, provider_of_environment
 
 _LOG = logging.getLogger(__name__)
 
@@ -34,8 +36,9 @@ def serve(settings: Settings) -> int:
     SIGINT: the threads of torch and FAISS cannot be stopped, and Python would wait for them or crash with them.
     """
     handler = logging.StreamHandler()
-    handler.setFormatter(LogFormat())
+    handler.setFormatter(log_format(settings.log_format))
     logging.basicConfig(level=settings.log_level.upper(), handlers=[handler])
+    logging.captureWarnings(True)
     torch.set_num_threads(min(torch.get_num_threads(), usable_cores()))
     failures: list[Exception] = []
 
@@ -44,10 +47,22 @@ def serve(settings: Settings) -> int:
         server.should_exit = True
 
     def stop(*_: object) -> None:
-        server.should_exit = True
+        server.stop()
 
-    app = create_app(settings, on_failure=fail)
-    server = uvicorn.Server(
+    def tell(reason: str) -> None:
+        """Says to people why it does not serve; where programs read the log, as a line of it."""
+        if settings.log_format == "json":
+            _LOG.error("%s", reason)
+        else:
+            sys.stderr.write(f"service: {reason}\n")
+
+    try:
+        tracer_provider = provider_of_environment()
+    except TracingError as error:
+        tell(str(error))
+        return 1
+    app = create_app(settings, fail, tracer_provider)
+    server = DrainingServer(
         uvicorn.Config(
             app,
             settings.host,
@@ -58,12 +73,16 @@ def serve(settings: Settings) -> int:
             server_header=False,
             log_level=settings.log_level,
             log_config=None,
+            access_log=False,  # `AccessLog` writes it
             # A client that never finishes its upload does not keep the service from stopping.
             timeout_graceful_shutdown=_SHUTDOWN_S,
-        )
+        ),
+        settings.drain_s,
+        is_serving=lambda: app.state.engine is not None,
     )
+    app.state.is_stopping = lambda: server.is_stopping
     # It waits for answers under way, and events would go on for as long as their job.
-    app.state.is_stopping = lambda: server.should_exit
+    app.state.is_closing = lambda: server.should_exit
     # uvicorn has handlers of its own while it runs. These count before, and uvicorn then stops as soon as it has
     # started; and afterwards, when it raises the signals that it got once more.
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -77,15 +96,16 @@ def serve(settings: Settings) -> int:
     except SystemExit:
         exit_code = 1
         # uvicorn has logged why, and not always of which address.
-        sys.stderr.write(
-            f"service: it cannot listen on SANET_HOST={settings.host} SANET_PORT={settings.port}: set an address "
-            "of this machine, without a port, and a port that is free\n"
+        tell(
+            f"it cannot listen on SANET_HOST={settings.host} SANET_PORT={settings.port}: set an address "
+            "of this machine, without a port, and a port that is free"
         )
     for failure in failures:
         exit_code = 1
         if not isinstance(failure, _EXPECTED):
             _LOG.error("the service cannot start", exc_info=failure)
-        sys.stderr.write(f"service: {failure}\n")
+        tell(str(failure))
+    end_tracing(tracer_provider)
     if app.state.opening.unfinished():
         logging.shutdown()
         sys.stdout.flush()

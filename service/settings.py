@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, mo
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from index.gallery.retention import Retention, RetentionError
 from model.number import NumberError, whole_number
 from service.access.rate import RATE
 
@@ -58,6 +59,14 @@ def _network(text: str) -> str:
         ipaddress.ip_network(text)
     except ValueError:
         raise PydanticCustomError("network", "Input should be addresses or networks such as 10.0.0.0/8") from None
+    return text
+
+
+def _retention(text: str) -> str:
+    try:
+        Retention.parse(text)
+    except RetentionError as error:
+        raise PydanticCustomError("retention", "{reason}", {"reason": str(error)}) from None
     return text
 
 
@@ -114,6 +123,9 @@ class Settings(BaseSettings):
         (), description="addresses of proxies whose X-Forwarded-For is believed, with commas"
     )
     audit_days: _Int = Field(365, ge=1, le=36_500, description="days for which the audit log is kept")
+    retention: Annotated[str, AfterValidator(_retention)] | None = Field(
+        None, description="for how long records are kept, such as 90d; camera gate-3: 30d; trash: 7d; else for ever"
+    )
     queue_capacity: _Int = Field(
         1024, ge=512, le=1_000_000, description="vehicles of all enrolments under way together"
     )
@@ -134,7 +146,11 @@ class Settings(BaseSettings):
     max_uploads_mb: _Int = Field(
         4096, ge=1, le=1_000_000, description="bodies of all POST /gallery under way; at least one of the largest"
     )
+    drain_s: _Int = Field(
+        0, ge=0, le=3600, description="seconds from a signal until the socket closes; GET /readyz says no meanwhile"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="how much is logged")
+    log_format: Literal["text", "json"] = Field("text", description="lines for people, or one JSON object a line")
 
     @model_validator(mode="before")
     @classmethod

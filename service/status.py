@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Request
 
 from model.config import config_to_dict
 from service import problems
@@ -10,7 +10,7 @@ from service.answers import DamageAnswer, ModelAnswer, ReadyAnswer, ReadyNextMod
 from service.device import DeviceError
 from service.engine import Engine, engine_of
 from service.next_model import next_model_of_status
-from service.problems import CalibrationNotFoundError
+from service.problems import CalibrationNotFoundError, ShuttingDownError
 from service.strict_fields import strict_query_string
 
 router = APIRouter(tags=["status"], dependencies=[Depends(strict_query_string)])
@@ -23,11 +23,13 @@ async def healthz() -> StatusAnswer:
 
 
 @router.get("/readyz", response_model_exclude_none=True)
-async def readyz(engine: Annotated[Engine, Depends(engine_of)]) -> ReadyAnswer:
-    """The model is warm and the gallery open; 503 before, and as long as the device fails on every batch.
+async def readyz(request: Request, engine: Annotated[Engine, Depends(engine_of)]) -> ReadyAnswer:
+    """The model is warm and the gallery open; 503 before, as long as the device fails on every batch, and at the end.
 
     A gallery that the disk has damaged answers with what it has, and so is ready; `damage` says what was found.
     """
+    if request.app.state.is_stopping():
+        raise ShuttingDownError
     if engine.worker.device_failing is not None:
         raise DeviceError(engine.worker.device_failing)
     gallery = engine.gallery

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from opentelemetry.trace import SpanContext, get_current_span
 
 from model.embedder import Embedder, EmbeddingError, Embeddings
 from service.device import Device, DeviceError
@@ -68,6 +69,7 @@ class _Batch(NamedTuple):
 class _Job(NamedTuple):
     image: NDArray[np.uint8]
     future: Future[Embedded]
+    request: SpanContext
 
 
 class Admission:
@@ -83,7 +85,7 @@ class Admission:
 
     def submit(self, image: NDArray[np.uint8]) -> Future[Embedded]:
         """Queues one preprocessed image (S, S, 3) uint8; from any thread. After the block it is cancelled at once."""
-        job = _Job(image, Future())
+        job = _Job(image, Future(), get_current_span().get_span_context())
         with self._lock:
             if self._left:
                 job.future.cancel()
@@ -363,8 +365,10 @@ class EmbeddingWorker:
             for job in batch:
                 job.future.set_exception(error)
             return
-        seconds = time.perf_counter() - start
+        ended_at = time.perf_counter()
+        seconds = ended_at - start
         self._instruments.observe_batch("requests", len(batch), seconds)
+        self._instruments.spans.add_batch((job.request for job in batch), len(batch), seconds, ended_at)
         self._seconds_per_image = 0.8 * self._seconds_per_image + 0.2 * seconds / len(batch)
         for job, embedding, theta in zip(batch, result.embedding, result.theta, strict=True):
             job.future.set_result(Embedded(embedding, theta))

@@ -28,10 +28,8 @@ def kill_rounds(checkpoint: Path, data_dir: Path, rounds: int) -> int:
     answer = service.client.post("/gallery", files=files(0))  # undisturbed, to know how long it takes
     whole_s = time.perf_counter() - start
     acknowledged = {result["id"] for result in answer.json()["results"]}
-    service.stop()
     num_answered = 0
     for round_ in range(1, rounds + 1):
-        service.start()
         start = time.perf_counter()
         killer = threading.Timer(rng.uniform(0, 1.2 * whole_s), service.kill)
         killer.start()
@@ -48,7 +46,7 @@ def kill_rounds(checkpoint: Path, data_dir: Path, rounds: int) -> int:
 
         service.start()
         check(service, data_dir, acknowledged)
-        service.stop()
+    service.stop()
     service.client.close()
     return num_answered
 

@@ -5,8 +5,6 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
-from scipy.special import log_softmax, softmax
 
 from index.calibration.calibration import (
     MATCH_FAR,
@@ -16,6 +14,7 @@ from index.calibration.calibration import (
     terms,
 )
 from index.calibration.evidence import Evidence, evidence_of
+from index.calibration.logistic_regression import fit_logistic_regression
 from index.calibration.trials import Trials
 
 UNKNOWN_SHARE: Final = 0.5
@@ -89,7 +88,7 @@ def _fit_weights(
     of_size: NDArray[np.int64],
     step: Callable[[], object],
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Multinomial logistic regression with a small ridge penalty, by L-BFGS; every size counts alike.
+    """Multinomial logistic regression with a small ridge penalty; every size counts alike.
 
     Of the matches of one vehicle the nearest counts, so that at most one of an answer is right.
     """
@@ -111,19 +110,8 @@ def _fit_weights(
     of_rank[0] = 1
     weight = (of_trial[:, np.newaxis] * of_rank)[evidence.is_nearest]
     weight /= weight.sum()
-
-    def loss(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        step()
-        weights = np.vstack([flat.reshape(2, -1), np.zeros(x.shape[1])])
-        logits = x @ weights.T
-        error = softmax(logits, axis=1)
-        value = -np.sum(weight * np.take_along_axis(log_softmax(logits, axis=1), outcome[:, np.newaxis], axis=1)[:, 0])
-        error[np.arange(len(outcome)), outcome] -= 1
-        gradient = (error[:, :2] * weight[:, np.newaxis]).T @ x
-        return value + _PENALTY * float(flat @ flat) / 2, gradient.ravel() + _PENALTY * flat
-
-    found = minimize(loss, np.zeros(2 * x.shape[1]), jac=True, method="L-BFGS-B", options={"maxiter": 1000})
-    if not np.isfinite(found.x).all():
-        raise CalibrationError(f"the fit failed: {found.message}")
-    right, wrong = found.x.reshape(2, -1).tolist()
+    try:
+        right, wrong = fit_logistic_regression(np.ascontiguousarray(x.T), outcome, weight, 3, _PENALTY, step).tolist()
+    except ValueError as error:
+        raise CalibrationError(f"the fit failed: {error}") from error
     return tuple(right), tuple(wrong)

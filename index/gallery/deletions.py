@@ -39,11 +39,11 @@ class Deletions:
         self._undo_for = undo_for
         self._next_expiry = self._first_expiry()
 
-    def delete(self, contents: Mapping[int, str]) -> Deletion:
+    def delete(self, contents: Mapping[int, str], *, is_final: bool = False) -> Deletion:
         """Deletes the records with these seqs; each one's image content tells which images may go with them."""
         self.finish_expired()
         now = datetime.now(UTC)
-        can_be_undone = bool(contents and self._undo_for)
+        can_be_undone = bool(contents and self._undo_for) and not is_final
         until = now + self._undo_for if can_be_undone else now
         deletion = Deletion(secrets.token_hex(16), now, until, len(contents), undone=False)
         with self._store.transaction() as writer:

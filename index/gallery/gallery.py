@@ -22,6 +22,7 @@ from index.gallery.paging import read_page
 from index.gallery.record import ModelKey, Record
 from index.gallery.record_search import search_records
 from index.gallery.record_store import Deletion, RecordStore
+from index.gallery.retention import Expired, ExpiredRecord
 from index.gallery.shared_search import SharedSearch
 from index.gallery.vector_index import Neighbours, VectorIndex
 from index.gallery.write_lock import WriteLock
@@ -274,6 +275,22 @@ class Gallery:
             _require_number(len(contents) if expected is None else expected, len(contents))
             return self._delete(contents)
 
+    def count_expired(self, expired: Expired) -> dict[str | None, int]:
+        """By camera, how many records `delete_expired` would delete now."""
+        return self._store.count_expired(expired)
+
+    def delete_expired(self, expired: Expired, after: int, limit: int) -> list[ExpiredRecord]:
+        """Forgets at most `limit` records behind a seq that are too old, damaged ones too; says which, by rising seq.
+
+        This cannot be undone: what a rule says is gone would else be there for as long again as deletions can be
+        undone. Their images go to the trash, as with every deletion.
+        """
+        with self._writing:
+            records = self._store.expired(expired, after, limit)
+            if records:
+                self._delete({record.seq: record.content for record in records}, is_final=True)
+            return records
+
     def undo(self, deletion_id: str) -> Undone:
         """Brings back the records of a deletion as they were, but behind all others in the order of enrolment.
 
@@ -378,9 +395,9 @@ class Gallery:
                 writer.insert(enrolment.record)
         self._forget(replaced)
 
-    def _delete(self, contents: Mapping[int, str]) -> Deletion:
+    def _delete(self, contents: Mapping[int, str], *, is_final: bool = False) -> Deletion:
         """Deletes the records with these seqs; each one's image content tells which images may go with them."""
-        deletion = self._deletions.delete(contents)
+        deletion = self._deletions.delete(contents, is_final=is_final)
         self._forget(list(contents))
         self._images.discard_unnamed(set(contents.values()))
         return deletion

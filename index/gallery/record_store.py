@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 from index.gallery.fields import Fields
 from index.gallery.filters import Filter
 from index.gallery.record import ModelKey, Record
+from index.gallery.retention import Expired, ExpiredRecord
 
 
 class Tallies(NamedTuple):
@@ -148,6 +149,12 @@ class RecordStore(Protocol):
 
     def contents_passing(self, where: Filter) -> dict[int, str]:
         """By seq, the image content of every record that passes the filter, damaged or not."""
+
+    def expired(self, expired: Expired, after: int, limit: int) -> list[ExpiredRecord]:
+        """The records behind a seq that are too old, damaged or not, by rising seq; at most `limit`."""
+
+    def count_expired(self, expired: Expired) -> dict[str | None, int]:
+        """By camera, how many records are too old; only cameras that have some."""
 
     def contents(self) -> set[str]:
         """Every image content that a record names, damaged or not."""

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from opentelemetry.trace import get_current_span
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -45,6 +46,7 @@ class AnswerHeaders:
         scope[CALL] = call
         # Each request has a task of its own, so that nothing has to be set back.
         set_request_id(request_id)
+        get_current_span().set_attribute("sanet.request_id", request_id)  # where nobody traces, of no span
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":

@@ -50,6 +50,7 @@ RULES: Final = {
     "page": Rule(Scope.READ),
     "stats": Rule(Scope.READ),
     "deletions": Rule(Scope.READ),
+    "retention": Rule(Scope.READ),
     "record": Rule(Scope.READ),
     "image": Rule(Scope.READ),
     "aligned": Rule(Scope.READ),

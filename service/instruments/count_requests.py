@@ -4,20 +4,20 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from starlette.routing import BaseRoute, Match
+from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.instruments.instruments import Instruments
+from service.instruments.route_template import RouteTemplates
 from service.problems import PROBLEM_TYPES
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _OTHER_METHOD: Final = "other"
-_NO_ROUTE: Final = "none"
 _CLIENT_GONE: Final = "499"
 
 
 class CountRequests:
-    """The outermost of an application, so that it sees every answer as the client does.
+    """Around all of an application, so that it sees every answer as the client does.
 
     Args:
         app: all of the application.
@@ -28,7 +28,7 @@ class CountRequests:
     def __init__(self, app: ASGIApp, instruments: Instruments, routes: Sequence[BaseRoute]) -> None:
         self._app = app
         self._instruments = instruments
-        self._routes = routes
+        self._templates = RouteTemplates(routes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI application."""
@@ -51,26 +51,9 @@ class CountRequests:
             await self._app(scope, receive, noted)
         finally:
             method = scope["method"] if scope["method"] in _METHODS else _OTHER_METHOD
-            route = self._template(scope)
+            route = self._templates.of(scope)
             self._instruments.requests.labels(route, method, status or _CLIENT_GONE).inc()
             if status is not None:
                 self._instruments.request_seconds.labels(route, method).observe(seconds)
             for problem_type in problem_types:
                 self._instruments.problems.labels(problem_type).inc()
-
-    def _template(self, scope: Scope) -> str:
-        """The path of the request's route, such as ``/gallery/{id}``; never what the client has put into it."""
-        route = scope.get("route") or self._route_at(scope)
-        return _NO_ROUTE if route is None else str(getattr(route, "path", _NO_ROUTE))
-
-    def _route_at(self, scope: Scope) -> BaseRoute | None:
-        """The route of a request that was answered before it reached one, or that was passed on as another (HEAD)."""
-        asked = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
-        partial = None
-        for route in self._routes:
-            match, _ = route.matches(asked)
-            if match is Match.FULL:
-                return route
-            if match is Match.PARTIAL and partial is None:
-                partial = route
-        return partial

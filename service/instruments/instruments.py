@@ -1,8 +1,10 @@
 """The counters and histograms of a service: whoever does something counts it here, and a scrape reads them."""
 
+import time
 from collections.abc import Iterable
 from typing import Final
 
+from opentelemetry.trace import TracerProvider
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -12,6 +14,8 @@ from prometheus_client import (
     ProcessCollector,
     disable_created_metrics,
 )
+
+from service.tracing import Spans
 
 STAGES: Final = {
     "query": ("decode", "embed", "search"),
@@ -47,12 +51,15 @@ class Instruments:
 
     Attributes:
         registry: what a scrape reads.
+        spans: of requests whose traces are sent.
         requests, request_seconds: by route template, method and status; never by what a client may choose freely.
         problems: answers that are problem documents, by the last part of their type.
         failed_batches: batches that the device failed on.
+        expired_records, failed_sweeps: records that were deleted because of their age, and attempts at it that failed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tracer_provider: TracerProvider | None = None) -> None:
+        self.spans = Spans(tracer_provider)
         # When a counter began is of no use to Prometheus 2, and doubles the series. A switch of the whole process.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = registry = CollectorRegistry()
@@ -108,11 +115,18 @@ class Instruments:
         self.failed_batches = Counter(
             "sanet_embedding_failed_batches", "Batches that the device failed on", registry=registry
         )
+        self.expired_records = Counter(
+            "sanet_retention_deleted_records", "Records deleted because of their age", registry=registry
+        )
+        self.failed_sweeps = Counter(
+            "sanet_retention_failed_sweeps", "Sweeps for records that are too old that failed", registry=registry
+        )
         self._begin_at_zero()
 
-    def observe_stage(self, operation: str, stage: str, seconds: float) -> None:
-        """One of `STAGES` of one query or enrolment was passed."""
+    def observe_stage(self, operation: str, stage: str, seconds: float, ended_at: float | None = None) -> None:
+        """One of `STAGES` of a query or enrolment was passed, just now or when `time.perf_counter` said `ended_at`."""
         self._stage_seconds.labels(operation, stage).observe(seconds)
+        self.spans.add(stage, seconds, time.perf_counter() if ended_at is None else ended_at)
 
     def observe_batch(self, kind: str, num_images: int, seconds: float) -> None:
         """The device embedded a batch, of one of the kinds in `BATCHES`."""

@@ -21,7 +21,7 @@ _KEEP_ALIVE_S: Final = 15.0
 
 
 async def job_events(
-    request: Request, job: Job, read: Callable[[], Awaitable[Job]], is_stopping: Callable[[], bool]
+    request: Request, job: Job, read: Callable[[], Awaitable[Job]], is_closing: Callable[[], bool]
 ) -> AsyncIterator[str]:
     """The texts of the events, at most two a second; each has the whole job, so that a client may miss some.
 
@@ -30,7 +30,7 @@ async def job_events(
     yield f"retry: {_RETRY_MS}\n\n"
     yield _event(job)
     said_at = time.monotonic()
-    while not (job.has_ended or is_stopping()):
+    while not (job.has_ended or is_closing()):
         await asyncio.sleep(_LOOK_EVERY_S)
         if await request.is_disconnected():
             return

@@ -149,7 +149,7 @@ async def job_changes(
         return Response(headers=headers, media_type=MEDIA_TYPE)
     if found.has_ended and last_event_id == str(found.version):
         return Response(status_code=204)  # which tells a browser not to come again
-    events = job_events(request, found, read, request.app.state.is_stopping)
+    events = job_events(request, found, read, request.app.state.is_closing)
     return StreamingResponse(events, headers=headers, media_type=MEDIA_TYPE)
 
 

@@ -6,6 +6,7 @@ from tqdm import tqdm
 
 from benchmarks import search as benchmark
 from benchmarks.embedding_model import EmbeddingModel
+from index.embedded.search.record_columns import RecordColumns
 from index.embedded.search.row_blocks import RowBlocks
 
 
@@ -31,10 +32,33 @@ def test_galleries_are_float32_and_every_answer_is_exact(kind: str) -> None:
     assert gallery.queries.shape == (64, 24)
     with tqdm(disable=True) as bar:
         rows = benchmark.measure_gallery(gallery, 2, bar)
-    assert [row["engine"] for row in rows] == ["ours", "IndexFlatL2", "NumPy product", "one read"]
+    engines = ["ours", "IndexFlatL2", "NumPy product", "one read", *benchmark.FILTERS]
+    assert [row["engine"] for row in rows] == engines
     assert {row["num_rows"] for row in rows} == {len(gallery.rows)}
     assert all(row["one_ms"] > 0 and row["batch_ms"] > 0 for row in rows)
     assert rows[0]["exact"]
+
+
+def test_filters_let_pass_what_they_say() -> None:
+    columns = RecordColumns()
+    columns.put(0, benchmark._drawn_fields(50_000))
+    shares = [columns.passing(where).mean() for where in benchmark.FILTERS.values()]
+    assert shares == pytest.approx([0.01, 0.5], rel=0.1)
+
+
+def test_the_headline_names_the_slowest_filter() -> None:
+    took = {"ours": 4.0, "IndexFlatL2": 8.0, "NumPy product": 1.0, "one read": 2.0} | dict.fromkeys(
+        benchmark.FILTERS, 3.0
+    )
+    rows = [
+        {"gallery": "model", "num_rows": 100_000, "engine": name, "one_ms": ms, "batch_ms": ms, "exact": True}
+        for name, ms in took.items()
+    ]
+    assert benchmark._headline(rows)["filter_slowdown_100k"] == 0.75
+    rows[-1]["batch_ms"] = 5.0
+    headline = benchmark._headline(rows)
+    assert (headline["filter_slowdown_100k"], headline["speedup_vs_flat_100k"]) == (1.25, 2.0)
+    assert benchmark._headline(rows[:1])["filter_slowdown_100k"] is None
 
 
 def test_half_of_the_queries_have_no_vehicle_in_the_gallery() -> None:

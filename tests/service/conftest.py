@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from fastapi.testclient import TestClient
+from opentelemetry.trace import TracerProvider
 
 from model.build import build_network
 from model.checkpoint import save_checkpoint
@@ -46,11 +47,11 @@ def client(small_checkpoint: Path, tmp_path: Path) -> Iterator[TestClient]:
 
 
 @contextmanager
-def serve(settings: Settings) -> Iterator[TestClient]:
+def serve(settings: Settings, tracer_provider: TracerProvider | None = None) -> Iterator[TestClient]:
     """A client of a service with these settings, once it is ready."""
     failures: list[Exception] = []
     # As for a real client, an error in the service is an answer with status 500, not an exception here.
-    app = create_app(settings, failures.append)
+    app = create_app(settings, failures.append, tracer_provider)
     with TestClient(app, raise_server_exceptions=False) as client:
         while client.get("/readyz").status_code == 503:
             assert not failures

@@ -82,6 +82,79 @@ def test_what_is_no_http_is_a_problem_too(service: LiveService, request_: str, s
     assert said in problem["detail"]
 
 
+SECOND = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+AMBIGUOUS = {
+    "a length and chunks": b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "chunks and a length": b"Transfer-Encoding: chunked\r\nContent-Length: 6\r\n\r\n0\r\n\r\n",
+    "two lengths": b"Content-Length: 0\r\nContent-Length: 34\r\n\r\n",
+    "two lengths in one": b"Content-Length: 0, 34\r\n\r\n",
+    "a length with a sign": b"Content-Length: +34\r\n\r\n",
+    "a length beyond 64 bits": b"Content-Length: 18446744073709551616\r\n\r\n",
+    "an unknown encoding": b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+    "chunks that are not the last encoding": b"Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
+    "two encodings": b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n",
+    "a space before the colon": b"Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
+    "a vertical tab": b"Transfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n",
+    "a folded header": b"X: a\r\n Content-Length: 34\r\n\r\n",
+    "a folded encoding": b"Transfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n",
+    "LF alone": b"X: a\nContent-Length: 34\r\n\r\n",
+    "CR alone": b"X: a\rContent-Length: 34\r\n\r\n",
+    "a zero byte": b"X: a\0b\r\nContent-Length: 34\r\n\r\n",
+    "a chunk beyond 64 bits": b"Transfer-Encoding: chunked\r\n\r\n10000000000000000\r\n",
+    "a negative chunk": b"Transfer-Encoding: chunked\r\n\r\n-1\r\n",
+    "a chunk with a prefix": b"Transfer-Encoding: chunked\r\n\r\n0x0\r\n\r\n",
+    "a chunk that ends in LF": b"Transfer-Encoding: chunked\r\n\r\n0\n\n",
+    "a chunk that is longer than it says": b"Transfer-Encoding: chunked\r\n\r\n1\r\nabc\r\n0\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("kind", AMBIGUOUS)
+def test_a_request_within_another_is_not_answered(service: LiveService, kind: str) -> None:
+    """Where a proxy may see its end elsewhere than the service, it is refused, and nothing after it is read."""
+    address = (service.client.base_url.host, service.client.base_url.port)
+    with socket.create_connection(address, timeout=30) as connection:
+        connection.sendall(b"POST /query HTTP/1.1\r\nHost: x\r\n" + AMBIGUOUS[kind] + SECOND)
+        answers = b""
+        while more := connection.recv(65536):
+            answers += more
+    assert answers.startswith(b"HTTP/1.1 400 ")
+    assert answers.count(b"HTTP/1.1 ") == 1
+    assert b"alive" not in answers
+
+
+CHUNKED = b"Host: x\r\nContent-Type: multipart/form-data; boundary=x\r\nTransfer-Encoding: chunked\r\n\r\n"
+ENDLESS = {
+    "whole head": (b"GET /healthz HTTP/1.1\r\nX: " + b"a" * 65_600 + b"\r\n\r\n", b""),
+    "address": (b"GET /", b"a" * 1000),
+    "header": (b"GET /healthz HTTP/1.1\r\nX-Endless: ", b"a" * 1000),
+    "headers": (b"GET /healthz HTTP/1.1\r\n", b"X-Endless: a\r\n" * 80),
+    "lines before": (b"", b"\r\n" * 500),
+    "extension of a chunk": (b"POST /query HTTP/1.1\r\n" + CHUNKED + b"3;", b"a" * 1000),
+    "trailers": (b"POST /query HTTP/1.1\r\n" + CHUNKED + b"3\r\nabc\r\n0\r\n", b"X-Endless: a\r\n" * 80),
+}
+
+
+@pytest.mark.parametrize("kind", ENDLESS)
+def test_a_head_that_is_endless_is_refused(service: LiveService, kind: str) -> None:
+    begin, more = ENDLESS[kind]
+    status, body = raw(service, begin + 1000 * more)
+    assert (status, json.loads(body)["type"]) == (431, "urn:sanet:problem:head-too-large")
+    assert "more than 65,536 bytes" in json.loads(body)["detail"]
+    assert service.client.get("/healthz").status_code == 200
+
+
+@pytest.mark.parametrize("num_bytes", [1, 4])
+def test_a_long_head_and_a_body_in_small_chunks_are_served(service: LiveService, num_bytes: int) -> None:
+    chunk = b"%x;%b\r\n%b\r\n" % (num_bytes, b"a" * 100, b"x" * num_bytes)
+    head = b"POST /query HTTP/1.1\r\nX-Long: " + b"a" * 60_000 + b"\r\n" + CHUNKED
+    status, body = raw(service, head + 5000 * chunk + b"0\r\n\r\n")
+    assert (status, json.loads(body)["type"]) == (400, "urn:sanet:problem:malformed-request")
+    assert "multipart form" in json.loads(body)["detail"]
+    address = "/gallery?" + "&".join(["camera=" + "c" * 200] * 300)
+    status, body = raw(service, f"GET {address} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    assert (status, json.loads(body)["total"]) == (200, 0)
+
+
 SLOW_HEADS = """
 import sys
 from service import http_protocol
@@ -92,19 +165,28 @@ sys.exit(main())
 """
 
 
-@pytest.mark.parametrize("sent", [b"", b"G", b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow: "])
-def test_a_head_that_never_ends_is_given_up(small_checkpoint: Path, tmp_path: Path, sent: bytes) -> None:
-    class Impatient(LiveService):
-        command = ("-c", SLOW_HEADS)
+class Impatient(LiveService):
+    command = ("-c", SLOW_HEADS)
 
-    with Impatient(small_checkpoint, tmp_path / "data") as service:
-        address = (service.client.base_url.host, service.client.base_url.port)
-        with socket.create_connection(address, timeout=30) as connection:
-            connection.sendall(sent)
-            assert connection.recv(100) == b""  # it is closed, within the test's own 30 s
-        with socket.create_connection(address, timeout=30) as connection:
-            for _ in range(2):  # a body may take longer, and so may the next request on the connection
-                connection.sendall(b"PATCH /gallery/1 HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n")
-                time.sleep(1.5)
-                connection.sendall(b"{}")
-                assert connection.recv(4000).startswith(b"HTTP/1.1 4")
+
+@pytest.fixture(scope="module")
+def impatient(small_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]:
+    """The address of a service that waits a second for a head."""
+    with Impatient(small_checkpoint, tmp_path_factory.mktemp("impatient") / "data") as service:
+        yield service.client.base_url.host, service.client.base_url.port or 0
+
+
+@pytest.mark.parametrize("sent", [b"", b"G", b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow: "])
+def test_a_head_that_never_ends_is_given_up(impatient: tuple[str, int], sent: bytes) -> None:
+    with socket.create_connection(impatient, timeout=30) as connection:
+        connection.sendall(sent)
+        assert connection.recv(100) == b""  # it is closed, within the test's own 30 s
+
+
+def test_a_body_may_take_longer_than_a_head_and_so_may_the_next_request(impatient: tuple[str, int]) -> None:
+    with socket.create_connection(impatient, timeout=30) as connection:
+        for _ in range(2):
+            connection.sendall(b"PATCH /gallery/1 HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n")
+            time.sleep(1.5)
+            connection.sendall(b"{}")
+            assert connection.recv(4000).startswith(b"HTTP/1.1 4")

@@ -68,6 +68,19 @@ def test_a_path_leads_nowhere_else(client: TestClient, path: str) -> None:
     assert b"import" not in answer.content
 
 
+def test_the_host_that_a_client_names_is_in_no_answer(client: TestClient) -> None:
+    """Else a cache or an e-mail with an address from an answer could lead others to it."""
+    headers = {"Host": "evil.example", "X-Forwarded-Host": "evil.example", "Forwarded": "host=evil.example"}
+    (record,) = client.get("/gallery", headers=headers).json()["records"]
+    job = client.post("/jobs", json={"kind": "verify"}, headers=headers)
+    deleted = client.delete(f"/gallery/{record['id']}", headers=headers)
+    docs = client.get("/docs", headers=headers)
+    client.post(deleted.links["undo"]["url"], headers=headers)
+    assert (job.status_code, deleted.status_code, docs.status_code) == (202, 204, 200)
+    for text in (str(record), job.text, docs.text, *(str(one.headers) for one in (job, deleted, docs))):
+        assert "evil" not in text
+
+
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
 HTML = b"<html><script>alert(1)</script></html>"
 

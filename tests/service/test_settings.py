@@ -37,6 +37,11 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
         ("SANET_CORS_ORIGINS", "https://a.example,https://b.example/x", "SANET_CORS_ORIGINS='https://b.example/x'"),
         ("SANET_TRUSTED_PROXIES", "*", "SANET_TRUSTED_PROXIES='*': Input should be addresses or networks"),
         ("SANET_TRUSTED_PROXIES", "10.0.0.1/8", "SANET_TRUSTED_PROXIES='10.0.0.1/8'"),
+        ("SANET_RETENTION", "90", "SANET_RETENTION='90': expected parts such as 90d, camera gate-3: 30d"),
+        ("SANET_RETENTION", "90d; camera : 3d", "got 'camera : 3d' (for how long records are kept"),
+        ("SANET_RETENTION", "90d; 30d", "SANET_RETENTION='90d; 30d': '30d' says once more how long the same is kept"),
+        ("SANET_DRAIN_S", "-1", "SANET_DRAIN_S='-1': Input should be"),
+        ("SANET_LOG_FORMAT", "xml", "SANET_LOG_FORMAT='xml': Input should be 'text' or 'json'"),
         ("SANET_AUDIT_DAYS", "0", "SANET_AUDIT_DAYS='0': Input should be greater than or equal to 1"),
     ],
 )

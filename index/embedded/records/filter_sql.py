@@ -1,8 +1,10 @@
-"""A filter in the language of the table of records."""
+"""A filter, and what is too old, in the language of the table of records."""
 
 import json
+from datetime import datetime
 
 from index.gallery.filters import Filter, distance_m
+from index.gallery.retention import Expired
 from index.gallery.timestamp import microseconds
 
 
@@ -45,6 +47,17 @@ def sql_condition(where: Filter) -> tuple[str, list[object]]:
     return " AND ".join(terms) or "1", parameters
 
 
+def sql_expired(expired: Expired) -> tuple[str, list[object]]:
+    """What `Expired.includes` says, as a condition over the table ``record``, and its parameters."""
+    parameters: list[object] = []
+    for camera, before in expired.cameras.items():
+        parameters += [camera, _microseconds(before)]
+    parameters.append(_microseconds(expired.before))
+    # Nothing is before NULL: such records stay.
+    limit = f"CASE camera {'WHEN ? THEN ? ' * len(expired.cameras)}ELSE ? END" if expired.cameras else "?"
+    return f"coalesce(captured_at, enrolled_at) < {limit}", parameters
+
+
 def distance_m_or_null(latitude_a: float, longitude_a: float, latitude_b: float, longitude_b: float) -> float | None:
     """`distance_m` as SQL sees it: a record whose place is missing or damaged is nowhere, and no error."""
     try:
@@ -57,3 +70,7 @@ def _exists_in(column: str, condition: str) -> str:
     # CASE, so that one damaged row is no error of the whole statement.
     exists = f"EXISTS (SELECT 1 FROM json_each(record.{column}) WHERE {condition})"  # noqa: S608 (no values)
     return f"CASE WHEN json_valid(record.{column}) THEN {exists} ELSE 0 END"
+
+
+def _microseconds(time: datetime | None) -> int | None:
+    return None if time is None else microseconds(time)

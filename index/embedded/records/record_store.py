@@ -12,7 +12,7 @@ from typing import Any, Final
 from index.embedded.disk import disk_errors
 from index.embedded.logged_step import logged_step
 from index.embedded.records.database_check import log_problem
-from index.embedded.records.filter_sql import distance_m_or_null, sql_condition
+from index.embedded.records.filter_sql import distance_m_or_null, sql_condition, sql_expired
 from index.embedded.records.index_repair import repair_indexes
 from index.embedded.records.lenient_text import LENIENT_TEXT
 from index.embedded.records.migration import OLDER_LAYOUTS, migrate
@@ -22,6 +22,7 @@ from index.gallery.errors import DamagedRecordError, GalleryError
 from index.gallery.filters import Filter
 from index.gallery.record import ModelKey, Record, record_id
 from index.gallery.record_store import Deletion, Row, Tallies
+from index.gallery.retention import Expired, ExpiredRecord
 from index.gallery.timestamp import time_of
 from model.box import Box, BoxError
 
@@ -222,6 +223,16 @@ class SqliteRecordStore:
     def contents_passing(self, where: Filter) -> dict[int, str]:
         condition, parameters = sql_condition(where)
         return dict(self._rows(f"SELECT seq, content FROM record NOT INDEXED WHERE {condition}", parameters))  # noqa: S608
+
+    def expired(self, expired: Expired, after: int, limit: int) -> list[ExpiredRecord]:
+        condition, parameters = sql_expired(expired)
+        sql = f"SELECT seq, id, content FROM record NOT INDEXED WHERE seq > ? AND {condition} ORDER BY seq LIMIT ?"  # noqa: S608
+        return [ExpiredRecord(*row) for row in self._rows(sql, [after, *parameters, limit])]
+
+    def count_expired(self, expired: Expired) -> dict[str | None, int]:
+        condition, parameters = sql_expired(expired)
+        sql = f"SELECT camera, count(*) FROM record NOT INDEXED WHERE {condition} GROUP BY camera"  # noqa: S608
+        return dict(self._rows(sql, parameters))
 
     def doubtful_contents(self) -> set[str]:
         return {row[0] for row in self._select_in("content", "seq", list(self.damaged))}

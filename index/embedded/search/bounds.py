@@ -12,6 +12,10 @@ _FLOAT32: Final = np.finfo(np.float32)
 _LARGEST_SQUARE: Final = 1e36
 # A matrix product with many more rows than queries is a third slower.
 _ROWS_AT_ONCE: Final = 2048
+# If at least such a share of the rows is asked for, products with all of them are quicker than with these alone, which
+# lie here and there, and are copied for a matrix product.
+_MANY_OF_ONE: Final = 0.35
+_MANY: Final = 0.8
 
 
 class Pairs(NamedTuple):
@@ -51,19 +55,19 @@ class Bounds:
         self.squares[start:stop] = np.where(squares <= _LARGEST_SQUARE, squares, -np.inf)
 
     def products(self, queries: NDArray[np.float32], rows: slice | NDArray[np.int64]) -> NDArray[np.float32]:
-        """(N, Q) of rows that were put and queries (Q, m), finite or -inf: where a row has no bound.
+        """(N, Q) of rows (rising) that were put and queries (Q, m), finite or -inf: where a row has no bound.
 
         The queries are those of `AskedVectors`, none of them too large.
         """
-        squares = self.squares[rows]
-        with np.errstate(invalid="ignore", over="ignore"):
-            products = _inner_products(self._vectors[rows], -2 * queries)
-            products += squares[:, None]
-        # The product of a row that is too large may overflow to +inf or be no number.
-        unbounded = np.isneginf(squares)
-        if unbounded.any():
-            products[unbounded] = -np.inf
-        return products
+        if isinstance(rows, slice) or not len(rows):
+            return self._products(queries, rows)
+        start, stop = int(rows[0]), int(rows[-1]) + 1
+        share = len(rows) / (stop - start)
+        if share >= (_MANY_OF_ONE if len(queries) == 1 else _MANY):
+            return self._products(queries, slice(start, stop))[rows - start]
+        if len(queries) == 1:
+            return self.products_of(queries, Pairs(np.zeros_like(rows), rows))[:, np.newaxis]
+        return self._products(queries, rows)
 
     def products_of(self, queries: NDArray[np.float32], pairs: Pairs) -> NDArray[np.float32]:
         """(P,) of single pairs, as `products`."""
@@ -77,6 +81,17 @@ class Bounds:
         with np.errstate(invalid="ignore"):
             products += squares
         products[np.isneginf(squares)] = -np.inf
+        return products
+
+    def _products(self, queries: NDArray[np.float32], rows: slice | NDArray[np.int64]) -> NDArray[np.float32]:
+        squares = self.squares[rows]
+        with np.errstate(invalid="ignore", over="ignore"):
+            products = _inner_products(self._vectors, rows, -2 * queries)
+            products += squares[:, None]
+        # The product of a row that is too large may overflow to +inf or be no number.
+        unbounded = np.isneginf(squares)
+        if unbounded.any():
+            products[unbounded] = -np.inf
         return products
 
 
@@ -120,16 +135,23 @@ class AskedVectors:
             return np.nextafter(limits.astype(np.float32), _FLOAT32.max)
 
 
-def _inner_products(vectors: NDArray[np.float32], queries: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(N, Q)."""
-    products = np.empty((len(vectors), len(queries)), np.float32)
-    if len(queries) == 1:
+def _inner_products(
+    vectors: NDArray[np.float32], rows: slice | NDArray[np.int64], queries: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """(N, Q) of these rows of the vectors."""
+    if isinstance(rows, slice):
+        vectors = vectors[rows]
+        num_rows = len(vectors)
+    else:
+        num_rows = len(rows)
+    products = np.empty((num_rows, len(queries)), np.float32)
+    if len(queries) == 1 and isinstance(rows, slice):
         # BLAS has no advantage here, but starts threads, which wait for each other when one of them is interrupted.
         faiss.fvec_inner_products_ny(
             faiss.swig_ptr(products), faiss.swig_ptr(queries), faiss.swig_ptr(vectors), *reversed(vectors.shape)
         )
         return products
-    for start in range(0, len(vectors), _ROWS_AT_ONCE):
-        rows = slice(start, start + _ROWS_AT_ONCE)
-        np.matmul(vectors[rows], queries.T, out=products[rows])
+    for start in range(0, num_rows, _ROWS_AT_ONCE):
+        chunk = slice(start, start + _ROWS_AT_ONCE)
+        np.matmul(vectors[chunk if isinstance(rows, slice) else rows[chunk]], queries.T, out=products[chunk])
     return products

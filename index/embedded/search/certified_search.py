@@ -26,8 +26,6 @@ _FIRST_ROWS: Final = 64
 _FEW_FIRST: Final = 4
 # Coarse bounds that leave a larger share of the pairs are of no use.
 _MOST_LEFT: Final = 0.5
-# If a smaller share of the rows is asked for, the bounds of these alone are read.
-_FEW: Final = 0.25
 # So few pairs are not worth another way.
 _FEW_PAIRS: Final = 512
 # What a query adds to the time of a matrix product, where that of a single pair is 1, and so is that of reading a row.
@@ -90,17 +88,14 @@ def search_stretch(queries: Queries, stretch: Stretch, scan: Scan | None = None)
 
 
 class _StretchSearch:
-    """All queries in a stretch with rows to be searched. Products are (N, Q), infinite for a pair that is left out."""
+    """All queries in a stretch with rows to be searched. Products are (N, Q), infinite for a pair that was offered."""
 
     def __init__(self, queries: Queries, stretch: Stretch, num_searched: int) -> None:
         self._queries, self._nearest = queries, queries.nearest
         self._block, self._number = stretch.block, stretch.number
         self._rows: range | NDArray[np.int64] = range(stretch.start, stretch.stop)
-        self._unsearched: NDArray[np.bool_] | None = None
-        if num_searched < _FEW * len(stretch.searched):
+        if num_searched < len(stretch.searched):
             self._rows = stretch.start + np.flatnonzero(stretch.searched)
-        elif num_searched < len(stretch.searched):
-            self._unsearched = ~stretch.searched
         # Positions in products, without their queries' and rows' numbers.
         self._offered: list[NDArray[np.int64]] = []
 
@@ -145,8 +140,6 @@ class _StretchSearch:
     def _products(self, bounds: Bounds, vectors: NDArray[np.float32], num_rows: int) -> NDArray[np.float32]:
         """Of the first rows."""
         products = bounds.products(vectors, _as_index(self._rows[:num_rows]))
-        if self._unsearched is not None:
-            products[self._unsearched[:num_rows]] = np.inf
         for positions in self._offered:
             products.ravel()[positions[positions < products.size]] = np.inf
         return products

@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from index.embedded.index_sizes import IndexSizes
-from index.embedded.search.folding import Folding
+from index.embedded.search.folding import Folding, num_directions
 from index.embedded.search.row_block import RowBlock
 from index.embedded.search.rows import Rows
 from index.embedded.snapshot.array_file import DamagedFileError, read_arrays, write_arrays
@@ -163,7 +163,8 @@ class Snapshot:
         return folding, SavedFolding(folding.directions.shape[1], path.name, checksum)
 
     def _read_folding(self, saved: SavedFolding | None) -> Folding | None:
-        if saved is None:
+        # An earlier version's may have more directions and take more memory: a new one is learned from the vectors.
+        if saved is None or saved.num_directions != num_directions(self._made_for.dim):
             return None
         centre = np.empty(self._made_for.dim)
         directions = np.empty((self._made_for.dim, saved.num_directions))

@@ -17,6 +17,7 @@ from index.gallery.fields import Fields
 from index.gallery.filters import Filter
 from index.gallery.record import ModelKey, Record, content_hash
 from index.gallery.record_store import Deletion, Row, Tallies
+from index.gallery.retention import Expired, ExpiredRecord
 from index.gallery.vector_index import Neighbours
 
 _LOG = logging.getLogger(__name__)
@@ -152,6 +153,13 @@ class DictStore:
 
     def contents_passing(self, where: Filter) -> dict[int, str]:
         return {seq: one.content for seq, one in self.rows.items() if where.matches(one)}
+
+    def expired(self, expired: Expired, after: int, limit: int) -> list[ExpiredRecord]:
+        seqs = sorted(seq for seq, one in self.rows.items() if seq > after and expired.includes(one))
+        return [ExpiredRecord(seq, self.rows[seq].id, self.rows[seq].content) for seq in seqs[:limit]]
+
+    def count_expired(self, expired: Expired) -> dict[str | None, int]:
+        return Counter(one.fields.camera for one in self.rows.values() if expired.includes(one))
 
     def contents(self) -> set[str]:
         return {one.content for one in self.rows.values()}

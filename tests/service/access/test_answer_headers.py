@@ -6,7 +6,7 @@ from fastapi.testclient import TestClient
 
 from index.gallery.gallery import Gallery
 from service.access.key import Secret
-from service.log_format import LogFormat
+from service.log_format import TextFormat
 from service.settings import Settings
 from tests.conftest import png
 from tests.service.conftest import enrol, serve
@@ -86,7 +86,7 @@ def test_the_log_names_the_request_and_hides_keys(
             lines.append(self.format(record))
 
     handler = Collects()
-    handler.setFormatter(LogFormat())
+    handler.setFormatter(TextFormat())
     logging.getLogger("service.problems").addHandler(handler)
 
     def fails(*_: object) -> None:
@@ -100,7 +100,7 @@ def test_the_log_names_the_request_and_hides_keys(
     assert f"RuntimeError: with sanet_{secret.id}_***" in line
     assert secret.secret not in line
     record = logging.LogRecord("a", logging.INFO, "", 0, "outside", None, None)
-    assert LogFormat().format(record).endswith("INFO a: outside")
+    assert TextFormat().format(record).endswith("INFO a: outside")
 
 
 ORIGIN = {"Origin": "https://watch.example"}

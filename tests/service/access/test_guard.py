@@ -30,6 +30,7 @@ SCOPE_OF = {
     ("GET", "/gallery"): "read",
     ("GET", "/gallery/stats"): "read",
     ("GET", "/gallery/deletions"): "read",
+    ("GET", "/gallery/retention"): "read",
     ("GET", "/gallery/{id}"): "read",
     ("GET", "/gallery/{id}/image"): "read",
     ("GET", "/gallery/{id}/aligned"): "read",

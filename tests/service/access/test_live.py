@@ -97,7 +97,7 @@ def test_what_is_no_http_has_the_headers_of_every_answer(service: LiveService) -
 )
 def test_a_strange_header_is_a_refusal_and_the_next_is_served(service: LiveService, line: str) -> None:
     answer = raw(service, "GET /gallery HTTP/1.1", line)
-    assert answer[:13] in (b"HTTP/1.1 400 ", b"HTTP/1.1 401 "), answer
+    assert answer[:13] in (b"HTTP/1.1 400 ", b"HTTP/1.1 401 ", b"HTTP/1.1 431 "), answer
     assert b"X-Evil" not in answer
     assert service.client.get("/gallery", headers=bearer(Admin.key)).status_code == 200
 
@@ -115,7 +115,7 @@ def test_no_key_is_ever_in_the_log(service: LiveService) -> None:
     secret = key.rpartition("_")[2]
     assert secret not in log
     assert f"/nowhere/{key[:18]}_***" in log
-    assert "[by-hand]: 127.0.0.1:" in log
+    assert "[by-hand]: 127.0.0.1 " in log
     audit = client.get("/audit", headers=bearer(key))
     assert secret not in audit.text
     assert audit.json()["total"] > 3

@@ -40,7 +40,7 @@ def test_each_request_is_counted_by_template_method_and_status(client: TestClien
     for _ in range(3):
         query(client, 1)
     client.post("/query", files={"image": b"no image"})
-    for path in (f"/gallery/{id_}", f"/gallery/{id_}", "/gallery/0123", "/nowhere", "/"):
+    for path in (f"/gallery/{id_}", f"/gallery/{id_}", "/gallery/0123", "/nowhere", "/else"):
         client.get(path)
     client.head(f"/gallery/{id_}/image")
     client.put(f"/gallery/{id_}")

@@ -20,7 +20,6 @@ from index.gallery.record import Record
 from tests.conftest import png
 from tests.service.jobs.conftest import create, ended
 
-NUM_IMAGES: Final = 20
 NUM_BOXES: Final = 8
 
 STEPS: Final = {
@@ -65,22 +64,22 @@ setattr(owner, name, killing)
 """
 
 
-def write_images(root: Path) -> None:
+def write_images(root: Path, num_images: int) -> None:
     """Frames with many boxes each, and a manifest of them."""
     root.mkdir()
     lines = ["path,identity,box"]
-    for number in range(NUM_IMAGES):
+    for number in range(num_images):
         (root / f"{number}.png").write_bytes(png(number, 64, 48))
         lines += [f'{number}.png,v{number},"{4 * box},{box},24,24"' for box in range(NUM_BOXES)]
     (root / "m.csv").write_text("\n".join(lines) + "\n")
 
 
-def fill(checkpoint: Path, folder: Path, root: Path) -> None:
+def fill(checkpoint: Path, folder: Path, root: Path, num_images: int) -> None:
     """A gallery of all images but for one, whose file is lost; and a record that was deleted."""
     with LiveService(checkpoint, folder, import_root=str(root), device="cpu") as service:
         assert ended(service.client, create(service.client, kind="import", path="m.csv"))["state"] == "done"
         records = service.client.get("/gallery", params={"limit": 1000}).json()["records"]
-        assert len(records) == NUM_IMAGES * NUM_BOXES
+        assert len(records) == num_images * NUM_BOXES
         assert service.client.delete(f"/gallery/{records[-1]['id']}").status_code == 204
     with RecordReader(folder / DATABASE) as reader:
         content = next(record.content for _, record in reader.walk() if isinstance(record, Record))
@@ -128,11 +127,11 @@ def wait_until_tidy(folder: Path) -> None:
 class Galleries:
     """Two galleries that go from one model to the other and back: one undisturbed, and one that is killed."""
 
-    def __init__(self, checkpoints: list[Path], tmp_path: Path) -> None:
+    def __init__(self, checkpoints: list[Path], tmp_path: Path, num_images: int) -> None:
         self.checkpoints, self.turn = checkpoints, 0
         self.root, self.undisturbed, self.killed = tmp_path / "root", tmp_path / "undisturbed", tmp_path / "killed"
-        write_images(self.root)
-        fill(checkpoints[0], self.undisturbed, self.root)
+        write_images(self.root, num_images)
+        fill(checkpoints[0], self.undisturbed, self.root, num_images)
         shutil.copytree(self.undisturbed, self.killed)
 
     def next_turn(self) -> tuple[Any, float, LiveService]:
@@ -160,9 +159,11 @@ class Galleries:
         return job
 
 
-def compare_with_undisturbed(checkpoints: list[Path], tmp_path: Path, num_rounds: int, seed: int) -> int:
+def compare_with_undisturbed(
+    checkpoints: list[Path], tmp_path: Path, num_images: int, num_rounds: int, seed: int
+) -> int:
     """Kills at random moments, once or twice in each round; how many kills came before the job's end."""
-    galleries, rng, num_hits = Galleries(checkpoints, tmp_path), random.Random(seed), 0
+    galleries, rng, num_hits = Galleries(checkpoints, tmp_path, num_images), random.Random(seed), 0
     for _ in range(num_rounds):
         said, seconds, service = galleries.next_turn()
         service.start()
@@ -196,14 +197,15 @@ def kill_at(step: str, when: str, galleries: Galleries, folder: Path, monkeypatc
 
 
 def test_it_ends_as_if_nothing_had_been(small_checkpoint: Path, other_checkpoint: Path, tmp_path: Path) -> None:
-    compare_with_undisturbed([small_checkpoint, other_checkpoint], tmp_path, num_rounds=1, seed=3)
+    compare_with_undisturbed([small_checkpoint, other_checkpoint], tmp_path, num_images=8, num_rounds=1, seed=3)
 
 
 @pytest.mark.trial
 def test_it_ends_as_if_nothing_had_been_many_times(
     small_checkpoint: Path, other_checkpoint: Path, tmp_path: Path
 ) -> None:
-    num_kills = compare_with_undisturbed([small_checkpoint, other_checkpoint], tmp_path, num_rounds=28, seed=5)
+    checkpoints = [small_checkpoint, other_checkpoint]
+    num_kills = compare_with_undisturbed(checkpoints, tmp_path, num_images=20, num_rounds=28, seed=5)
     assert num_kills >= 20
 
 
@@ -213,6 +215,6 @@ def test_killed_at_each_step_of_the_cut_over_it_ends_as_if_nothing_had_been(
     small_checkpoint: Path, other_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text(KILLER)
-    galleries = Galleries([small_checkpoint, other_checkpoint], tmp_path)
+    galleries = Galleries([small_checkpoint, other_checkpoint], tmp_path, num_images=20)
     for when in ("before", "after"):
         kill_at(step, when, galleries, tmp_path, monkeypatch)

@@ -14,6 +14,8 @@ from service.settings import shipped_checkpoint
 BROWSER_ARGUMENTS: Final = ["--no-sandbox", "--disable-background-networking", "--disable-dev-shm-usage"]
 WAIT_MS: Final = 60_000
 """For whatever is expected to appear: two cores embed, search and draw at once."""
+HELDOUT_IMAGES: Final = 36
+"""Of twelve vehicles."""
 
 
 @pytest.fixture(scope="session")
@@ -28,17 +30,36 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveService]:
-    """Serves the shipped checkpoint with an empty gallery; what jobs read and write lies beside it."""
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Has the gallery in `data`; what jobs read lies in `import`, what they write in `export`."""
     folder = tmp_path_factory.mktemp("page")
     (folder / "import").mkdir()
     (folder / "export").mkdir()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def heldout(folder: Path, demo: Path) -> Path:
+    """A held-out set of few of the vehicles that ship: each service evaluates it when it starts."""
+    header, *rows = (demo / "manifest.csv").read_text().splitlines()
+    manifest = folder / "heldout" / "manifest.csv"
+    for row in rows[:HELDOUT_IMAGES]:
+        path = row.split(",")[0]
+        (manifest.parent / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(demo / path, manifest.parent / path)
+    manifest.write_text("\n".join([header, *rows[:HELDOUT_IMAGES]]) + "\n")
+    return manifest
+
+
+@pytest.fixture(scope="module")
+def service(folder: Path, heldout: Path) -> Iterator[LiveService]:
+    """Serves the shipped checkpoint with an empty gallery; what jobs read and write lies beside it."""
     with LiveService(
         shipped_checkpoint(),
         folder / "data",
         import_root=str(folder / "import"),
         export_root=str(folder / "export"),
-        heldout=str(shipped_checkpoint().with_name("manifest.csv")),
+        heldout=str(heldout),
         device="cpu",
     ) as service:
         yield service
@@ -75,7 +96,7 @@ def page(browser: Browser, service: LiveService) -> Iterator[Page]:
     assert trouble == []
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def demo() -> Path:
     """The folder of drawn vehicles that ships: `manifest.csv` and crops."""
     return shipped_checkpoint().parent

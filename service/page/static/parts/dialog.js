@@ -8,8 +8,12 @@ export function Dialog({ title, wide = false, onClose, children }) {
   const heading = useId();
   useEffect(() => {
     const before = document.activeElement;
-    element.current.showModal();
-    return () => before?.focus?.();
+    const dialog = element.current;
+    dialog.showModal();
+    return () => {
+      dialog.close(); // what lies behind an open one cannot be focused
+      before?.focus?.();
+    };
   }, []);
   const cancel = (event) => {
     event.preventDefault();

@@ -2,7 +2,7 @@
  * Conditions on records, as `GET /gallery` and `POST /query` take them: an object from the parameter's name to its
  * value, or list of values. The form has its own draft; what is applied is a new object.
  */
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useId, useState } from "preact/hooks";
 import { call } from "../api/client.js";
 import { useResource } from "../api/resource.js";
 import { time } from "../format.js";
@@ -57,34 +57,13 @@ export function AppliedFilters({ conditions, onChange }) {
 export function Filters({ conditions, onChange }) {
   const [draft, setDraft] = useState(() => toDraft(conditions));
   useEffect(() => setDraft(toDraft(conditions)), [conditions]);
-  const { data: stats } = useResource((signal) => call("gallery/stats", { query: { limit: MOST_SUGGESTED }, signal }), []);
-  const set = (name) => (event) => setDraft({ ...draft, [name]: event.target.value });
   const apply = (event) => {
     event.preventDefault();
     onChange(fromDraft(draft));
   };
-  const text = (name, label, placeholder, list) => html`
-    <label class="field"><span>${label}</span>
-      <input class="input" name=${name} value=${draft[name]} onInput=${set(name)} placeholder=${placeholder} list=${list} />
-    </label>
-  `;
-  const when = (name, label) => html`
-    <label class="field"><span>${label}</span>
-      <input class="input" type="datetime-local" name=${name} value=${draft[name]} onInput=${set(name)} />
-    </label>
-  `;
   return html`
     <form class="filters" onSubmit=${apply} aria-label="Filters">
-      ${text("camera", "Camera", "any of, with commas", "filter-cameras")}
-      ${text("identity", "Identity", "one vehicle", "filter-identities")}
-      ${when("captured_after", "Captured from")}
-      ${when("captured_before", "Captured until")}
-      ${text("tag", "Tags", "all of, with commas")}
-      ${text("attribute", "Attributes", "colour:red, with commas")}
-      ${text("source", "Source", "the file's name")}
-      ${text("near", "Near", "latitude, longitude, metres")}
-      <datalist id="filter-cameras">${options(stats?.cameras)}</datalist>
-      <datalist id="filter-identities">${options(stats?.identities)}</datalist>
+      <${ConditionFields} draft=${draft} onChange=${setDraft} />
       <div class="row filters-actions">
         <button class="button primary" type="submit">Apply</button>
         <button class="button" type="button" onClick=${() => onChange({})}>Clear</button>
@@ -93,9 +72,39 @@ export function Filters({ conditions, onChange }) {
   `;
 }
 
+/** The fields of conditions, inside whatever form; `draft` is what `toDraft` gives and `fromDraft` reads. */
+export function ConditionFields({ draft, onChange }) {
+  const lists = useId();
+  const { data: stats } = useResource((signal) => call("gallery/stats", { query: { limit: MOST_SUGGESTED }, signal }), []);
+  const set = (name) => (event) => onChange({ ...draft, [name]: event.target.value });
+  const text = (name, label, placeholder, list) => html`
+    <label class="field"><span>${label}</span>
+      <input class="input" name=${name} value=${draft[name]} onInput=${set(name)} placeholder=${placeholder}
+        list=${list && `${lists}-${list}`} />
+    </label>
+  `;
+  const when = (name, label) => html`
+    <label class="field"><span>${label}</span>
+      <input class="input" type="datetime-local" name=${name} value=${draft[name]} onInput=${set(name)} />
+    </label>
+  `;
+  return html`
+    ${text("camera", "Camera", "any of, with commas", "cameras")}
+    ${text("identity", "Identity", "one vehicle", "identities")}
+    ${when("captured_after", "Captured from")}
+    ${when("captured_before", "Captured until")}
+    ${text("tag", "Tags", "all of, with commas")}
+    ${text("attribute", "Attributes", "colour:red, with commas")}
+    ${text("source", "Source", "the file's name")}
+    ${text("near", "Near", "latitude, longitude, metres")}
+    <datalist id=${`${lists}-cameras`}>${options(stats?.cameras)}</datalist>
+    <datalist id=${`${lists}-identities`}>${options(stats?.identities)}</datalist>
+  `;
+}
+
 const options = (counts = []) => counts.filter(({ value }) => value !== null).map(({ value }) => html`<option key=${value} value=${value} />`);
 
-function toDraft(conditions) {
+export function toDraft(conditions) {
   const draft = {};
   for (const name of NAMES) {
     const value = conditions[name] ?? "";
@@ -104,7 +113,7 @@ function toDraft(conditions) {
   return draft;
 }
 
-function fromDraft(draft) {
+export function fromDraft(draft) {
   const conditions = {};
   for (const name of NAMES) {
     const value = draft[name].trim();

@@ -12,6 +12,7 @@ const MOST_KEPT = 400;
 const MARGIN = "300px";
 
 const kept = new Map();
+const asked = [];
 const waiting = [];
 let running = 0;
 
@@ -25,9 +26,9 @@ export function imageUrl(path) {
   let url = kept.get(path);
   if (url) kept.delete(path);
   else {
-    url = new Promise((resolve, reject) => waiting.push({ path, resolve, reject }));
+    url = new Promise((resolve, reject) => asked.push({ path, resolve, reject }));
     url.catch(() => kept.delete(path));
-    pump();
+    if (asked.length === 1) setTimeout(takeAsked);
   }
   kept.set(path, url);
   if (kept.size > MOST_KEPT) {
@@ -38,9 +39,15 @@ export function imageUrl(path) {
   return url;
 }
 
+/** What was asked for last is what is looked at; of what was asked for together, the first comes first. */
+function takeAsked() {
+  waiting.push(...asked.splice(0).reverse());
+  pump();
+}
+
 function pump() {
   while (running < MOST_AT_ONCE && waiting.length) {
-    const { path, resolve, reject } = waiting.pop(); // what was asked for last is what is looked at
+    const { path, resolve, reject } = waiting.pop();
     running++;
     send(path)
       .then((response) => response.blob())
@@ -53,17 +60,29 @@ function pump() {
   }
 }
 
+// One observer for all pictures: hundreds of them would take as long as drawing what they watch.
+const whenNear = new WeakMap();
+const observer = new IntersectionObserver(
+  (entries) => {
+    for (const { isIntersecting, target } of entries) {
+      if (!isIntersecting) continue;
+      observer.unobserve(target);
+      whenNear.get(target)();
+    }
+  },
+  { rootMargin: MARGIN },
+);
+
 /** A square picture; where it cannot be had, the reason. `children` are drawn over it. */
 export function Picture({ path, alt, children }) {
   const frame = useRef(null);
   const [near, setNear] = useState(false);
   const [state, setState] = useState({});
   useEffect(() => {
-    const observer = new IntersectionObserver((entries) => entries.some((one) => one.isIntersecting) && setNear(true), {
-      rootMargin: MARGIN,
-    });
-    observer.observe(frame.current);
-    return () => observer.disconnect();
+    const element = frame.current;
+    whenNear.set(element, () => setNear(true));
+    observer.observe(element);
+    return () => observer.unobserve(element);
   }, []);
   useEffect(() => {
     if (!near || !path) return;
@@ -84,7 +103,8 @@ export function Picture({ path, alt, children }) {
   `;
 }
 
-function reason(problem) {
+/** Why a picture is not there, in a few words. */
+export function reason(problem) {
   if (problem.kind === "other-model") return "Not embedded by this model yet";
   if (problem.status === 404) return "Deleted";
   if (problem.kind === "gallery-damaged") return "Image lost";

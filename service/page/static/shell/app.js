@@ -1,7 +1,8 @@
 /** The whole page: header, notices, and the view that the address names, loaded when it is first shown. */
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useRef } from "preact/hooks";
 import { html } from "../html.js";
-import { Empty, Failure, Loading } from "../parts/states.js";
+import { Lazy } from "../parts/lazy.js";
+import { Empty } from "../parts/states.js";
 import { Toasts } from "../parts/toasts.js";
 import { route } from "../route.js";
 import { useStore } from "../store.js";
@@ -35,19 +36,13 @@ export function App() {
     <${Banner} />
     <main class="main" id="main" tabindex="-1" ref=${main}>
       ${VIEWS[view]
-        ? html`<${Lazy} key=${view} load=${VIEWS[view].load} rest=${rest} query=${query} />`
-        : html`<${Empty} icon="search" title="There is no such page"><a href="#/query">Look for a vehicle</a><//>`}
+        ? html`<${Lazy} key=${view} load=${VIEWS[view].load} name="View" rest=${rest} query=${query} />`
+        : html`
+            <h1 class="hidden-visually">Not found</h1>
+            <${Empty} icon="search" title="There is no such page"><a href="#/query">Look for a vehicle</a><//>
+          `}
     </main>
     <${KeyDialog} />
     <${Toasts} />
   `;
-}
-
-/** A view, once its module is here. */
-function Lazy({ load, ...properties }) {
-  const [loaded, setLoaded] = useState({});
-  const start = () => load().then((module) => setLoaded({ View: module.View }), (problem) => setLoaded({ problem }));
-  useEffect(() => void start(), []);
-  if (loaded.problem) return html`<${Failure} problem=${loaded.problem} retry=${start} />`;
-  return loaded.View ? html`<${loaded.View} ...${properties} />` : html`<${Loading} />`;
 }

@@ -35,7 +35,7 @@ function State() {
   const ready = useStore(readiness);
   const [tone, text] = STATES[state];
   if (state === "ready" && ready?.damage) {
-    return html`<a class="chip warn" href="#/quality">Ready, with damage</a>`;
+    return html`<a class="chip warn" href="#/quality">Damage found</a>`;
   }
   return html`<span class=${`chip ${tone}`} role="status">${text}</span>`;
 }

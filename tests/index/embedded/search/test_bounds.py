@@ -143,12 +143,27 @@ def test_products_are_differences_of_squares(num_queries: int) -> None:
     bounds, vectors = bounds_of(rows), AskedVectors(queries).vectors
     assert np.array_equal(bounds.products(vectors, slice(0, 30)), expected)
     assert np.array_equal(bounds.products(vectors, slice(7, 21)), expected[7:21])
-    few = np.array([3, 29, 7])
-    assert np.array_equal(bounds.products(vectors, few), expected[few])
     pairs = Pairs(np.array([num_queries - 1, 0, 0]), np.array([29, 3, 7]))
     assert np.array_equal(bounds.products_of(vectors, pairs), expected[pairs.row, pairs.query])
     none = np.empty(0, np.int64)
     assert bounds.products_of(vectors, Pairs(none, none)).shape == (0,)
+
+
+@pytest.mark.parametrize("num_queries", [1, 2, 20])
+@pytest.mark.parametrize("at_once", [1, 7, 2048])
+def test_products_of_any_share_of_the_rows(num_queries: int, at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("index.embedded.search.bounds._ROWS_AT_ONCE", at_once)
+    rows, queries = gallery("grid", 300, 5, seed=0), gallery("grid", num_queries, 5, seed=1)
+    expected = ((rows[:, None] - queries) ** 2).sum(axis=2) - (queries**2).sum(axis=1)
+    rows[[40, 41]] = np.float32(1e25)  # too large for a bound
+    expected[[40, 41]] = -np.inf
+    bounds, vectors = bounds_of(rows), AskedVectors(queries).vectors
+    for step in (1, 2, 3, 10, 299):
+        for chosen in (np.arange(0, 300, step), np.arange(step % 7, 290, step), np.arange(40, 42)):
+            assert np.array_equal(bounds.products(vectors, chosen), expected[chosen])
+            without_some = np.setdiff1d(chosen, [0, 41, 150])
+            assert np.array_equal(bounds.products(vectors, without_some), expected[without_some])
+    assert bounds.products(vectors, np.empty(0, np.int64)).shape == (0, num_queries)
 
 
 def test_products_of_parts_add_up() -> None:

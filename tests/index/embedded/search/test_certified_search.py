@@ -160,8 +160,9 @@ def test_where_coarse_bounds_leave_much_the_fine_ones_of_all_are_quicker(ways: l
     """Coarse numbers tell four kinds of rows apart, fine ones every single row."""
     vectors = gallery("noise", 400, 400, seed=0)
     vectors[:, :112] = 100 * np.eye(112, dtype=np.float32)[np.arange(400) % 4]
-    vectors[:, 352:] *= np.float32(0.01)
-    block = RowBlock(400, 400, Folding(np.zeros(400), np.eye(400)[:, :352]))
+    num_folded = NUM_COARSE + NUM_FINE
+    vectors[:, num_folded:] *= np.float32(0.01)
+    block = RowBlock(400, 400, Folding(np.zeros(400), np.eye(400)[:, :num_folded]))
     seqs = np.arange(1, 401)
     block.put(0, vectors, seqs, ids_of(seqs.tolist()), fields_of(seqs.tolist()))
     queries = vectors[:30] + np.float32(0.01) * gallery("noise", 30, 400, seed=1)

@@ -8,7 +8,7 @@ from index.embedded.snapshot.manifest import MadeFor, Manifest, ManifestError, P
 MANIFEST = Manifest(
     MadeFor("f" * 64, "bf16", 2560, 65_536),
     32_768,
-    SavedFolding(352, "000003.folding", "c" * 32),
+    SavedFolding(328, "000003.folding", "c" * 32),
     (
         SavedBlock(
             90,

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from index.embedded.disk import sync_folder
+from index.embedded.search import folding
 from index.embedded.search.folding import Folding
 from index.embedded.snapshot import array_file, folder, snapshot
 from index.gallery.fields import Fields
@@ -150,8 +151,7 @@ def test_compacted_blocks_replace_those_on_disk(rows: StoredRows, monkeypatch: p
         full = num_vector_bytes(rows.folder)
         rows.delete(blocks, [seq for seq in range(1, 66) if seq % 3])
         blocks.settle()
-        # The last block grows, and is not compacted.
-        assert num_vector_bytes(rows.folder) == full * 25 / 65
+        assert num_vector_bytes(rows.folder) == full * 21 / 65
         expected = rows_of(blocks), folded_of(blocks)
     with pytest.MonkeyPatch.context() as patch:
         forbid_records(patch)
@@ -220,6 +220,33 @@ def test_blocks_that_were_not_folded_in_time_are_folded_after_the_next_start(row
         assert len(foldings) == 1
         np.testing.assert_array_equal(foldings.pop().directions, learned.directions)
         rows.assert_right(blocks)
+
+
+@pytest.mark.parametrize(("before", "now"), [(12, 5), (5, 12), (1, 0), (0, 3)])
+def test_a_folding_of_more_or_fewer_directions_is_learned_anew_from_the_saved_embeddings(
+    rows: StoredRows, monkeypatch: pytest.MonkeyPatch, before: int, now: int
+) -> None:
+    monkeypatch.setattr(folding, "NUM_FINE", before)
+    with rows.opened() as blocks:
+        rows.enrol(blocks, [one(seed) for seed in range(45)])
+    saved = files(rows.folder)
+    monkeypatch.setattr(folding, "NUM_FINE", now)
+    with rows.opened() as blocks:
+        blocks.settle()
+        assert blocks.problems == []
+        for of_block in blocks._blocks:
+            assert of_block.block.folded is not None
+            assert of_block.block.folded.fine_vectors.shape == (BLOCK_ROWS, now)
+        rows.assert_right(blocks)
+        after = files(rows.folder)
+        assert {name.split(".")[1] for name in saved.keys() & after.keys()} == {"keys", "vectors", "json"}
+        expected = folded_of(blocks)
+    # It was saved: the next start learns nothing.
+    with pytest.MonkeyPatch.context() as patch:
+        forbid_records(patch)
+        blocks = rows.open()
+    assert folded_of(blocks) == expected
+    blocks.close()
 
 
 @pytest.mark.parametrize(

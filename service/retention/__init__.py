@@ -1,0 +1,1 @@
+"""Deletes records that are older than SANET_RETENTION keeps them."""
