@@ -42,6 +42,7 @@ def tab_to(page: Page, name: str) -> None:
 
 _FOCUSED: Final = """() => {
   const element = document.activeElement;
+  if (element.id === "main") return "";
   const labels = [...(element.labels ?? [])].map((label) => label.textContent);
   return [element.getAttribute("aria-label") ?? "", element.textContent, ...labels].join(" ").trim();
 }"""

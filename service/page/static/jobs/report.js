@@ -29,8 +29,8 @@ function ImportReport({ report, job }) {
     ]} />
     ${report.differing > 0 && html`
       <${Note}>
-        ${plural(report.differing, "vehicle that was", "vehicles that were")} there already came with other fields in this manifest; the gallery's
-        fields stayed.
+        ${plural(report.differing, "vehicle that was", "vehicles that were")} there already came with other fields in
+        this manifest; the gallery's fields stayed.
       <//>
     `}
     ${report.columns_not_kept?.length > 0 && html`
@@ -96,7 +96,7 @@ function CalibrateReport({ report }) {
       ["For galleries up to", report.largest_gallery],
     ]} />
     ${report.left_out > 0 && html`
-      <${Note}>${plural(report.left_out, "record was", "records were")} left out, because there are more than can take part.<//>
+      <${Note}>${plural(report.left_out, "record was", "records were")} left out: more than can take part.<//>
     `}
     <${OperatingPoint} calibration=${report} numRecords=${report.largest_gallery} />
   `;
@@ -118,7 +118,9 @@ function VerifyReport({ report, job }) {
       ["Damaged", job.rejected],
     ]} />
     ${report.stray_images > 0 && html`
-      <${Note}>${plural(report.stray_images, "image file belongs", "image files belong")} to no record, which does no harm.<//>
+      <${Note}>
+        ${plural(report.stray_images, "image file belongs", "image files belong")} to no record, which does no harm.
+      <//>
     `}
     ${report.num_foreign_files > 0 && html`
       <${Note}>${plural(report.num_foreign_files, "file")} in the data folder: not the service's own.<//>

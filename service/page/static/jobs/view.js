@@ -1,5 +1,5 @@
 /** Work that takes minutes: all of it, one of it, and the forms that start it. */
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import { html } from "../html.js";
 import { JobList } from "./job_list.js";
 import { JobPage } from "./job_page.js";
@@ -15,7 +15,7 @@ export function View({ rest: [first, second], query }) {
 /** The link that led to another place is gone: the keyboard goes on at its top. */
 function useFocus(place) {
   const shown = useRef(place);
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (shown.current === place) return;
     shown.current = place;
     document.getElementById("main").focus();

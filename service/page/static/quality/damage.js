@@ -15,7 +15,9 @@ export function Damage({ stats }) {
           ${damaged > 0 && html`
             <li>${plural(damaged, "record")} cannot be read, and will not be found: enrol the images again.</li>
           `}
-          ${images > 0 && html`<li>${plural(images, "image file is", "image files are")} missing or damaged: enrol them again.</li>`}
+          ${images > 0 && html`
+            <li>${plural(images, "image file is", "image files are")} missing or damaged: enrol them again.</li>
+          `}
           ${problems.map((text) => html`<li
             key=${text}>The index was damaged, and was made anew from the records: ${text}</li>`)}
         </ul>

@@ -21,7 +21,7 @@ export const DECISIONS = {
     promise: "Of a hundred vehicles that nobody has enrolled, at most one comes so near.",
   },
   no_match: {
-    tone: "bad",
+    tone: "", // an answer as good as any other, no failure
     icon: "cross",
     short: "No match",
     title: "Probably not in the gallery",

@@ -1,5 +1,5 @@
 /** The whole page: header, notices, and the view that the address names, loaded when it is first shown. */
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import { html } from "../html.js";
 import { Lazy } from "../parts/lazy.js";
 import { Empty } from "../parts/states.js";
@@ -23,7 +23,7 @@ export function App() {
   const { view, rest, query } = useStore(route);
   const main = useRef(null);
   const shown = useRef(view);
-  useEffect(() => {
+  useLayoutEffect(() => {
     document.title = `${VIEWS[view]?.title ?? "Not found"} · SANet Retrieval`;
     if (shown.current !== view) main.current?.focus();
     shown.current = view;
