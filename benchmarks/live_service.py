@@ -41,7 +41,9 @@ class LiveService:
         self._log = data_dir.with_suffix(".log")
         self._process: subprocess.Popen[bytes] | None = None
         self._output: IO[bytes] | None = None
-        self.client = httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=600)
+        # Less than the 5 s after which the service closes a silent connection: none is used just then.
+        limits = httpx2.Limits(keepalive_expiry=1)
+        self.client = httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=600, limits=limits)
         self.ready_s = 0.0
         self.exit_code: int | None = None
 

@@ -91,6 +91,10 @@ class PatientProtocol(HttpToolsProtocol):
         # Of a head that has not come to its end.
         if self._num_bytes > _MAX_HEAD_BYTES and not self._deaf:
             self._refuse_head()
+        # Blank lines, and what still comes of a body that was answered before its end, begin no request.
+        is_idle = self.cycle is not None and self.cycle.response_complete and self._head_timeout is None
+        if is_idle and not self._deaf and not self.transport.is_closing():
+            self._close_if_silent()
 
     def on_headers_complete(self) -> None:
         """Hands the request over, unless it has to be read once more.

@@ -1,8 +1,10 @@
 """Everything in a gallery's folder, verified: the policy's findings, and what the folder and SQLite add to them."""
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from index.embedded.data_folder import DATABASE, SNAPSHOT
 from index.embedded.generation import current_folder, other_generations
@@ -13,6 +15,9 @@ from index.embedded.snapshot.snapshot_check import snapshot_problems
 from index.gallery.errors import GalleryError
 from index.gallery.record import Record
 from index.gallery.verification import Findings, Progress, RowDescription, verify_gallery
+
+_LOOKS: Final = 4
+_BETWEEN_LOOKS_S: Final = 0.1
 
 
 @dataclass
@@ -68,8 +73,7 @@ def check_folder(data_dir: Path, progress: Progress, stop_asked: Callable[[], bo
     files = ImageReader(data_dir)
     folder = current_folder(data_dir)
     database = folder / DATABASE
-    # What looks like damage may be a write that is under way: it is believed when it is seen twice.
-    problem = log_problem(database) and log_problem(database)
+    problem = _lasting_log_problem(database)
     problems = [problem] if problem else []
     try:
         with RecordReader(database) as reader:
@@ -86,6 +90,17 @@ def check_folder(data_dir: Path, progress: Progress, stop_asked: Callable[[], bo
         foreign=files.foreign(),
         other_generations=other_generations(data_dir),
     )
+
+
+def _lasting_log_problem(database: Path) -> str | None:
+    """What looks like damage may be a write under way, of a writer that gets no time: it is believed if it lasts."""
+    problem = log_problem(database)
+    for _ in range(_LOOKS):
+        if problem is None:
+            break
+        time.sleep(_BETWEEN_LOOKS_S)
+        problem = log_problem(database)
+    return problem
 
 
 class _Unreadable:

@@ -286,6 +286,7 @@ class Gallery:
         undone. Their images go to the trash, as with every deletion.
         """
         with self._writing:
+            self._deletions.finish_expired()
             records = self._store.expired(expired, after, limit)
             if records:
                 self._delete({record.seq: record.content for record in records}, is_final=True)
@@ -320,14 +321,16 @@ class Gallery:
             **self._store.tallies(limit)._asdict(),
         )
 
-    def empty_trash(self, older_than: timedelta) -> int:
+    def empty_trash(self, older_than: timedelta, shelf: str = "*") -> int:
         """Removes image files for good that were deleted more than this time ago, to the day; returns how many.
 
-        What a record names and lacks is taken back first. What a deletion that can be undone needs stays.
+        What a record names and lacks is taken back first. What a deletion that can be undone needs stays. One shelf
+        has the images whose contents begin with these two hexadecimal digits: nothing is written meanwhile, and a whole
+        trash may take minutes.
         """
         with self._writing:
             self._deletions.finish_expired()
-            return self._images.empty_trash(older_than)
+            return self._images.empty_trash(older_than, shelf)
 
     def stale_records(self, after: int) -> Iterator[tuple[int, Record]]:
         """(seq, record) of the intact records of other models behind a seq, rising; read as they are asked for."""

@@ -35,8 +35,11 @@ class ImageFiles(Protocol):
     def take_back(self, content: str) -> bool:
         """Moves an image out of the trash again, over a damaged one; False if no intact copy is there."""
 
-    def contents_of_trash(self, older_than: timedelta) -> set[str]:
-        """The images in the trash that came there more than this time ago, to the day."""
+    def contents_of_trash(self, older_than: timedelta, shelf: str = "*") -> set[str]:
+        """The images in the trash that came there more than this time ago, to the day.
 
-    def empty_trash(self, older_than: timedelta, kept: Collection[str]) -> int:
+        A shelf has those whose names begin with these two digits; ``*`` is all.
+        """
+
+    def empty_trash(self, older_than: timedelta, kept: Collection[str], shelf: str = "*") -> int:
         """Removes `contents_of_trash` for good, but for the images in `kept`; returns how many files."""

@@ -133,12 +133,12 @@ class KeptImages:
             self.strays |= left
             _LOG.error("%d image files of deleted records could not be moved to the trash: %s", len(left), error)
 
-    def empty_trash(self, older_than: timedelta) -> int:
+    def empty_trash(self, older_than: timedelta, shelf: str = "*") -> int:
         """Removes for good what came to the trash more than this time ago, to the day; returns how many files.
 
         What a record names and lacks is taken back first. What a deletion that can be undone needs stays.
         """
-        for content in self._store.named(self._files.contents_of_trash(older_than)):
+        for content in self._store.named(self._files.contents_of_trash(older_than, shelf)):
             if not self.is_intact(content):
                 self._files.take_back(content)
-        return self._files.empty_trash(older_than, self._store.deleted_contents())
+        return self._files.empty_trash(older_than, self._store.deleted_contents(), shelf)

@@ -11,9 +11,8 @@ from index.gallery.fields import FieldsError, read_name, shorten
 if TYPE_CHECKING:
     from index.gallery.record import Record
 
-_PART: Final = re.compile(
-    r"(?:camera\s+(?P<camera>.+?)\s*:\s*|(?P<trash>trash)\s*:\s*)?(?:(?P<days>[1-9][0-9]{0,4})d|keep)"
-)
+# No two repetitions side by side take the same characters: clients may send a rule, and a long one would take for ever.
+_PART: Final = re.compile(r"(?:camera(?P<camera>\s.+):\s*|(?P<trash>trash)\s*:\s*)?(?:(?P<days>[1-9][0-9]{0,4})d|keep)")
 
 
 class RetentionError(ValueError):
@@ -32,6 +31,8 @@ class ExpiredRecord(NamedTuple):
 class Expired:
     """Which records are too old: those that were captured, or where nobody knows when, enrolled before a time.
 
+    A camera whose clock runs ahead keeps nothing for ever: nothing is captured after it was enrolled.
+
     Attributes:
         before: the time for records of all cameras that are not named, and without one; None: they stay.
         cameras: the times for records of these cameras.
@@ -44,7 +45,7 @@ class Expired:
         """Whether a record is to go."""
         camera = record.fields.camera
         before = self.before if camera is None else self.cameras.get(camera, self.before)
-        return before is not None and (record.fields.captured_at or record.enrolled_at) < before
+        return before is not None and min(record.fields.captured_at or record.enrolled_at, record.enrolled_at) < before
 
 
 @dataclass(frozen=True)

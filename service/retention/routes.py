@@ -25,8 +25,8 @@ class RetentionParameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    rule: Annotated[str, Strict(), AfterValidator(_understood)] | None = Field(
-        None, max_length=4000, description="another rule than SANET_RETENTION, to see what it would delete"
+    rule: Annotated[str, Strict(), Field(max_length=4000), AfterValidator(_understood)] | None = Field(
+        None, description="another rule than SANET_RETENTION, to see what it would delete"
     )
 
 

@@ -28,8 +28,8 @@ _LOOK_EVERY_S: Final = 1.0
 # Between two batches, so that requests that write get their turn: the gallery's lock is not fair.
 _PAUSE_S: Final = 0.02
 _CLOSE_S: Final = 10.0
-# The trash is emptied day by day, because nothing is written meanwhile; what is older by more is rare.
-_TRASH_DAYS: Final = 31
+# The trash is emptied in so many steps, because nothing is written meanwhile: by the first digits of the files' names.
+_SHELVES: Final = [f"{number:02x}" for number in range(256)]
 
 T = TypeVar("T")
 
@@ -108,7 +108,11 @@ class RetentionSweeps:
                 break
             num_deleted += len(ids)
             self._instruments.expired_records.inc(len(ids))
-            self._record(200, {"deleted": len(ids), "ids": ids})
+            try:
+                self._record(200, {"deleted": len(ids), "ids": ids})
+            except AuditStoreError:
+                _LOG.error("deleted, and not in the audit log: %s", " ".join(ids))
+                raise
             self._stopping.wait(_PAUSE_S)
         return num_deleted
 
@@ -116,9 +120,11 @@ class RetentionSweeps:
         if self._retention.trash_days is None:
             return
         num_removed = 0
-        for older in range(_TRASH_DAYS, -1, -1):
-            kept = timedelta(days=self._retention.trash_days + older)
-            num_removed += self._with_gallery(partial(Gallery.empty_trash, older_than=kept))
+        kept = timedelta(days=self._retention.trash_days)
+        for shelf in _SHELVES:
+            if self._stopping.is_set():
+                break
+            num_removed += self._with_gallery(partial(Gallery.empty_trash, older_than=kept, shelf=shelf))
         if num_removed:
             self._record(200, {"rule": self._rule, "removed_files": num_removed})
             _LOG.info("%d image files of the trash were older than SANET_RETENTION keeps them", num_removed)

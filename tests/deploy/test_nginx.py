@@ -181,7 +181,7 @@ def test_a_request_has_one_id_everywhere(behind: Behind) -> None:
         given = behind.ask("GET", "/model?key=secret", headers=strange).headers["X-Request-Id"]
         assert given not in strange.values()
         wait_until(lambda given=given: '"GET /model" 200' in behind.nginx.log() and given in behind.nginx.log())  # type: ignore[misc]
-        assert f"[{given}]: {CLIENT} " in behind.service.log()
+        wait_until(lambda given=given: f"[{given}]: {CLIENT} " in behind.service.log())  # type: ignore[misc]
     assert "secret" not in behind.nginx.log()
 
 
@@ -240,6 +240,14 @@ def test_refusals_of_the_service_pass_as_they_are(behind: Behind) -> None:
         )
 
     wait_until(limited)
+
+
+def test_long_addresses_pass_and_endless_ones_are_a_problem_document(behind: Behind) -> None:
+    ids = "&".join(f"id={number:032x}" for number in range(1000))
+    assert behind.ask("GET", f"/gallery?{ids}").json()["total"] == 0
+    answer = behind.ask("GET", "/gallery?camera=" + "c" * 65_400)
+    assert is_problem(answer, 431, "head-too-large")
+    assert is_problem(behind.ask("GET", "/gallery", headers={"X-Long": "c" * 70_000}), 431, "head-too-large")
 
 
 def test_metrics_are_for_the_site_alone(behind: Behind) -> None:

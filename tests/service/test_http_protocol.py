@@ -5,7 +5,7 @@ import json
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -190,3 +190,17 @@ def test_a_body_may_take_longer_than_a_head_and_so_may_the_next_request(impatien
             time.sleep(1.5)
             connection.sendall(b"{}")
             assert connection.recv(4000).startswith(b"HTTP/1.1 4")
+
+
+def test_a_connection_on_which_nothing_was_begun_is_given_up(impatient: tuple[str, int]) -> None:
+    early = b"POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n"
+    sent = [(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", b"\r\n"), (early, b"{"), (early, b"{" * 100)]
+    with ExitStack() as opened:
+        connections = [opened.enter_context(socket.create_connection(impatient, timeout=30)) for _ in sent]
+        for connection, (request, after) in zip(connections, sent, strict=True):
+            connection.sendall(request)
+            assert connection.recv(4000).startswith(b"HTTP/1.1 ")
+            connection.sendall(after)
+        for connection in connections:
+            while connection.recv(4000):  # until it is closed, within the test's own 30 s
+                pass

@@ -130,11 +130,11 @@ class ImageStore:
         if num_moved:
             _LOG.info("moved %d unfinished image files to the trash", num_moved)
 
-    def contents_of_trash(self, older_than: timedelta) -> set[str]:
-        return set(filter(CONTENT.fullmatch, self._trash.contents(older_than)))
+    def contents_of_trash(self, older_than: timedelta, shelf: str = "*") -> set[str]:
+        return set(filter(CONTENT.fullmatch, self._trash.contents(older_than, shelf)))
 
-    def empty_trash(self, older_than: timedelta, kept: Collection[str]) -> int:
-        return self._trash.empty(older_than, kept)
+    def empty_trash(self, older_than: timedelta, kept: Collection[str], shelf: str = "*") -> int:
+        return self._trash.empty(older_than, kept, shelf)
 
     def _files(self) -> Iterator[tuple[Path, re.Match[str]]]:
         for path in self._root.glob("*/*"):

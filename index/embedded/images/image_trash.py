@@ -40,26 +40,25 @@ class ImageTrash:
                     return True
         return False
 
-    def contents(self, older_than: timedelta) -> set[str]:
-        """The names of the files that came here more than this time ago, to the day."""
-        return {path.name for day in self._expired(older_than) for path in day.glob("images/*/*")}
+    def contents(self, older_than: timedelta, shelf: str = "*") -> set[str]:
+        """The names of the files that came here more than this time ago, to the day; of all shelves, or of one."""
+        return {path.name for day in self._expired(older_than) for path in day.glob(f"images/{shelf}/*")}
 
-    def empty(self, older_than: timedelta, kept: Collection[str] = ()) -> int:
+    def empty(self, older_than: timedelta, kept: Collection[str] = (), shelf: str = "*") -> int:
         """Removes for good what came here more than this time ago, to the day; returns how many files.
 
-        Files whose names are in `kept` stay.
+        Files whose names are in `kept` stay. A shelf is the first two digits of a name: one after the other, they
+        empty the trash in small steps.
         """
         num_removed = 0
         with disk_errors(self._root):
             for day in self._expired(older_than):
-                files = list(day.glob("images/*/*"))
-                removed = [path for path in files if path.name not in kept]
-                num_removed += len(removed)
-                if len(removed) == len(files):
-                    shutil.rmtree(day)
-                else:
-                    for path in removed:
+                for path in day.glob(f"images/{shelf}/*"):
+                    if path.name not in kept:
                         path.unlink()
+                        num_removed += 1
+                if not any(day.glob("images/*/*")):
+                    shutil.rmtree(day)
         return num_removed
 
     def _expired(self, older_than: timedelta) -> list[Path]:

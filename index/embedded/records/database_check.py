@@ -46,7 +46,9 @@ def _problems(connection: sqlite3.Connection, layout: int) -> list[str]:
     orphans = len(connection.execute("PRAGMA foreign_key_check").fetchall())
     if orphans:
         found.append(f"{orphans} embeddings belong to no record")
-    last, highest = last_seq(connection), connection.execute("SELECT max(seq) FROM record NOT INDEXED").fetchone()[0]
+    # In this order: a record that is enrolled in between has raised the last number too.
+    highest = connection.execute("SELECT max(seq) FROM record NOT INDEXED").fetchone()[0]
+    last = last_seq(connection)
     if highest is not None and last < highest:
         found.append(f"the last number given to a record is said to be {last}, but there is a record {highest}")
     return found

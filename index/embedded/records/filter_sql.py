@@ -55,7 +55,7 @@ def sql_expired(expired: Expired) -> tuple[str, list[object]]:
     parameters.append(_microseconds(expired.before))
     # Nothing is before NULL: such records stay.
     limit = f"CASE camera {'WHEN ? THEN ? ' * len(expired.cameras)}ELSE ? END" if expired.cameras else "?"
-    return f"coalesce(captured_at, enrolled_at) < {limit}", parameters
+    return f"min(coalesce(captured_at, enrolled_at), enrolled_at) < {limit}", parameters
 
 
 def distance_m_or_null(latitude_a: float, longitude_a: float, latitude_b: float, longitude_b: float) -> float | None:

@@ -300,6 +300,10 @@ class RowBlocks:
             self._save()
 
     def _compact(self) -> None:
+        self._rewrite_wasteful()
+        self._save_anew()  # which takes a while: nobody holds the old blocks any more
+
+    def _rewrite_wasteful(self) -> None:
         for old in _runs(self._blocks, self._sizes.block_rows):
             if self._closed.is_set():
                 return
@@ -312,7 +316,6 @@ class RowBlocks:
             finally:
                 with self._writing:
                     self._updated = None
-        self._save_anew()
 
     def _rewrite(self, old: Sequence[Rows], updated: Mapping[int, Fields]) -> None:
         """Replaces neighbouring blocks by one of their living rows; `updated` grows while these are copied.

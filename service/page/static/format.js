@@ -20,7 +20,12 @@ export function probability(value) {
 
 export const percent = (value, digits = 1) => `${(100 * value).toFixed(digits)} %`;
 
-export const time = (iso) => (iso ? dateTime.format(new Date(iso)) : "");
+/** What is no time, as an address may have it, is shown as it is. */
+export function time(iso) {
+  if (!iso) return "";
+  const moment = new Date(iso);
+  return Number.isNaN(moment.getTime()) ? iso : dateTime.format(moment);
+}
 
 export function duration(seconds) {
   if (seconds === null || seconds === undefined) return "";

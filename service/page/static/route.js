@@ -7,10 +7,19 @@ addEventListener("hashchange", () => route.set(parse(location.hash)));
 
 function parse(hash) {
   const [path, text = ""] = hash.replace(/^#\/?/, "").split("?");
-  const [view, ...rest] = path.split("/").map(decodeURIComponent);
-  const query = {};
+  const [view, ...rest] = path.split("/").map(decoded);
+  const query = Object.create(null); // an address may name anything, such as `constructor`
   for (const [name, value] of new URLSearchParams(text)) (query[name] ??= []).push(value);
   return { view: view || "query", rest, query };
+}
+
+/** An address that somebody typed may have a `%` that means nothing else. */
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
 }
 
 /** The address of a view, for a link: `href("jobs", id)`, `href("gallery", {camera: "gate"})`. */

@@ -274,12 +274,12 @@ class DictImages:
         self.files[content] = self.trash.pop(content)[1]
         return True
 
-    def contents_of_trash(self, older_than: timedelta) -> set[str]:
+    def contents_of_trash(self, older_than: timedelta, shelf: str = "*") -> set[str]:
         last_day = (datetime.now(UTC) - older_than).date()
-        return {content for content, (day, _) in self.trash.items() if day <= last_day}
+        return {content for content, (day, _) in self.trash.items() if day <= last_day and shelf in ("*", content[:2])}
 
-    def empty_trash(self, older_than: timedelta, kept: Collection[str]) -> int:
-        expired = self.contents_of_trash(older_than) - set(kept)
+    def empty_trash(self, older_than: timedelta, kept: Collection[str], shelf: str = "*") -> int:
+        expired = self.contents_of_trash(older_than, shelf) - set(kept)
         for content in expired:
             del self.trash[content]
         return len(expired)

@@ -3,10 +3,13 @@
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
+from index.gallery.enrolment import Enrolment
 from index.gallery.errors import RecordNotFoundError
 from index.gallery.filters import Filter
 from index.gallery.gallery import Gallery
@@ -63,16 +66,23 @@ def test_a_rule_that_says_two_things_is_refused(text: str) -> None:
         Retention.parse(text)
 
 
+def captured(seed: int, captured_at: datetime, **changes: Any) -> Enrolment:
+    """Captured at a time, and enrolled now."""
+    made = enrolment(seed, captured_at=captured_at, **changes)
+    return replace(made, record=replace(made.record, enrolled_at=NOW))
+
+
 BATCH = [
-    enrolment(1, camera="north", captured_at=NOW - 91 * DAY),
-    enrolment(2, camera="north", captured_at=NOW - 89 * DAY),
-    enrolment(3, camera="gate", captured_at=NOW - 31 * DAY, frame=30, box=LEFT),
-    enrolment(4, camera="gate", captured_at=NOW - 29 * DAY, frame=30, box=RIGHT),
-    enrolment(5, camera="archive", captured_at=NOW - 900 * DAY),
-    enrolment(6, captured_at=NOW - 90 * DAY),  # to the day: it is kept for 90 days, and no longer
-    enrolment(7, captured_at=NOW - 90 * DAY - timedelta(microseconds=1)),
+    captured(1, NOW - 91 * DAY, camera="north"),
+    captured(2, NOW - 89 * DAY, camera="north"),
+    captured(3, NOW - 31 * DAY, camera="gate", frame=30, box=LEFT),
+    captured(4, NOW - 29 * DAY, camera="gate", frame=30, box=RIGHT),
+    captured(5, NOW - 900 * DAY, camera="archive"),
+    captured(6, NOW - 90 * DAY),  # to the day: it is kept for 90 days, and no longer
+    captured(7, NOW - 90 * DAY - timedelta(microseconds=1)),
     enrolment(8, camera="gate"),  # enrolled on 1 May
     enrolment(9),
+    enrolment(10, captured_at=NOW + 3650 * DAY),  # by a camera whose clock runs ahead
 ]
 RULES = [
     "90d",
@@ -97,7 +107,7 @@ def expired_by(rule: str) -> Expired:
 
 def test_what_a_rule_means() -> None:
     expired = expired_by("90d; camera gate: 30d; camera archive: keep")
-    assert [seed for seed, one in enumerate(BATCH, start=1) if expired.includes(one.record)] == [1, 3, 7, 8, 9]
+    assert [seed for seed, one in enumerate(BATCH, start=1) if expired.includes(one.record)] == [1, 3, 7, 8, 9, 10]
 
 
 @pytest.mark.parametrize("rule", RULES)

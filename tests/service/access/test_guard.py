@@ -26,6 +26,8 @@ SCOPE_OF = {
     ("GET", "/healthz"): "open",
     ("GET", "/readyz"): "open",
     ("GET", "/docs"): "open",
+    ("GET", "/"): "open",
+    ("GET", "/page/{path}"): "open",
     ("POST", "/query"): "read",
     ("GET", "/gallery"): "read",
     ("GET", "/gallery/stats"): "read",
@@ -68,9 +70,10 @@ def ask(client: TestClient, route: tuple[str, str], headers: dict[str, str] | No
 def test_the_table_has_every_route_and_no_other(guarded: TestClient) -> None:
     document = guarded.get("/openapi.json").json()
     names = {operation["operationId"] for path in document["paths"].values() for operation in path.values()}
-    assert names | {"docs"} == set(RULES)
+    assert names | {"docs", "home", "asset"} == set(RULES)
     routes = {(method.upper(), path) for path, operations in document["paths"].items() for method in operations}
-    assert routes | {("GET", "/docs")} == set(SCOPE_OF)
+    for_browsers = {("GET", path) for path in ("/docs", "/", "/page/{path}")}
+    assert routes | for_browsers == set(SCOPE_OF)
 
 
 @pytest.mark.parametrize("route", GUARDED)
@@ -92,7 +95,7 @@ def test_each_route_needs_its_scope(guarded: TestClient, keys: Keys, route: tupl
                 assert answer.status_code not in (401, 403), answer.text
 
 
-@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/docs", "/openapi.json"])
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/docs", "/openapi.json", "/", "/page/main.js"])
 @pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer wrong"}])
 def test_what_is_open_needs_no_key(guarded: TestClient, path: str, headers: dict[str, str]) -> None:
     assert guarded.get(path, headers=headers).status_code == 200

@@ -26,7 +26,6 @@ STEPS: Final = {
     "index.embedded.records.successor.Successor.finish": 0,
     "index.gallery.gallery.Gallery.__init__": 1,
     "index.embedded.generation.Generation.write": 0,
-    "index.embedded.generation.sync_folder": 0,  # the file is there, and nobody has synced it
     "service.serving.Serving.exchange": 0,
     "service.jobs.jobs.Jobs.take_kinds": 1,
     "index.embedded.generation.remove_generation": 0,

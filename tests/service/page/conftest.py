@@ -18,9 +18,9 @@ HELDOUT_IMAGES: Final = 36
 """Of twelve vehicles."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """Debian's Chromium, without a screen."""
+    """Debian's Chromium, without a screen; closed before other tests, which need event loops of their own."""
     chromium = shutil.which("chromium")
     assert chromium, "the page is tested in Chromium: apt-get install chromium"
     with sync_playwright() as playwright:

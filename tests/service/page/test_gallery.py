@@ -100,6 +100,71 @@ def test_what_the_service_refuses_is_said(page: Page, gallery: dict[str, list[st
     expect(page.get_by_role("alert")).to_contain_text("near is lat,lon,radius_m")
 
 
+def test_an_address_may_say_anything(page: Page, gallery: dict[str, list[str]]) -> None:
+    page.goto("/#/gallery?captured_after=2026-05-01T12:00:00+01:00")  # its plus is a space
+    expect(page.get_by_role("alert")).to_contain_text("captured_after")
+    expect(page.get_by_role("list", name="Conditions")).to_contain_text("from 2026-05-01T12:00:00 01:00")
+    page.get_by_role("button", name="Filters").click()
+    expect(page.get_by_label("Captured from")).to_have_value("")
+    page.goto("/#/gallery?constructor=1&camera=yard&__proto__=2")
+    expect(cards(page)).to_have_count(NUM_YARD)
+    page.goto("/#/jobs/50%")
+    expect(page.get_by_role("alert")).to_be_visible()
+    page.goto("/#/gallery/%E0%A4%A?camera=yard")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.goto("/#/constructor")
+    expect(page.get_by_role("heading", name="There is no such page")).to_be_visible()
+
+
+def test_what_has_a_comma_stays_one(
+    page: Page, service: LiveService, gallery: dict[str, list[str]], demo: Path
+) -> None:
+    fields = {"camera": "Gate, north", "tags": ["wet, dark", 'the "old" one']}
+    (id_,) = enrol(service, drawn_vehicles(demo, image=1)[20:21], [fields])
+    page.goto("/#/gallery")
+    page.get_by_role("button", name="Filters").click()
+    form = page.get_by_role("form", name="Filters")
+    statistics = page.get_by_role("complementary", name="Statistics")
+    statistics.get_by_role("button", name=re.compile("^Gate, north")).click()
+    expect(cards(page)).to_have_count(1)
+    expect(form.get_by_label("Camera")).to_have_value('"Gate, north"')
+    form.get_by_label("Camera").fill('"Gate, north", yard')
+    form.get_by_role("button", name="Apply").click()
+    expect(cards(page)).to_have_count(1 + NUM_YARD)
+    form.get_by_label("Tags").fill('the "old" one, "wet, dark"')
+    form.get_by_role("button", name="Apply").click()
+    expect(cards(page)).to_have_count(1)
+    cards(page).first.get_by_role("link").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Tags").fill(dialog.get_by_label("Tags").input_value() + ", new")
+    dialog.get_by_role("button", name="Save changes").click()
+    expect(dialog.get_by_text("Saved")).to_be_visible()
+    assert set(record(service, id_)["tags"]) == {"wet, dark", 'the "old" one', "new"}
+    assert service.client.delete(f"/gallery/{id_}").status_code == 204
+
+
+def test_pictures_that_failed_come_when_the_service_is_back(page: Page, gallery: dict[str, list[str]]) -> None:
+    page.route("**/image", lambda route: route.abort("connectionrefused"))
+    page.goto("/#/gallery?camera=yard")
+    expect(cards(page).first).to_contain_text("Not available")
+    page.unroute("**/image")
+    expect(cards(page).first.locator("img")).to_be_visible()
+    expect(cards(page).first).not_to_contain_text("Not available")
+
+
+def test_a_key_that_cannot_be_one_is_refused(page: Page, gallery: dict[str, list[str]]) -> None:
+    page.goto("/#/gallery?camera=yard")
+    page.get_by_role("button", name="Enter an API key").click()
+    dialog = page.get_by_role("dialog")
+    for wrong in ("schlüssel", "ключ", "two words"):
+        dialog.get_by_label("Key").fill(wrong)
+        expect(dialog.get_by_role("alert")).to_contain_text("English keyboard")
+        expect(dialog.get_by_role("button", name="Use this key")).to_be_disabled()
+    page.evaluate("sessionStorage.setItem('sanet-key', 'ключ')")
+    page.reload()
+    expect(cards(page)).to_have_count(NUM_YARD)
+
+
 def test_a_map_of_the_places_filters(page: Page, gallery: dict[str, list[str]]) -> None:
     page.goto("/#/gallery")
     page.get_by_role("button", name="Map").click()
@@ -159,6 +224,30 @@ def test_a_record_is_edited(page: Page, service: LiveService, gallery: dict[str,
     page.keyboard.press("Escape")
     expect(dialog).to_have_count(0)
     assert page.url.endswith("#/gallery?camera=yard")
+
+
+def test_what_others_changed_is_no_change_of_the_form(
+    page: Page, service: LiveService, gallery: dict[str, list[str]]
+) -> None:
+    id_ = gallery["yard"][2]
+    page.goto(f"/#/gallery/{id_}")
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Identity").fill("van 8")
+    answer = service.client.patch(f"/gallery/{id_}", json={"source": "theirs.jpg"})
+    assert answer.status_code == 200, answer.text
+    page.context.set_offline(True)
+    dialog.get_by_role("button", name="Save changes").click()
+    expect(dialog.get_by_role("alert")).to_contain_text("The service does not answer")
+    with page.expect_response(lambda response: response.url.endswith(f"/gallery/{id_}")):
+        page.context.set_offline(False)
+    expect(dialog.get_by_role("img", name=re.compile("theirs.jpg"))).to_be_visible()
+    with page.expect_request(lambda request: request.method == "PATCH") as sent:
+        dialog.get_by_role("button", name="Save changes").click()
+    expect(dialog.get_by_text("Saved")).to_be_visible()
+    assert sent.value.post_data_json == {"identity": "van 8"}
+    assert record(service, id_)["source"] == "theirs.jpg"
+    expect(dialog.get_by_label("Source")).to_have_value("theirs.jpg")
+    assert service.client.patch(f"/gallery/{id_}", json={"identity": None}).status_code == 200
 
 
 def test_a_record_is_deleted_and_brought_back(page: Page, service: LiveService, gallery: dict[str, list[str]]) -> None:
@@ -327,6 +416,34 @@ def test_enrolling_goes_on_after_the_service_was_away(
     expect(dialog.get_by_label("What came of it")).to_contain_text("Enrolled20")
     assert len(away) == 3
     assert num_records(service, camera="after the storm") == 20
+
+
+def test_what_was_done_before_a_proxy_gave_up_is_there_already(
+    page: Page, service: LiveService, gallery: dict[str, list[str]], demo: Path
+) -> None:
+    posts = list[Route]()
+
+    def give_up_on_the_first(route: Route) -> None:
+        if route.request.method != "POST":
+            return route.continue_()
+        posts.append(route)
+        if len(posts) > 1:
+            return route.continue_()
+        assert route.fetch().status == 201
+        return route.fulfill(status=504, body="Gateway Time-out")
+
+    page.route("**/gallery", give_up_on_the_first)
+    page.goto("/#/gallery")
+    page.get_by_role("button", name="Enrol files").first.click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Files to enrol").dispatch_event("cancel", {"bubbles": True})  # chose none: it stays open
+    dialog.get_by_label("Files to enrol").set_input_files(drawn_vehicles(demo, image=2)[30:33])
+    dialog.get_by_label("Camera").fill("behind a proxy")
+    dialog.get_by_role("button", name="Enrol 3 files").click()
+    expect(dialog.get_by_text("3 of 3 files are done")).to_be_visible()
+    expect(dialog.get_by_label("What came of it")).to_contain_text("There already3")
+    expect(dialog.get_by_role("row").last).to_contain_text("already enrolled, perhaps by the request before")
+    assert num_records(service, camera="behind a proxy") == 3
 
 
 def test_files_are_dropped_and_cancelled(page: Page, service: LiveService, gallery: dict[str, list[str]]) -> None:

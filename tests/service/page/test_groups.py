@@ -135,8 +135,17 @@ def test_reviewed_by_the_keyboard_alone(page: Page, service: LiveService, galler
     assert [identity(service, id_) for id_ in ids] == ["ax car"] * len(ids)
     # The focus goes on to the next row by itself.
     expect(rows(page).nth(0).get_by_role("button", name=re.compile("in the group$")).first).to_be_focused()
-    page.keyboard.press("x")
+    page.keyboard.down("x")
     expect(rows(page).nth(0).get_by_role("heading")).to_have_text(f"Group {third['number']}")
+    # Held down, it refuses no other one.
+    expect(rows(page).nth(0).get_by_role("button", name=re.compile("in the group$")).first).to_be_focused()
+    for _ in range(3):
+        page.keyboard.down("x")
+    page.keyboard.up("x")
+    page.keyboard.press("i")
+    expect(rows(page).nth(0).get_by_label("Identity")).to_be_focused()
+    expect(rows(page).nth(0).get_by_role("heading")).to_have_text(f"Group {third['number']}")
+    expect(rows(page).nth(0).get_by_role("button", name="Refuse")).to_be_enabled()
     assert [part["number"] for part in groups(service, job, "refused")] == [second["number"]]
 
 
@@ -162,6 +171,31 @@ def test_what_others_did_meanwhile(page: Page, service: LiveService, gallery: di
     assert identity(service, group["members"][1]["id"]) == "theirs"
     page.get_by_role("button", name="Read it again").click()
     expect(page.get_by_text("Nothing left to review")).to_be_visible()
+
+
+def test_an_identity_that_somebody_gave_meanwhile_stays(
+    page: Page, service: LiveService, gallery: dict[str, str], demo: Path
+) -> None:
+    copies = enrol(service, drawn_vehicles(demo, 1)[34:36] + drawn_vehicles(demo, 2)[34:36], [{"camera": "dock"}] * 4)
+    created = service.client.post(
+        "/jobs", json={"kind": "group", "records": {"camera": ["dock"]}, "max_distance": 10.0}
+    ).json()
+    page.goto(f"/#/groups/{created['id']}")
+    expect(rows(page)).to_have_count(1)
+    answer = service.client.patch(f"/gallery/{copies[2]}", json={"identity": "theirs"})
+    assert answer.status_code == 200, answer.text
+    rows(page).get_by_label("Identity").fill("mine")
+    rows(page).get_by_role("button", name="Accept all").click()
+    expect(page.get_by_role("alert")).to_contain_text("gave one of these records another identity meanwhile")
+    assert [identity(service, id_) for id_ in copies] == [None, None, "theirs", None]
+    page.get_by_role("button", name="Read it again").click()
+    expect(page.get_by_role("alert")).to_have_count(0)
+    rows(page).get_by_role("button", name=re.compile("^theirs.*in the group$")).click()
+    rows(page).get_by_role("button", name="Accept 3").click()
+    expect(page.get_by_role("list", name="Groups: To review").locator("> li").first).to_contain_text("mine")
+    assert [identity(service, id_) for id_ in copies] == ["mine", "mine", "theirs", "mine"]
+    page.goto(f"/#/groups/{created['id']}?state=constructor")
+    expect(page.get_by_role("list", name="Groups: To review")).to_be_visible()
 
 
 def test_accessible_and_fits_a_phone(page: Page, service: LiveService, gallery: dict[str, str]) -> None:

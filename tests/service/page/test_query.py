@@ -201,7 +201,8 @@ def test_a_late_answer_never_overwrites_a_later_query(page: Page, gallery: Query
     first, second = gallery.vehicles[6], gallery.vehicles[7]
     page.goto(record_address(first))
     expect(page.get_by_text("Searching …")).to_be_visible()
-    page.goto(record_address(second))
+    with page.expect_event("requestfailed", lambda request: request.url.endswith("/query")):
+        page.goto(record_address(second))
     expect(page.get_by_role("heading", name=second.identity)).to_be_visible()
     expect(matches(page)).to_have_count(10)
     before = _names(page)

@@ -170,7 +170,7 @@ def test_an_overloaded_service_is_waited_for(admin: Page, service: LiveService) 
             return
         refused.append(route.request.url)
         problem = {"type": "urn:sanet:problem:busy", "title": "Busy", "status": 429, "detail": "try again"}
-        headers = {"Retry-After": "2", "Content-Type": "application/problem+json"}
+        headers = {"Retry-After": "5", "Content-Type": "application/problem+json"}
         route.fulfill(status=429, headers=headers, body=json.dumps(problem))
 
     admin.route("**/jobs", refuse_once)
@@ -216,7 +216,9 @@ def test_no_view_is_wider_than_a_phone(admin: Page) -> None:
     admin.set_viewport_size(PHONE)
     for view in ("query", "gallery", "groups", "jobs", "quality"):
         admin.goto(f"/#/{view}")
+        expect(admin.locator(f".tabs a[href='#/{view}']")).to_have_attribute("aria-current", "page")
         expect(admin.locator("h1").first).to_be_visible()
+        expect(admin.get_by_text("Loading …")).to_have_count(0)
         assert overhang(admin) == 0, view
 
 

@@ -50,7 +50,18 @@ def test_it_says_what_a_rule_would_delete_and_deletes_nothing(
     assert client.get("/gallery").json()["total"] == 6
 
 
-@pytest.mark.parametrize("query", ["rule=90", "rule=", "rule=90d&rule=30d", "rules=90d", "rule=" + "x" * 5000])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "rule=90",
+        "rule=",
+        "rule=90d&rule=30d",
+        "rules=90d",
+        "rule=" + "x" * 5000,
+        "rule=camera" + "+" * 3900 + "x",
+        "rule=camera" + "+" * 60_000 + "x",
+    ],
+)
 def test_a_rule_that_is_none_is_refused(client: TestClient, query: str) -> None:
     answer = client.get(f"/gallery/retention?{query}")
     assert answer.status_code == 422

@@ -192,18 +192,17 @@ def test_where_the_service_is_being_stopped_it_ends(client: TestClient, monkeypa
 
 
 def test_the_trash_is_emptied_where_the_rule_says_so(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[timedelta] = []
+    asked: list[tuple[timedelta, str]] = []
 
-    def emptied(gallery: Gallery, older_than: timedelta) -> int:
-        asked.append(older_than)
-        return 2 if older_than == timedelta(days=7) else 0
+    def emptied(gallery: Gallery, older_than: timedelta, shelf: str) -> int:
+        asked.append((older_than, shelf))
+        return 2 if shelf == "7e" else 0
 
     monkeypatch.setattr(Gallery, "empty_trash", emptied)
     sweeps_of(client, 0, "90d").sweep()
     assert asked == []
     sweeps_of(client, 0, "trash: 7d").sweep()
-    assert asked == sorted(asked, reverse=True)
-    assert asked[-1] == timedelta(days=7)
+    assert asked == [(timedelta(days=7), f"{number:02x}") for number in range(256)]
     assert audited(client)[-1]["facts"] == {"rule": "trash: 7d", "removed_files": 2}
 
 

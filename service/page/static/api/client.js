@@ -2,7 +2,7 @@
  * Calls of the public HTTP contract. Every call sends the key, waits as long as an overloaded service asks for, and
  * throws a `Problem` if it failed.
  */
-import { busyUntil, checkConnection, connection } from "./connection.js";
+import { busyUntil, checkConnection, connection, connectionLost } from "./connection.js";
 import { key, keyAsked } from "./key.js";
 import { Problem } from "./problem.js";
 
@@ -26,9 +26,7 @@ export async function send(path, { method = "GET", query = {}, json, form, signa
     try {
       response = await fetch(url, { method, body, signal, headers: { ...authorization, ...type, ...headers } });
     } catch (error) {
-      if (error.name === "AbortError") throw error;
-      checkConnection();
-      throw Problem.offline();
+      throw lost(error);
     }
     if (response.ok) {
       if (connection.value === "offline") checkConnection();
@@ -38,9 +36,11 @@ export async function send(path, { method = "GET", query = {}, json, form, signa
     if (problem.status === 401 && key.value === sentKey) {
       keyAsked.set(sentKey ? "This key is not valid, or was revoked." : "This service asks for a key.");
     }
-    const isOverload = problem.status === 429 || problem.kind === "not-ready";
+    // A proxy says so too where the service ended after it had begun: only what changes nothing is sent again then.
+    const isRepeatable = method === "GET" || path === "query";
+    const isOverload = problem.status === 429 || (problem.kind === "not-ready" && isRepeatable);
     if (!isOverload || !problem.retryAfterS || problem.retryAfterS > LONGEST_WAIT_S || attempt === MOST_TRIES) {
-      if (problem.kind === "not-ready") checkConnection();
+      if (["not-ready", "shutting-down"].includes(problem.kind)) connectionLost("not-ready");
       throw problem;
     }
     await waitOut(problem.retryAfterS, signal);
@@ -50,7 +50,19 @@ export async function send(path, { method = "GET", query = {}, json, form, signa
 /** The JSON of a call. */
 export async function call(path, options) {
   const response = await send(path, options);
-  return response.status === 204 ? null : response.json();
+  if (response.status === 204) return null;
+  try {
+    return await response.json();
+  } catch (error) {
+    throw lost(error);
+  }
+}
+
+/** What a request fails with that got no answer, or not all of it; one that was given up stays that. */
+function lost(error) {
+  if (error.name === "AbortError") return error;
+  connectionLost("offline");
+  return Problem.offline();
 }
 
 export function queryString(query) {

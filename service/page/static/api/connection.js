@@ -1,4 +1,4 @@
-/** Whether the service answers and is ready; asked now and then, and at once after a request got no answer. */
+/** Whether the service answers and is ready; asked now and then, and soon after a request got no answer. */
 import { Store } from "../store.js";
 
 const CALM_MS = 20_000;
@@ -12,6 +12,13 @@ export const readiness = new Store(null);
 export const busyUntil = new Store(null);
 
 let timer = null;
+
+/** A request has found the service `offline` or `not-ready`: it is looked at again soon, and to be ready is news then. */
+export function connectionLost(state) {
+  connection.set(state);
+  clearTimeout(timer);
+  timer = setTimeout(checkConnection, ANXIOUS_MS);
+}
 
 export async function checkConnection() {
   clearTimeout(timer);

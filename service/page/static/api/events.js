@@ -111,6 +111,7 @@ export function useJob(id) {
     }).catch((problem) => !abort.signal.aborted && setState((before) => ({ ...before, problem })));
     return () => abort.abort();
   }, [id, usedKey]);
-  const setJob = (job) => setState((before) => ({ ...before, job }));
+  // The answer to a cancel may come after the event that says that the job has ended.
+  const setJob = (job) => setState((before) => (before.job && hasEnded(before.job) ? before : { ...before, job }));
   return { ...state, setJob };
 }

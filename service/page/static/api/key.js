@@ -3,7 +3,12 @@ import { Store } from "../store.js";
 
 const NAME = "sanet-key";
 
-export const key = new Store(sessionStorage.getItem(NAME));
+/** Whether a text can be sent in a header: keys are printable ASCII without spaces. */
+export const isSendable = (text) => /^[\x21-\x7e]+$/.test(text);
+
+const stored = sessionStorage.getItem(NAME);
+
+export const key = new Store(stored !== null && isSendable(stored) ? stored : null);
 /** What the key dialog says, or null while it is closed. */
 export const keyAsked = new Store(null);
 

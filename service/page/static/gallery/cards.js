@@ -17,7 +17,7 @@ export function Cards({ records, conditions, selection, aligned, busy }) {
     const index = links.indexOf(event.target);
     if (event.key === " ") {
       event.preventDefault();
-      selection.toggle(records[index].id, { range: event.shiftKey });
+      if (!event.repeat) selection.toggle(records[index].id, { range: event.shiftKey });
       return;
     }
     const next = byArrowKey(event.key, links, index);

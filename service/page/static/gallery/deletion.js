@@ -3,6 +3,7 @@ import { call, send } from "../api/client.js";
 import { count, plural } from "../format.js";
 import { toast, toastProblem } from "../parts/toasts.js";
 import { galleryChanged } from "./changes.js";
+import { changeAsSeen } from "./other_number.js";
 
 /** Deletes one record and says so, with a button that brings it back. */
 export async function deleteRecord(id) {
@@ -11,16 +12,17 @@ export async function deleteRecord(id) {
   offerUndo(1, undoUrl ? [undoUrl] : []);
 }
 
-/** Deletes what the requests mean (`selection.js`), one after another, and says so. */
-export async function deleteMany(requests) {
+/** Deletes what the requests mean (`selection.js`), as it was seen (`other_number.js`), and says so. */
+export async function deleteMany(requests, lookAgain) {
   const undoUrls = [];
   let deleted = 0;
   try {
-    for (const { query } of requests) {
+    const change = async ({ query }) => {
       const answer = await call("gallery", { method: "DELETE", query });
       deleted += answer.deleted;
       if (answer.undo_url) undoUrls.push(answer.undo_url);
-    }
+    };
+    await changeAsSeen(requests, change, lookAgain);
   } finally {
     if (deleted) offerUndo(deleted, undoUrls);
   }

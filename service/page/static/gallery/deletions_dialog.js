@@ -1,4 +1,5 @@
 /** What was deleted and can still be brought back. */
+import { useState } from "preact/hooks";
 import { call } from "../api/client.js";
 import { useResource } from "../api/resource.js";
 import { plural, time } from "../format.js";
@@ -24,6 +25,12 @@ export function DeletionsDialog({ onClose }) {
 }
 
 function List({ deletions }) {
+  const [isUndoing, setUndoing] = useState(false);
+  const bringBack = async (undoUrl) => {
+    setUndoing(true);
+    await undo([undoUrl]);
+    setUndoing(false);
+  };
   if (!deletions.length) {
     return html`
       <${Empty} icon="trash" title="Nothing to bring back">
@@ -40,7 +47,9 @@ function List({ deletions }) {
               <strong class="figures">${plural(deleted, "record")}</strong>
               <span class="soft small"> deleted ${time(deleted_at)}, comes back until ${time(undo_until)}</span>
             </span>
-            <button class="button" onClick=${() => undo([undo_url])}><${Icon} name="undo" size="16" />Undo</button>
+            <button class="button" disabled=${isUndoing} onClick=${() => bringBack(undo_url)}>
+              <${Icon} name="undo" size="16" />Undo
+            </button>
           </li>
         `,
       )}

@@ -9,7 +9,7 @@ import { Suggestions } from "../parts/suggestions.js";
 import { toast } from "../parts/toasts.js";
 import { galleryChanged } from "./changes.js";
 import { EMPTY_DRAFT, valueOf } from "./field_values.js";
-import { explainOtherNumber } from "./other_number.js";
+import { changeAsSeen } from "./other_number.js";
 
 const FIELDS = { identity: "Identity", camera: "Camera", tags: "Tags, with commas: they replace those there" };
 
@@ -24,9 +24,7 @@ export function EditMany({ number, requests, lookAgain, stats, onClose, onDone }
     setState({ running: true, problem: null });
     const json = Object.fromEntries(names.map((name) => [name, valueOf(name, draft)]));
     try {
-      await explainOtherNumber(async () => {
-        for (const { query } of requests) await call("gallery", { method: "PATCH", query, json });
-      }, lookAgain);
+      await changeAsSeen(requests, ({ query }) => call("gallery", { method: "PATCH", query, json }), lookAgain);
       toast(`${plural(number, "record")} changed`);
       galleryChanged();
       onDone();

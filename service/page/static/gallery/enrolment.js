@@ -14,9 +14,10 @@ const MOST_BYTES = 64e6;
 const NOTHING = { files: [], draft: EMPTY_DRAFT };
 
 /**
- * The enrolment that runs or was the last, or null: `{state, files, done, results, problem}`. `state` is `running`,
- * `waiting` (the service does not answer), `stopped` (`problem` says why; `resume` goes on), `cancelled` or `done`;
- * `results` has one entry per vehicle: `{filename, status, id, detail, warnings}`.
+ * The enrolment that runs or was the last, or null: `{state, files, done, isRepeated, results, problem}`. `state` is
+ * `running`, `waiting` (the service does not answer), `stopped` (`problem` says why; `resume` goes on), `cancelled` or
+ * `done`; `isRepeated`: the next files were sent before, and nobody knows what came of it; `results` has one entry per
+ * vehicle: `{filename, status, id, detail, warnings}`.
  */
 export const enrolment = new Store(null);
 
@@ -27,7 +28,7 @@ export const entered = new Store(NOTHING);
 
 /** Starts with `files` (`File` objects); `fields` hold for all of them. */
 export function startEnrolment(files, fields) {
-  enrolment.set({ state: "running", files, fields, done: 0, results: [], problem: null });
+  enrolment.set({ state: "running", files, fields, done: 0, isRepeated: false, results: [], problem: null });
   run();
 }
 
@@ -70,22 +71,22 @@ const change = (changes) => enrolment.set({ ...enrolment.value, ...changes });
 async function run() {
   abort = new AbortController();
   let mostFiles = MOST_FILES;
-  let isRepeated = false;
   while (enrolment.value.state === "running" && enrolment.value.done < enrolment.value.files.length) {
-    const { files, fields, done } = enrolment.value;
+    const { files, fields, done, isRepeated } = enrolment.value;
     const batch = nextBatch(files, done, mostFiles);
     try {
       const results = await enrol(batch, fields, abort.signal);
       settle(batch, isRepeated ? results.map(noteRepetition) : results);
-      [mostFiles, isRepeated] = [MOST_FILES, false];
+      mostFiles = MOST_FILES;
     } catch (problem) {
       if (abort.signal.aborted) break;
+      // Without an answer of the service itself, as through a proxy that gave up, it may have been done.
+      if (problem.kind === "offline" || problem.status >= 500) change({ isRepeated: true });
       if (problem.kind === "body-too-large" && batch.length > 1) mostFiles = Math.ceil(batch.length / 2);
       else if (problem.kind === "body-too-large") settle(batch, [rejected(batch[0], problem.detail)]);
       else if (isTemporary(problem)) {
-        isRepeated ||= problem.kind === "offline";
         change({ state: "waiting" });
-        await untilReady(abort.signal);
+        await untilReady(problem.retryAfterS ?? 0, abort.signal);
         if (enrolment.value.state === "waiting") change({ state: "running" });
       } else change({ state: "stopped", problem });
     }
@@ -117,30 +118,32 @@ async function enrol(batch, fields, signal) {
 }
 
 function settle(batch, results) {
-  change({ done: enrolment.value.done + batch.length, results: [...enrolment.value.results, ...results] });
+  const { done, results: earlier } = enrolment.value;
+  change({ done: done + batch.length, isRepeated: false, results: [...earlier, ...results] });
   galleryChanged();
 }
 
 const rejected = (file, detail) => ({ filename: file.name, status: "rejected", id: null, detail, warnings: [] });
 
-/** The request before got no answer: whether it enrolled these files is not known, but they are there. */
+/** Whether it was the request before that enrolled this file is not known, but it is there. */
 function noteRepetition(result) {
   if (result.status !== "duplicate") return result;
-  return { ...result, detail: result.detail ?? "it was there already, perhaps by the request that got no answer" };
+  return { ...result, detail: `${result.detail}, perhaps by the request before, whose answer did not come` };
 }
 
 const isTemporary = ({ kind, status }) =>
   kind === "offline" || status === 429 || status === 503 || status === 502 || status === 504;
 
-/** Until the service says that it is ready, and has not just failed. */
-function untilReady(signal) {
+/** Until the service says that it is ready, and for `seconds` at least: a request may be of 64 MB. */
+function untilReady(seconds, signal) {
+  const earliest = Date.now() + 1000 * seconds;
   return new Promise((resolve) => {
     const stop = [];
     const finish = () => {
       for (const one of stop) one();
       resolve();
     };
-    const timer = setInterval(() => connection.value === "ready" && finish(), 1_500);
+    const timer = setInterval(() => Date.now() >= earliest && connection.value === "ready" && finish(), 1_500);
     stop.push(() => clearInterval(timer));
     signal.addEventListener("abort", finish, { once: true });
   });

@@ -1,5 +1,6 @@
 /** The fields of a vehicle: as texts in a form, and as values of the service, where null clears one. */
 import { fromLocal, toLocal } from "../parts/local_time.js";
+import { listText, listValues } from "../parts/value_list.js";
 
 export const EMPTY_DRAFT = {
   identity: "", camera: "", captured_at: "", latitude: "", longitude: "", tags: "", source: "", attributes: [],
@@ -15,7 +16,7 @@ export function toDraft(record) {
     captured_at: toLocal(record.captured_at),
     latitude: record.latitude === null ? "" : String(record.latitude),
     longitude: record.longitude === null ? "" : String(record.longitude),
-    tags: record.tags.join(", "),
+    tags: listText(record.tags),
     source: record.source ?? "",
     attributes: Object.entries(record.attributes).map(([name, value]) => ({ name, value })),
   };
@@ -28,7 +29,7 @@ export function valueOf(name, draft) {
     const filled = text.filter((one) => one.name.trim() || one.value.trim());
     return Object.fromEntries(filled.map((one) => [one.name.trim(), one.value.trim()]));
   }
-  if (name === "tags") return text.split(",").map((tag) => tag.trim()).filter(Boolean);
+  if (name === "tags") return listValues(text);
   if (!text.trim()) return null;
   if (name === "captured_at") return fromLocal(text);
   if (name === "latitude" || name === "longitude") return Number(text);

@@ -1,24 +1,32 @@
-/** What to say where other records pass the conditions than were seen. */
+/** Changing records only as they were seen, and what to say where others are there meanwhile. */
 import { Problem } from "../api/problem.js";
+import { count, plural } from "../format.js";
 import { galleryChanged } from "./changes.js";
 
 /**
- * Does `work`; if the records have changed meanwhile, the gallery is read again and the problem says so in words.
+ * Does `change` with each of the requests (`selection.js`), one after another; if other records are there than were
+ * seen, the gallery is read again and the problem says in words what was done.
  *
  * @param lookAgain called before that, such as to forget records that are gone.
  */
-export async function explainOtherNumber(work, lookAgain = async () => {}) {
+export async function changeAsSeen(requests, change, lookAgain) {
+  let numChanged = 0;
   try {
-    return await work();
+    for (const request of requests) {
+      await change(request);
+      numChanged += request.number;
+    }
   } catch (problem) {
     if (problem.kind !== "other-number") throw problem;
     await lookAgain();
     galleryChanged();
+    const all = requests.reduce((sum, { number }) => sum + number, 0);
+    const done = numChanged ? `Only ${count(numChanged)} of ${plural(all, "record")} were changed` : "Nothing was done";
     throw new Problem({
       ...problem,
       title: "The gallery has changed meanwhile",
       detail:
-        `Nothing was done to these records, because other ones are there now than you saw (${problem.detail}). ` +
+        `${done}, because other records are there now than you saw (${problem.detail}). ` +
         "The list has been read again: look at it, and repeat what you wanted to do.",
     });
   }

@@ -1,5 +1,5 @@
 /** One record: how it looks, where it comes from, and its fields to edit. */
-import { useState } from "preact/hooks";
+import { useLayoutEffect, useState } from "preact/hooks";
 import { call } from "../api/client.js";
 import { useResource } from "../api/resource.js";
 import { degrees, time } from "../format.js";
@@ -82,18 +82,27 @@ function Pictures({ record }) {
 }
 
 function Fields({ record, stats, onSaved, onGone }) {
-  const [draft, setDraft] = useState(() => toDraft(record));
+  // What others change in the record meanwhile is no change of this form.
+  const [initial, setInitial] = useState(() => toDraft(record));
+  const [draft, setDraft] = useState(initial);
   const [state, setState] = useState({ running: false, problem: null });
   const [isAsking, setAsking] = useState(false);
-  const changes = changedValues(toDraft(record), draft);
+  const changes = changedValues(initial, draft);
   const isChanged = Object.keys(changes).length > 0;
+  const show = (shown) => {
+    setInitial(toDraft(shown));
+    setDraft(toDraft(shown));
+  };
+  useLayoutEffect(() => {
+    if (!isChanged) show(record);
+  }, [record]);
   const save = async (event) => {
     event.preventDefault();
     setState({ running: true, problem: null });
     try {
       const saved = await call(`gallery/${record.id}`, { method: "PATCH", json: changes });
       onSaved(saved);
-      setDraft(toDraft(saved));
+      show(saved);
       setState({ running: false, problem: null, saved: true });
       galleryChanged();
     } catch (problem) {
@@ -115,7 +124,7 @@ function Fields({ record, stats, onSaved, onGone }) {
         <div class="row">
           <span class="small soft" role="status">${state.saved && !isChanged ? "Saved" : ""}</span>
           ${isChanged && html`
-            <button class="button" type="button" onClick=${() => setDraft(toDraft(record))}>Reset</button>
+            <button class="button" type="button" onClick=${() => show(record)}>Reset</button>
           `}
           <button class="button primary" disabled=${!isChanged || state.running}>Save changes</button>
         </div>

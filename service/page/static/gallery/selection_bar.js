@@ -7,7 +7,6 @@ import { isEmpty } from "../parts/filters.js";
 import { Icon } from "../parts/icon.js";
 import { deleteMany } from "./deletion.js";
 import { EditMany } from "./edit_many.js";
-import { explainOtherNumber } from "./other_number.js";
 import { idsStillThere, requestsFor } from "./selection.js";
 
 export function SelectionBar({ selection, conditions, total, pageSize, stats }) {
@@ -49,7 +48,7 @@ export function SelectionBar({ selection, conditions, total, pageSize, stats }) 
       <${Confirm} title=${`Delete ${plural(number, "record")}?`} action=${`Delete ${plural(number, "record")}`} danger
         onClose=${close}
         onConfirm=${async () => {
-          await explainOtherNumber(() => deleteMany(requests), lookAgain);
+          await deleteMany(requests, lookAgain);
           selection.clear();
         }}>
         <p>They are gone from every answer at once. “Undo” brings them back for a while, as the service is set up.</p>

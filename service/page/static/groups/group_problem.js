@@ -6,6 +6,9 @@ import { ProblemNote } from "../parts/problem_note.js";
 const SENTENCES = {
   "group-reviewed": "Somebody else has decided on this group meanwhile, and otherwise. Nothing was changed.",
   "not-in-group": "The group was split meanwhile: some of these records are in another part. Nothing was changed.",
+  "group-outdated":
+    "Somebody gave one of these records another identity meanwhile. Nothing was changed: read the group again, and " +
+    "take out what is another vehicle.",
   "group-not-found": "This group is not there any more.",
 };
 

@@ -37,6 +37,11 @@ export function GroupRow({ jobId, part, onReviewed, moveFocus, reload, identitie
     return review({ action: "accept", identity: identity.trim(), ...records });
   };
   const refuse = () => review({ action: "refuse" });
+  const readAgain = () => {
+    setState({ running: false, problem: null });
+    input.current.focus(); // the button that had the focus goes away
+    reload();
+  };
   const toggle = (id) => {
     const changed = new Set(left);
     if (!changed.delete(id)) changed.add(id);
@@ -44,10 +49,13 @@ export function GroupRow({ jobId, part, onReviewed, moveFocus, reload, identitie
   };
   const onKeyDown = (event) => {
     if (event.altKey || event.ctrlKey || event.metaKey) return;
+    // A decision moves the focus to the next row: the key, still held down, must change nothing there.
+    if (event.repeat && event.key === "Enter") return event.preventDefault();
     if (event.target.tagName === "INPUT") {
       if (event.key === "Escape") row.current.querySelector('.group-crop[tabindex="0"]')?.focus();
       return;
     }
+    if (event.repeat && !event.key.startsWith("Arrow")) return;
     const action = {
       ArrowDown: () => moveFocus(row.current, 1),
       ArrowUp: () => moveFocus(row.current, -1),
@@ -84,7 +92,7 @@ export function GroupRow({ jobId, part, onReviewed, moveFocus, reload, identitie
           ${isSplit && html`<p class="small soft">What is taken out stays to be reviewed, as a group of its own.</p>`}
         </form>
       `}
-      ${state.problem && html`<${GroupProblem} problem=${state.problem} reload=${reload} />`}
+      ${state.problem && html`<${GroupProblem} problem=${state.problem} reload=${readAgain} />`}
     </li>
   `;
 }

@@ -9,7 +9,7 @@ import { Progress, progressText, StateChip } from "../parts/job_progress.js";
 import { Empty, Failure, Loading } from "../parts/states.js";
 import { toastProblem } from "../parts/toasts.js";
 import { conditionsText } from "./group_jobs.js";
-import { Review } from "./review.js";
+import { Review, STATES } from "./review.js";
 
 export function JobGroups({ id, query }) {
   const { job, problem, broken } = useJob(id);
@@ -21,10 +21,11 @@ export function JobGroups({ id, query }) {
   }
   if (problem) return html`<${Head} /><${Failure} problem=${problem} />`;
   if (!job) return html`<${Head} /><${Loading} />`;
+  const asked = query.state?.[0];
   return html`
     <${Head} job=${job} />
     ${job.state === "done"
-      ? html`<${Done} job=${job} state=${query.state?.[0] ?? "proposed"} />`
+      ? html`<${Done} job=${job} state=${Object.hasOwn(STATES, asked ?? "") ? asked : "proposed"} />`
       : html`<${NotDone} job=${job} broken=${broken} />`}
   `;
 }

@@ -13,7 +13,7 @@ import { GroupRow } from "./group_row.js";
 const PAGE = 20;
 const MOST_SUGGESTED = 1000;
 
-const STATES = { proposed: "To review", accepted: "Accepted", refused: "Refused" };
+export const STATES = { proposed: "To review", accepted: "Accepted", refused: "Refused" };
 const NONE = {
   proposed: ["check", "Nothing left to review", "Every group was accepted or refused, or nothing was alike enough."],
   accepted: ["group", "Nothing accepted yet", "Groups that you give an identity are found here."],

@@ -51,21 +51,29 @@ export function JobPage({ id }) {
 
 function Actions({ job, onChange }) {
   const [asks, setAsks] = useState(false);
+  const [isStarting, setStarting] = useState(false);
   const { title } = kindOf(job.kind);
   const cancel = async () => {
     const running = await call(`jobs/${job.id}`, { method: "DELETE" });
     onChange(running ?? { ...job, state: "cancelled" });
   };
   const again = async () => {
+    setStarting(true);
     try {
       const next = await call("jobs", { method: "POST", json: { kind: job.kind, ...job.parameters } });
       go(href("jobs", next.id));
     } catch (problem) {
+      setStarting(false);
       toastProblem(problem);
     }
   };
-  if (hasEnded(job)) return html`<button class="button" onClick=${again}><${Icon} name="turn"
-    size="16" />Start again</button>`;
+  if (hasEnded(job)) {
+    return html`
+      <button class="button" disabled=${isStarting} onClick=${again}>
+        <${Icon} name="turn" size="16" />Start again
+      </button>
+    `;
+  }
   return html`
     <button class="button danger" disabled=${job.cancelling} onClick=${() => setAsks(true)}>Cancel the job</button>
     ${asks && html`

@@ -16,6 +16,7 @@ export function Dialog({ title, wide = false, onClose, children }) {
     };
   }, []);
   const cancel = (event) => {
+    if (event.target !== element.current) return; // that of a choice of files inside bubbles
     event.preventDefault();
     onClose();
   };

@@ -2,17 +2,20 @@
  * Conditions on records, as `GET /gallery` and `POST /query` take them: an object from the parameter's name to its
  * value, or list of values. The form has its own draft; what is applied is a new object.
  */
-import { useEffect, useId, useState } from "preact/hooks";
+import { useId, useLayoutEffect, useState } from "preact/hooks";
 import { call } from "../api/client.js";
 import { useResource } from "../api/resource.js";
 import { time } from "../format.js";
 import { html } from "../html.js";
 import { Icon } from "./icon.js";
+import { fromLocal, toLocal } from "./local_time.js";
+import { listText, listValues } from "./value_list.js";
 
 const LISTS = ["camera", "tag", "attribute"];
 const NAMES = [...LISTS, "identity", "source", "captured_after", "captured_before", "near"];
 const WORDS = { captured_after: "from", captured_before: "until", near: "near" };
 const MOST_SUGGESTED = 200;
+const LENGTH_TO_MINUTE = "2026-01-31T12:00".length;
 
 /** The conditions among the parameters of an address. */
 export function conditionsOf(query) {
@@ -56,7 +59,8 @@ export function AppliedFilters({ conditions, onChange }) {
 /** The form. `onChange` gets the new conditions when they are applied. */
 export function Filters({ conditions, onChange }) {
   const [draft, setDraft] = useState(() => toDraft(conditions));
-  useEffect(() => setDraft(toDraft(conditions)), [conditions]);
+  // Before it is seen: what is typed at once is not lost.
+  useLayoutEffect(() => setDraft(toDraft(conditions)), [conditions]);
   const apply = (event) => {
     event.preventDefault();
     onChange(fromDraft(draft));
@@ -97,18 +101,22 @@ export function ConditionFields({ draft, onChange }) {
     ${text("attribute", "Attributes", "colour:red, with commas")}
     ${text("source", "Source", "the file's name")}
     ${text("near", "Near", "latitude, longitude, metres")}
-    <datalist id=${`${lists}-cameras`}>${options(stats?.cameras)}</datalist>
+    <datalist id=${`${lists}-cameras`}>${options(stats?.cameras, (camera) => listText([camera]))}</datalist>
     <datalist id=${`${lists}-identities`}>${options(stats?.identities)}</datalist>
   `;
 }
 
-const options = (counts = []) => counts.filter(({ value }) => value !== null).map(({ value }) => html`<option key=${value} value=${value} />`);
+function options(counts = [], textOf = String) {
+  const values = counts.map(({ value }) => value).filter((value) => value !== null);
+  return values.map((value) => html`<option key=${value} value=${textOf(value)} />`);
+}
 
 export function toDraft(conditions) {
   const draft = {};
   for (const name of NAMES) {
     const value = conditions[name] ?? "";
-    draft[name] = name.startsWith("captured") && value ? local(value) : [value].flat().join(", ");
+    if (LISTS.includes(name)) draft[name] = listText([value].flat());
+    else draft[name] = name.startsWith("captured") ? toLocal(value).slice(0, LENGTH_TO_MINUTE) : value;
   }
   return draft;
 }
@@ -118,15 +126,9 @@ export function fromDraft(draft) {
   for (const name of NAMES) {
     const value = draft[name].trim();
     if (!value) continue;
-    if (LISTS.includes(name)) conditions[name] = value.split(",").map((one) => one.trim()).filter(Boolean);
-    else if (name.startsWith("captured")) conditions[name] = new Date(value).toISOString();
+    if (LISTS.includes(name)) conditions[name] = listValues(value);
+    else if (name.startsWith("captured")) conditions[name] = fromLocal(value);
     else conditions[name] = name === "near" ? value.replace(/\s/g, "") : value;
   }
   return conditions;
-}
-
-/** What a datetime-local field shows for a time: the same moment on this machine's clock, to the minute. */
-function local(iso) {
-  const moment = new Date(iso);
-  return new Date(moment - 60_000 * moment.getTimezoneOffset()).toISOString().slice(0, 16);
 }

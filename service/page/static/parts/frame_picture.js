@@ -2,6 +2,7 @@
 import { useEffect, useState } from "preact/hooks";
 import { html } from "../html.js";
 import { imageUrl, reason } from "./picture.js";
+import { useAttempt } from "./use_attempt.js";
 
 /**
  * @param path the record's `frame_url`.
@@ -10,23 +11,27 @@ import { imageUrl, reason } from "./picture.js";
 export function FramePicture({ path, box, alt }) {
   const [state, setState] = useState({});
   const [size, setSize] = useState(null);
+  const attempt = useAttempt(Boolean(state.problem));
   useEffect(() => {
     let isCurrent = true;
     setState({});
     setSize(null);
     imageUrl(path).then(
       (url) => isCurrent && setState({ url }),
-      (problem) => isCurrent && setState({ text: reason(problem) }),
+      (problem) => isCurrent && setState({ problem }),
     );
     return () => (isCurrent = false);
-  }, [path]);
+  }, [path, attempt]);
   const onLoad = ({ target }) => setSize({ width: target.naturalWidth, height: target.naturalHeight });
-  const onError = () => setState({ text: "This browser does not show files of this format" });
+  const onError = () => setState({ isUnknownFormat: true });
+  const text = state.isUnknownFormat
+    ? "This browser does not show files of this format"
+    : state.problem && reason(state.problem);
   return html`
     <div class="frame-picture">
       ${state.url && html`<img src=${state.url} alt=${alt} decoding="async" onLoad=${onLoad} onError=${onError} />`}
       ${size && html`<${Marking} size=${size} box=${box} />`}
-      ${state.text && html`<span role="img" aria-label=${alt}>${state.text}</span>`}
+      ${text && html`<span role="img" aria-label=${alt}>${text}</span>`}
     </div>
   `;
 }

@@ -22,6 +22,7 @@ const MARGIN = { left: 48, right: 16, top: 12, bottom: 42 };
 export function LineChart({ label, x, y, lines, hasDiagonal = false }) {
   const [frame, width] = useWidth();
   const [at, setAt] = useState(null);
+  const point = lines[0].points[at]; // none once the range is shorter, or while the pointer is elsewhere
   const toX = scale(x, MARGIN.left, width - MARGIN.right);
   const toY = scale(y, HEIGHT - MARGIN.bottom, MARGIN.top);
   const move = (event) => {
@@ -49,10 +50,10 @@ export function LineChart({ label, x, y, lines, hasDiagonal = false }) {
           ${hasDiagonal && html`<line class="chart-diagonal" x1=${toX(x.min)} y1=${toY(y.min)} x2=${toX(x.max)}
             y2=${toY(y.max)} />`}
           ${lines.map((line) => html`<${Line} key=${line.name} line=${line} toX=${toX} toY=${toY} />`)}
-          ${at !== null && html`<${Guide} point=${lines[0].points[at]} toX=${toX} toY=${toY} />`}
+          ${point && html`<${Guide} point=${point} toX=${toX} toY=${toY} />`}
         </svg>
       `}
-      <figcaption class="small soft figures">${at === null ? y.label : said(lines[0], at, x, y)}</figcaption>
+      <figcaption class="small soft figures">${point ? said(point, x, y) : y.label}</figcaption>
     </figure>
   `;
 }
@@ -81,8 +82,7 @@ function Guide({ point: [x, y], toX, toY }) {
   `;
 }
 
-function said({ points }, at, x, y) {
-  const [left, height] = points[at];
+function said([left, height], x, y) {
   return `${x.label} ${x.format(left)}: ${y.label.toLowerCase()} ${(y.exact ?? y.format)(height)}`;
 }
 

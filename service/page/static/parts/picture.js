@@ -6,10 +6,13 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { send } from "../api/client.js";
 import { key } from "../api/key.js";
 import { html } from "../html.js";
+import { useAttempt } from "./use_attempt.js";
 
 const MOST_AT_ONCE = 6;
 const MOST_KEPT = 400;
 const MARGIN = "300px";
+/** An address that is not kept any more may have been given to an image that has not read it yet. */
+const REVOKED_AFTER_MS = 60_000;
 
 const kept = new Map();
 const asked = [];
@@ -17,9 +20,14 @@ const waiting = [];
 let running = 0;
 
 key.listen(() => {
-  for (const url of kept.values()) url.then(URL.revokeObjectURL, () => {});
-  kept.clear();
+  for (const path of [...kept.keys()]) forget(path);
 });
+
+function forget(path) {
+  const revokeLater = (url) => setTimeout(() => URL.revokeObjectURL(url), REVOKED_AFTER_MS);
+  kept.get(path).then(revokeLater, () => {});
+  kept.delete(path);
+}
 
 /** A `blob:` address of the image at `path`; the same until many others were asked for. */
 export function imageUrl(path) {
@@ -27,15 +35,12 @@ export function imageUrl(path) {
   if (url) kept.delete(path);
   else {
     url = new Promise((resolve, reject) => asked.push({ path, resolve, reject }));
-    url.catch(() => kept.delete(path));
+    // After another key was entered it may have been asked for anew.
+    url.catch(() => kept.get(path) === url && kept.delete(path));
     if (asked.length === 1) setTimeout(takeAsked);
   }
   kept.set(path, url);
-  if (kept.size > MOST_KEPT) {
-    const [oldest, old] = kept.entries().next().value;
-    kept.delete(oldest);
-    old.then(URL.revokeObjectURL, () => {});
-  }
+  if (kept.size > MOST_KEPT) forget(kept.keys().next().value);
   return url;
 }
 
@@ -78,6 +83,7 @@ export function Picture({ path, alt, children }) {
   const frame = useRef(null);
   const [near, setNear] = useState(false);
   const [state, setState] = useState({});
+  const attempt = useAttempt(Boolean(state.problem));
   useEffect(() => {
     const element = frame.current;
     whenNear.set(element, () => setNear(true));
@@ -93,7 +99,7 @@ export function Picture({ path, alt, children }) {
       (problem) => current && setState({ problem }),
     );
     return () => (current = false);
-  }, [near, path]);
+  }, [near, path, attempt]);
   return html`
     <div class="picture" ref=${frame}>
       ${state.url && html`<img src=${state.url} alt=${alt} decoding="async" />`}

@@ -10,10 +10,18 @@ import { hasEnded, useJob } from "../api/events.js";
 export function useStartedJob(onEnd) {
   const [id, setId] = useState(null);
   const { job, problem } = useJob(id);
-  const isOver = job !== null && hasEnded(job);
+  const [isStarting, setStarting] = useState(false);
+  const isOver = job !== null && job.id === id && hasEnded(job);
   useEffect(() => {
     if (isOver) onEnd();
   }, [isOver]);
-  const start = async (parameters) => setId((await call("jobs", { method: "POST", json: parameters })).id);
-  return { start, job, problem, isActive: id !== null && !isOver && !problem };
+  const start = async (parameters) => {
+    setStarting(true);
+    try {
+      setId((await call("jobs", { method: "POST", json: parameters })).id);
+    } finally {
+      setStarting(false);
+    }
+  };
+  return { start, job, problem, isActive: isStarting || (id !== null && !isOver && !problem) };
 }

@@ -20,7 +20,7 @@ const STACKED = "(max-width: 62rem)";
 export function AnswerPanel() {
   const { running, problem, result } = useStore(search);
   const shown = useStore(shownAnswer);
-  const [openedRank, setOpenedRank] = useState(null);
+  const [opened, setOpened] = useState(null); // of one answer alone: `{subject, rank}`
   const top = useRef(null);
   useEffect(() => {
     // Where the columns are stacked, the answer would come in below what is seen.
@@ -44,13 +44,13 @@ export function AnswerPanel() {
             <${Warnings} warnings=${[...new Set([...answer.warnings, ...result.warnings])]} />
             ${answer.matches.length > 0 && html`
               <${Exports} result=${result} answer=${answer} />
-              <${MatchGrid} answer=${answer} onOpen=${setOpenedRank} />
+              <${MatchGrid} answer=${answer} onOpen=${(rank) => setOpened({ subject: answer.subject, rank })} />
             `}
           `}
     </div>
-    ${openedRank && !answer.error && html`
-      <${MatchDialog} answer=${answer} rank=${openedRank} onRank=${setOpenedRank}
-        onClose=${() => setOpenedRank(null)} />
+    ${opened && opened.subject === answer.subject && !answer.error && html`
+      <${MatchDialog} answer=${answer} rank=${opened.rank} onRank=${(rank) => setOpened({ ...opened, rank })}
+        onClose=${() => setOpened(null)} />
     `}
   `;
 }

@@ -21,11 +21,13 @@ export function handleBoxKey(event, editor) {
   const direction = DIRECTIONS[event.key];
   if (direction && key) shift(key, direction, event, editor);
   else if (direction) editor.pan(-PAN_PX * direction[0], -PAN_PX * direction[1]);
+  else if (event.key === "+" || event.key === "=") editor.zoomIn();
+  else if (event.key === "-") editor.zoomOut();
+  // Held down, only what moves and zooms goes on: the focus may be on another box already.
+  else if (event.repeat) return;
   else if (event.key === "Delete" || event.key === "Backspace") key && editor.remove(key);
   else if (event.key === "n" || event.key === "N") editor.add();
   else if (event.key === "Enter") editor.search();
-  else if (event.key === "+" || event.key === "=") editor.zoomIn();
-  else if (event.key === "-") editor.zoomOut();
   else if (event.key === "0") editor.fit();
   else return;
   event.preventDefault();

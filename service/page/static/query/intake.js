@@ -1,5 +1,5 @@
 /** How an image gets in: dropped anywhere on the view, pasted, chosen, or taken with a phone's camera. */
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { html } from "../html.js";
 import { Icon } from "../parts/icon.js";
 import { toast } from "../parts/toasts.js";
@@ -25,7 +25,8 @@ export async function takeFiles(files) {
 /** Takes files that are dropped or pasted anywhere; returns whether one is being dragged over the page. */
 export function useFilesAnywhere() {
   const [isDragged, setDragged] = useState(false);
-  useEffect(() => {
+  // Before anything is seen: what is dropped at once is not lost.
+  useLayoutEffect(() => {
     const hasFiles = (event) => event.dataTransfer?.types.includes("Files");
     const listeners = {
       dragover: (event) => {
@@ -40,7 +41,10 @@ export function useFilesAnywhere() {
         event.preventDefault();
         takeFiles([...event.dataTransfer.files]);
       },
-      paste: (event) => takeFiles([...(event.clipboardData?.files ?? [])]),
+      paste: (event) => {
+        const isIntoField = event.target.closest?.("input, textarea");
+        if (!isIntoField) takeFiles([...(event.clipboardData?.files ?? [])]);
+      },
     };
     for (const [name, listener] of Object.entries(listeners)) addEventListener(name, listener);
     return () => {

@@ -24,6 +24,7 @@ export function MatchGrid({ answer, onOpen }) {
     const next = byArrowKey(event.key, cards, cards.indexOf(card));
     const key = event.key.toLowerCase();
     if (next) next.querySelector(".match-open").focus();
+    else if (event.repeat) return; // a judgement is taken back by its key: held down, it would come and go
     else if (key === "r") judgeMatch(match, "right");
     else if (key === "w") judgeMatch(match, "wrong");
     else if (key === "i") setNamed(match);

@@ -1,5 +1,5 @@
 /** How is searched: number of matches, conditions, and under "More" grouping, re-ranking and expansion. */
-import { useEffect, useState } from "preact/hooks";
+import { useLayoutEffect, useState } from "preact/hooks";
 import { html } from "../html.js";
 import { AppliedFilters, Filters, isEmpty } from "../parts/filters.js";
 import { Icon } from "../parts/icon.js";
@@ -44,7 +44,7 @@ export function Options() {
 
 function NumberOfMatches({ topK }) {
   const [text, setText] = useState("");
-  useEffect(() => setText(USUAL_NUMBERS.includes(topK) ? "" : String(topK)), [topK]);
+  useLayoutEffect(() => setText(USUAL_NUMBERS.includes(topK) ? "" : String(topK)), [topK]);
   const number = Number(text);
   const isWrong = text !== "" && !(Number.isInteger(number) && number >= 1 && number <= MOST_MATCHES);
   const enter = (event) => {

@@ -21,10 +21,11 @@ export const VIEWS = {
 
 export function App() {
   const { view, rest, query } = useStore(route);
+  const known = Object.hasOwn(VIEWS, view) ? VIEWS[view] : null;
   const main = useRef(null);
   const shown = useRef(view);
   useLayoutEffect(() => {
-    document.title = `${VIEWS[view]?.title ?? "Not found"} · SANet Retrieval`;
+    document.title = `${known?.title ?? "Not found"} · SANet Retrieval`;
     if (shown.current !== view) main.current?.focus();
     shown.current = view;
   }, [view]);
@@ -35,8 +36,8 @@ export function App() {
     <${Header} views=${VIEWS} current=${view} />
     <${Banner} />
     <main class="main" id="main" tabindex="-1" ref=${main}>
-      ${VIEWS[view]
-        ? html`<${Lazy} key=${view} load=${VIEWS[view].load} name="View" rest=${rest} query=${query} />`
+      ${known
+        ? html`<${Lazy} key=${view} load=${known.load} name="View" rest=${rest} query=${query} />`
         : html`
             <h1 class="hidden-visually">Not found</h1>
             <${Empty} icon="search" title="There is no such page"><a href="#/query">Look for a vehicle</a><//>

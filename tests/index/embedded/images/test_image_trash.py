@@ -57,6 +57,27 @@ def test_a_damaged_file_does_not_replace_an_intact_one(trash: ImageTrash, path: 
     assert copies(tmp_path) == {name: DATA}
 
 
+def test_shelf_by_shelf_all_is_removed(trash: ImageTrash, tmp_path: Path) -> None:
+    day = datetime(2026, 11, 26, tzinfo=UTC)
+    names = []
+    for number in range(40):
+        data = str(number).encode()
+        names.append(content_hash(data))
+        file = tmp_path / "images" / names[-1][:2] / names[-1]
+        file.parent.mkdir(parents=True, exist_ok=True)
+        throw_on(trash, file, day, data)
+    kept, shelf = names[0], names[1][:2]
+    of_shelf = {name for name in names if name[:2] == shelf} - {kept}
+    assert trash.contents(timedelta(0), shelf) - {kept} == of_shelf
+    assert trash.empty(timedelta(0), {kept}, shelf) == len(of_shelf)
+    assert {Path(name).name for name in copies(tmp_path)} == set(names) - of_shelf
+    shelves = [f"{number:02x}" for number in range(256)]
+    assert sum(trash.empty(timedelta(0), {kept}, one) for one in shelves) == 39 - len(of_shelf)
+    assert {Path(name).name for name in copies(tmp_path)} == {kept}
+    assert trash.empty(timedelta(0), (), kept[:2]) == 1
+    assert not list((tmp_path / "trash").iterdir())
+
+
 def test_the_newest_intact_copy_comes_back(trash: ImageTrash, path: Path, tmp_path: Path) -> None:
     for day, data in ((1, DATA), (2, DATA), (3, b"damaged")):
         throw_on(trash, path, datetime(2026, 11, day, tzinfo=UTC), data)
