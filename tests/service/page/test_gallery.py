@@ -421,6 +421,7 @@ def test_enrolling_goes_on_after_the_service_was_away(
 def test_what_was_done_before_a_proxy_gave_up_is_there_already(
     page: Page, service: LiveService, gallery: dict[str, list[str]], demo: Path
 ) -> None:
+    paths = drawn_vehicles(demo, image=2)[30:33]
     posts = list[Route]()
 
     def give_up_on_the_first(route: Route) -> None:
@@ -429,7 +430,7 @@ def test_what_was_done_before_a_proxy_gave_up_is_there_already(
         posts.append(route)
         if len(posts) > 1:
             return route.continue_()
-        assert route.fetch().status == 201
+        enrol(service, paths, [{"camera": "behind a proxy", "source": path.name} for path in paths])
         return route.fulfill(status=504, body="Gateway Time-out")
 
     page.route("**/gallery", give_up_on_the_first)
@@ -437,12 +438,12 @@ def test_what_was_done_before_a_proxy_gave_up_is_there_already(
     page.get_by_role("button", name="Enrol files").first.click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_label("Files to enrol").dispatch_event("cancel", {"bubbles": True})  # chose none: it stays open
-    dialog.get_by_label("Files to enrol").set_input_files(drawn_vehicles(demo, image=2)[30:33])
+    dialog.get_by_label("Files to enrol").set_input_files(paths)
     dialog.get_by_label("Camera").fill("behind a proxy")
     dialog.get_by_role("button", name="Enrol 3 files").click()
     expect(dialog.get_by_text("3 of 3 files are done")).to_be_visible()
     expect(dialog.get_by_label("What came of it")).to_contain_text("There already3")
-    expect(dialog.get_by_role("row").last).to_contain_text("already enrolled, perhaps by the request before")
+    expect(dialog.get_by_role("row").last).to_contain_text("already enrolled; perhaps by the request before")
     assert num_records(service, camera="behind a proxy") == 3
 
 

@@ -128,7 +128,7 @@ const rejected = (file, detail) => ({ filename: file.name, status: "rejected", i
 /** Whether it was the request before that enrolled this file is not known, but it is there. */
 function noteRepetition(result) {
   if (result.status !== "duplicate") return result;
-  return { ...result, detail: `${result.detail}, perhaps by the request before, whose answer did not come` };
+  return { ...result, detail: `${result.detail}; perhaps by the request before, whose answer did not come` };
 }
 
 const isTemporary = ({ kind, status }) =>
