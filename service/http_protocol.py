@@ -92,8 +92,7 @@ class PatientProtocol(HttpToolsProtocol):
         if self._num_bytes > _MAX_HEAD_BYTES and not self._deaf:
             self._refuse_head()
         # Blank lines, and what still comes of a body that was answered before its end, begin no request.
-        is_idle = self.cycle is not None and self.cycle.response_complete and self._head_timeout is None
-        if is_idle and not self._deaf and not self.transport.is_closing():
+        if self._is_idle() and not self.transport.is_closing():
             self._close_if_silent()
 
     def on_headers_complete(self) -> None:
@@ -133,6 +132,11 @@ class PatientProtocol(HttpToolsProtocol):
             self.transport.write_eof()
         self.flow.resume_reading()
         self._close_if_silent()
+
+    def _is_idle(self) -> bool:
+        """Whether everything was answered, and no head is awaited."""
+        cycle: RequestResponseCycle | None = self.cycle
+        return cycle is not None and cycle.response_complete and self._head_timeout is None and not self._deaf
 
     def _refuse_head(self) -> None:
         message = f"the head or the trailers of a request have more than {_MAX_HEAD_BYTES:,} bytes: send less in them"
