@@ -94,7 +94,7 @@ class Fuzzer:
 
 def _is_too_long(answer: Any) -> bool:
     """An address or headers without measure get no further than to the protocol, which the document is not about."""
-    return answer.status_code == 431 and answer.json()["type"] == "urn:sanet:problem:head-too-large"
+    return bool(answer.status_code == 431 and answer.json()["type"] == "urn:sanet:problem:head-too-large")
 
 
 @pytest.mark.parametrize("num_cases", [100, pytest.param(10_000, marks=pytest.mark.trial)])
