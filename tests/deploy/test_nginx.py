@@ -143,8 +143,10 @@ def behind(small_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     folder = tmp_path_factory.mktemp("behind")
     pictures = folder / "pictures"
     pictures.mkdir()
-    for seed in range(100, 400):
+    for seed in range(5):
         (pictures / f"{seed}.png").write_bytes(png(seed))
+    # Duplicates of each other: a job of many seconds.
+    (pictures / "long.csv").write_text("path,identity\n" + "".join(f"{i % 5}.png,v{i % 5}\n" for i in range(500_000)))
     _, key = make_key(folder / "data", "ada")
     (folder / "nginx").mkdir()
     settings = {"trusted_proxies": "127.0.0.1", "max_file_mb": "1", "max_request_mb": "2", "import_root": str(pictures)}
@@ -193,7 +195,7 @@ def test_the_audit_log_has_the_clients_address_and_believes_no_other(behind: Beh
 
 
 def test_events_come_while_the_job_goes_on(behind: Behind) -> None:
-    job = behind.ask("POST", "/jobs", json={"kind": "import", "path": "."}).json()
+    job = behind.ask("POST", "/jobs", json={"kind": "import", "path": "long.csv"}).json()
     with behind.nginx.client.stream("GET", f"/jobs/{job['id']}/events", headers=behind.headers) as stream:
         lines = stream.iter_lines()
         first = next(line for line in lines if line.startswith("data: "))
