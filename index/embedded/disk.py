@@ -51,18 +51,27 @@ def replace_text(path: Path, text: str) -> None:
     Raises:
         GalleryError: the disk refuses. The file is what it was, or the new one.
     """
-    temporary = path.with_name(f"{path.name}.tmp")
     with disk_errors(path.parent):
-        try:
-            with temporary.open("w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        replace_bytes(path, text.encode())
         sync_folder(path.parent)
+
+
+def replace_bytes(path: Path, data: bytes) -> None:
+    """Makes bytes the content of a file, at one moment, and on disk before; its name is there after `sync_folder`.
+
+    Raises:
+        OSError: the disk refuses. The file is what it was, or the new one; a kill may leave ``<path>.tmp``.
+    """
+    temporary = path.with_name(f"{path.name}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def sync_folder(folder: Path) -> None:

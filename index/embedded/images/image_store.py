@@ -1,7 +1,6 @@
 """Image files on disk, named by their content: the same bytes are stored once."""
 
 import logging
-import os
 import re
 from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from index.embedded.disk import disk_errors, sync_folder
+from index.embedded.disk import disk_errors, replace_bytes, sync_folder
 from index.embedded.images.image_trash import ImageTrash
 from index.gallery.errors import GalleryError
 from index.gallery.record import content_hash
@@ -62,16 +61,7 @@ class ImageStore:
             raise GalleryError(f"the image {content} changed since it was embedded: send it again")
         path = self._path(content)
         if not path.exists() or path.read_bytes() != data:
-            temporary = path.with_suffix(".tmp")
-            try:
-                with temporary.open("wb") as file:
-                    file.write(data)
-                    file.flush()
-                    os.fsync(file.fileno())
-                temporary.replace(path)
-            except BaseException:
-                temporary.unlink(missing_ok=True)
-                raise
+            replace_bytes(path, data)
         return path.parent
 
     def absent(self, contents: Iterable[str]) -> set[str]:

@@ -51,8 +51,15 @@ function parseEvent(block) {
 export async function followJob(id, { onJob, onBroken = () => {}, signal }) {
   const path = `jobs/${encodeURIComponent(id)}`;
   let lastEventId = null;
+  let isBroken = false;
   for (;;) {
     try {
+      if (isBroken) {
+        await pause(RETRY_MS, signal);
+        const job = await call(path, { signal });
+        onJob(job);
+        if (hasEnded(job)) return;
+      }
       const headers = lastEventId === null ? {} : { "Last-Event-ID": lastEventId };
       const response = await send(`${path}/events`, { headers, signal });
       if (response.status === 204) return;
@@ -67,17 +74,7 @@ export async function followJob(id, { onJob, onBroken = () => {}, signal }) {
       if (isFinal(problem)) throw problem;
       onBroken(problem);
     }
-    await pause(RETRY_MS, signal);
-    if (signal?.aborted) return;
-    try {
-      const job = await call(path, { signal });
-      onJob(job);
-      if (hasEnded(job)) return;
-    } catch (problem) {
-      if (signal?.aborted) return;
-      if (isFinal(problem)) throw problem;
-      onBroken(problem);
-    }
+    isBroken = true;
   }
 }
 
