@@ -57,14 +57,7 @@ def test_real_vehicles_are_found_and_grouped(tmp_path: Path, uav_frames: Path) -
     with serve(settings) as client:
         end = ended(client, create(client, kind="import", path="unnamed.csv"), 1200)
         assert end["report"]["enrolled"] == 899, end
-        records: list[Any] = []
-        cursor: dict[str, str] = {}
-        while True:
-            page = client.get("/gallery", params={"limit": "1000"} | cursor).json()
-            records += page["records"]
-            if page["next_cursor"] is None:
-                break
-            cursor = {"cursor": page["next_cursor"]}
+        records = all_of(client)
         table = []
         for sequence in [*sorted({record["attributes"]["sequence"] for record in records}), None]:
             vehicles: dict[str, list[str]] = defaultdict(list)
@@ -104,3 +97,57 @@ def test_real_vehicles_are_found_and_grouped(tmp_path: Path, uav_frames: Path) -
             assert false["interval"][0] < 0.012
             assert false["interval"][1] > 0.008
         assert ended(client, create(client, kind="group"), 600)["state"] == "done"
+
+
+@pytest.mark.trial
+def test_real_vehicles_change_their_model_while_they_are_asked_for(
+    tmp_path: Path, uav_frames: Path, small_checkpoint: Path
+) -> None:
+    """All 899: each answer meanwhile is wholly that of the one model or of the other."""
+    frames, root = uav_frames.resolve(), tmp_path / "root"
+    entries = [entry for entry in read_manifest(frames / "manifest.csv").entries if entry.identity]
+    for path in {entry.path for entry in entries}:
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_bytes((frames / path).read_bytes())
+    lines = ["path,box", *(f'{entry.path},"{entry.box}"' for entry in entries)]
+    (root / "all.csv").write_text("".join(f"{line}\n" for line in lines))
+    before = Settings(checkpoint=small_checkpoint, data_dir=tmp_path / "data", device="cpu", import_root=root)
+    after = before.model_copy(update={"checkpoint": DEMO})
+
+    def answer(client: TestClient, id_: str) -> tuple[str, list[tuple[str, float]]]:
+        response = client.post("/query", files={"record": (None, id_), "top_k": (None, "20")})
+        assert response.status_code == 200, response.text
+        found = response.json()
+        return found["query"]["model"], [(match["id"], match["distance"]) for match in found["matches"]]
+
+    with serve(before) as client:
+        job = ended(client, create(client, kind="import", path="all.csv"), 1200)
+        assert job["report"]["enrolled"] == 899, job
+        asked = [record["id"] for record in all_of(client)][::29]
+        expected = {id_: [answer(client, id_)] for id_ in asked}
+    with serve(after) as client:
+        answers: list[tuple[str, tuple[str, list[tuple[str, float]]]]] = []
+        while client.get("/model").json()["next_model"] is not None:
+            answers += [(id_, answer(client, id_)) for id_ in asked[len(answers) % len(asked) :][:1]]
+        job = client.get("/jobs", params={"kind": "reembed"}).json()["jobs"][0]
+        assert (job["state"], job["rejected"]) == ("done", 0)
+        for id_ in asked:
+            expected[id_].append(answer(client, id_))
+    models = {model for _, (model, _) in answers}
+    print(f"{len(answers)} answers meanwhile, of {len(models)} models; {job['report']}")  # noqa: T201
+    assert len(answers) > 20
+    for id_, (model, matches) in answers:
+        (_, wanted) = next(one for one in expected[id_] if one[0] == model)
+        assert [distance for _, distance in matches] == pytest.approx([distance for _, distance in wanted], rel=1e-4)
+
+
+def all_of(client: TestClient) -> list[Any]:
+    """The records of all pages."""
+    records: list[Any] = []
+    cursor: dict[str, str] = {}
+    while True:
+        page = client.get("/gallery", params={"limit": "1000"} | cursor).json()
+        records += page["records"]
+        if page["next_cursor"] is None:
+            return records
+        cursor = {"cursor": page["next_cursor"]}
