@@ -25,7 +25,7 @@ COPY --from=build /opt/sanet /opt/sanet
 COPY demo/ /opt/sanet/demo/
 COPY deploy/entrypoint /usr/local/bin/sanet
 COPY deploy/enrol-demo /usr/local/bin/enrol-demo
-ENV PATH=/opt/sanet/bin:$PATH PYTHONUNBUFFERED=1 SANET_DATA_DIR=/data SANET_HOST=0.0.0.0 SANET_PORT=8000
+ENV PATH=/opt/sanet/bin:$PATH PYTHONUNBUFFERED=1 SANET_DATA_DIR=/data SANET_CACHE_DIR=/data/converted SANET_HOST=0.0.0.0 SANET_PORT=8000
 USER sanet
 WORKDIR /home/sanet
 VOLUME /data

@@ -57,6 +57,7 @@ format: setup
 FRAMES ?= ../shared/uav_frames
 TRUNK ?= ../shared/weights/resnet50_imagenet_conv1_layer1-3.pth
 bench: setup
+	$(BIN)/python -m benchmarks.embed
 	$(BIN)/python -m benchmarks.training
 	$(BIN)/python -m benchmarks.search
 	$(BIN)/python -m benchmarks.filters
@@ -74,7 +75,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 # UPGRADE=--upgrade takes newer versions; without it only what pyproject.toml demands changes.
 lock: setup
 	for extra in cpu gpu; do \
-	  $(COMPILE) pyproject.toml --extra $$extra --extra train --extra tracing --extra synthetic --extra dev --output-file locks/$$extra-dev.txt && \
+	  $(COMPILE) pyproject.toml --extra $$extra --extra train --extra tracing --extra export --extra synthetic --extra dev --output-file locks/$$extra-dev.txt && \
 	  $(COMPILE) pyproject.toml --extra $$extra --extra train --extra tracing --constraint locks/$$extra-dev.txt --output-file locks/$$extra.txt && \
 	  echo faiss-$$extra | $(COMPILE) - --constraint locks/$$extra-dev.txt --no-emit-package numpy \
 	    --no-emit-package packaging --output-file locks/faiss-$$extra.txt || exit 1; \

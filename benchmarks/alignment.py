@@ -32,7 +32,8 @@ from index.datasets.manifest import Entry, Manifest, ManifestError, read_manifes
 from model.box import Box, BoxError
 from model.checkpoint import CheckpointError, load_checkpoint
 from model.cores import usable_cores
-from model.embedder import Embedder, EmbeddingError, pick_device
+from model.embedder import Embedder, pick_device
+from model.embeddings import EmbeddingError
 from model.given_path import given_path
 from model.image import ImageError, read_image
 from model.preprocessing import Preprocessing

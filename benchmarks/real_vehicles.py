@@ -41,7 +41,8 @@ from model.box import BoxError
 from model.checkpoint import CheckpointError, load_checkpoint
 from model.config import ConfigError, Stride
 from model.cores import usable_cores
-from model.embedder import Embedder, EmbeddingError, pick_device
+from model.embedder import Embedder, pick_device
+from model.embeddings import EmbeddingError
 from model.given_path import given_path
 from model.image import ImageError
 from model.number import decimal_number

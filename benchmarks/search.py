@@ -26,7 +26,6 @@ from typing import Any, Final
 
 import faiss
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -40,7 +39,7 @@ from index.gallery.fields import Fields
 from index.gallery.filters import Filter
 from model.checkpoint import CheckpointError, load_checkpoint
 from model.cores import usable_cores
-from model.embedder import embed_prepared, pick_device
+from model.embedder import Embedder, pick_device
 from model.given_path import given_path
 from model.image import ImageError
 from training.arguments import at_least_one
@@ -188,14 +187,8 @@ def embed(data: Path, checkpoint: Path, kept: Path | None) -> tuple[NDArray[np.f
     if kept is not None and kept.exists():
         with np.load(kept, allow_pickle=False) as stored:
             return stored["embeddings"], stored["identities"]
-    manifest, loaded, device = read_manifest(data), load_checkpoint(checkpoint), torch.device(pick_device("auto"))
-    network = loaded.network.to(device)
-    found = embed_entries(
-        manifest,
-        manifest.entries,
-        loaded.card.preprocessing,
-        lambda images: embed_prepared(network, images, device, "float32"),
-    )
+    manifest, embedder = read_manifest(data), Embedder(load_checkpoint(checkpoint), pick_device("auto"))
+    found = embed_entries(manifest, manifest.entries, embedder.card.preprocessing, embedder.embed_prepared)
     identities = np.array([entry.identity for entry in manifest.entries])
     if kept is not None:
         np.savez(kept, embeddings=found.embedding, identities=identities)

@@ -35,7 +35,8 @@ from model.box import BoxError
 from model.build import build_network
 from model.config import BaselineConfig, ConfigError, Stride
 from model.cores import usable_cores
-from model.embedder import Embeddings, pick_device
+from model.embedder import pick_device
+from model.embeddings import Embeddings
 from model.given_path import given_path
 from model.image import ImageError, read_image
 from model.number import decimal_number, whole_number

@@ -32,10 +32,10 @@ from index.command_parser import CommandParser
 from index.datasets.manifest import Entry, read_manifest
 from model.box import Box
 from model.config import Backbone, SANetConfig, Stride
-from model.embedder import Precision
 from model.given_path import given_path
 from model.image import decode_image, encode_image, read_image
 from model.number import decimal_number, whole_number
+from model.precision import PRECISIONS, Precision
 from training.initialize import initialize
 
 _MAX_FILES = 16
@@ -193,7 +193,7 @@ def main() -> int:
     parser.add_argument("--trunk-weights", help="a .pth/.safetensors file, or torchvision's name; default: none")
     parser.add_argument("--stride", choices=get_args(Stride), default="3x3", help='"1x1" for ResNet-v1 weights')
     parser.add_argument("--bn-eps", type=decimal_number, default=0.0, help="of the weights; 0 is the backbone's own")
-    parser.add_argument("--precision", choices=get_args(Precision), default="float32")
+    parser.add_argument("--precision", choices=PRECISIONS, default="float32")
     parser.add_argument("--limit", type=whole_number, help="only the first labelled boxes")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     args = parser.parse_args()

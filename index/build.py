@@ -17,13 +17,14 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
-from typing import Any, get_args
+from typing import Any, cast
 
 from tqdm import tqdm
 
 from index.command_parser import CommandParser
 from index.datasets.manifest import ManifestError, UnusableLine
 from index.datasets.protocol import ProtocolError
+from index.embedded.generation import models_of_records, most_records
 from index.embedded.opening import open_gallery
 from index.gallery.bulk_enrolment import Outcome, enrol_entries, enrollable
 from index.gallery.bulk_intake import Remark
@@ -33,8 +34,10 @@ from index.gallery.errors import GalleryError
 from index.gallery.record import ModelKey
 from index.stop_signal import stop_signal
 from model.checkpoint import CheckpointError, load_checkpoint
-from model.embedder import Embedder, EmbeddingError, Precision, pick_device, slow_precision_warning
+from model.embedder import Embedder, pick_device
+from model.embeddings import EmbeddingError
 from model.given_path import given_path
+from model.precision import PRECISION_CHOICES, Precision, choose_precision, slow_precision_warning
 
 
 def main() -> int:
@@ -70,11 +73,13 @@ def _build(args: argparse.Namespace, stop_asked: Callable[[], bool]) -> dict[str
     not_kept = columns_not_kept(entries)
     checkpoint = load_checkpoint(args.checkpoint)
     card, device = checkpoint.card, pick_device(args.device)
-    for warning in filter(None, (*manifest.warnings, slow_precision_warning(device, args.precision))):
+    kept = most_records(models_of_records(args.data_dir), card.fingerprint)
+    precision = choose_precision(args.precision, device, cast(Precision | None, kept))
+    for warning in filter(None, (*manifest.warnings, slow_precision_warning(device, precision))):
         _say(f"warning: {warning}")
-    model = ModelKey(card.fingerprint, args.precision)
+    model = ModelKey(card.fingerprint, precision)
     with closing(open_gallery(args.data_dir, model, card.config.embedding_dim)) as gallery:
-        embedder = Embedder(checkpoint, device, args.precision)
+        embedder = Embedder(checkpoint, device, precision)
         with tqdm(total=len(entries), unit="vehicle", disable=args.quiet) as bar:
             outcome = enrol_entries(
                 manifest, entries, gallery, model, card.preprocessing, embedder.embed_prepared, bar.update, stop_asked
@@ -156,7 +161,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument(
-        "--precision", choices=get_args(Precision), default="float32", help="as the service's SANET_PRECISION"
+        "--precision", choices=PRECISION_CHOICES, default="auto", help="as the service's SANET_PRECISION (default auto)"
     )
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     parser.add_argument("--json", action="store_true", help="print one JSON object, as the last line")

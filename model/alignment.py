@@ -132,9 +132,21 @@ def warp(images: Tensor, theta: Tensor, padding: Padding) -> Tensor:
     Runs in float32 whatever the autocast: bfloat16 coordinates would be off by up to 1/256 of the map.
     """
     with torch.autocast(images.device.type, enabled=False):
-        grid = F.affine_grid(theta.float(), list(images.shape), align_corners=ALIGN_CORNERS)
+        grid = affine_grid(theta.float(), images.shape[2], images.shape[3])
         warped = F.grid_sample(images.float(), grid, padding_mode=padding, align_corners=ALIGN_CORNERS)
     return warped.to(images.dtype)
+
+
+def affine_grid(theta: Tensor, height: int, width: int) -> Tensor:
+    """Where (N, H, W, 2) in the input each output pixel's centre lies by theta (N, 2, 3), in [-1, 1].
+
+    As torch's own without `align_corners`, in operations that every runtime has: few can convert torch's.
+    """
+    x = (2 * torch.arange(width, device=theta.device, dtype=theta.dtype) + 1) / width - 1
+    y = (2 * torch.arange(height, device=theta.device, dtype=theta.dtype) + 1) / height - 1
+    centres = torch.stack([x.expand(height, width), y[:, None].expand(height, width)], dim=-1).view(-1, 2)
+    grid = centres @ theta[:, :, :2].transpose(1, 2) + theta[:, None, :, 2]
+    return grid.view(-1, height, width, 2)
 
 
 def identity_theta(num: int, device: torch.device | None = None) -> Tensor:

@@ -28,7 +28,7 @@ class Baseline(nn.Module):
 
     def align_input(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Normalised images (N, 3, S, S) as they are, and the identity (N, 2, 3)."""
-        return images, identity_theta(len(images), images.device)
+        return images, identity_theta(images.shape[0], images.device)
 
     def branch_features(self, aligned: Tensor) -> tuple[list[Tensor], None]:
         """What the trunk sees (N, 3, S, W) -> the pooled last map (N, C), of any length; no map is aligned."""

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final, Literal, NamedTuple
+from pathlib import Path
+from typing import Final
 
 import numpy as np
 import torch
@@ -10,48 +11,59 @@ from numpy.typing import NDArray
 
 from model.build import Network
 from model.checkpoint import Checkpoint
-
-Precision = Literal["float32", "bf16"]
+from model.embeddings import EmbeddingError, Embeddings
+from model.precision import Precision
+from model.runtime import Runtime, RuntimeChoice, build_runtime, cache_of_environment, runtime_of_environment
+from model.torch_runtime import run_network
 
 DEFAULT_BATCH: Final = 16
-
-# Any of these multiplies bfloat16 (x86, then ARM), by the names of `torch.cpu.get_capabilities`.
-_BF16_INSTRUCTIONS: Final = ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16")
-
-
-class EmbeddingError(RuntimeError):
-    """The network gave something that is no embedding (NaN or infinity).
-
-    Never what a device raises: `torch.OutOfMemoryError` and the like pass through the embedder as they are.
-    """
-
-
-class Embeddings(NamedTuple):
-    """Embeddings (N, D) float32 and the thetas (N, 2, 3) float32 that aligned them."""
-
-    embedding: NDArray[np.float32]
-    theta: NDArray[np.float32]
 
 
 class Embedder:
     """Runs one checkpoint. Not thread-safe: one thread owns it and its device.
 
-    An embedding is repeated to the last bit by the same build of torch with the same batch, on the same kind of device
-    with the same number of threads. In another batch, or on another CPU, its last digits are others.
+    An embedding is repeated to the last bit by the same runtime with the same batch, on the same kind of device with
+    the same number of threads. In another batch, on another CPU or by another runtime its last digits are others.
     """
 
-    def __init__(self, checkpoint: Checkpoint, device: str = "cpu", precision: Precision = "float32") -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        device: str = "cpu",
+        precision: Precision = "float32",
+        runtime: RuntimeChoice | None = None,
+        cache: Path | None = None,
+    ) -> None:
+        """Prepares the network, which takes seconds where a runtime converts it for the first time.
+
+        Args:
+            checkpoint: its network stays as it is.
+            device: of torch.
+            precision: the numeric path.
+            runtime: what runs it; None is what the environment says.
+            cache: the folder of converted networks; None is what the environment says.
+
+        Raises:
+            EmbeddingError: the runtime cannot be had.
+        """
         self.card = checkpoint.card
         self.device = torch.device(device)
         self.precision: Precision = precision
         if precision == "float32":
             compute_in_float32()
-        self._network = checkpoint.network.to(self.device).to(memory_format=torch.channels_last).eval()
+        self._runtime: Runtime = build_runtime(
+            checkpoint, self.device, precision, runtime or runtime_of_environment(), cache or cache_of_environment()
+        )
 
     @property
     def embedding_dim(self) -> int:
         """D."""
         return self.card.config.embedding_dim
+
+    @property
+    def runtime(self) -> str:
+        """What runs the network, and which version of it."""
+        return self._runtime.name
 
     def embed(self, crops: Sequence[NDArray[np.uint8]], batch_size: int = DEFAULT_BATCH) -> Embeddings:
         """Upright RGB crops (H, W, 3) uint8 of any sizes -> their embeddings, in order.
@@ -71,22 +83,23 @@ class Embedder:
         return Embeddings(*(np.concatenate(arrays) for arrays in zip(*batches, strict=True)))
 
     def embed_prepared(self, images: NDArray[np.uint8]) -> Embeddings:
-        """One batch of preprocessed images (N, S, S, 3) uint8 through the network at once.
+        """One batch of preprocessed images (N, S, S, 3) uint8.
 
         Raises:
             EmbeddingError: a number in an embedding is not finite.
         """
-        return embed_prepared(self._network, images, self.device, self.precision)
+        return _finite(self._runtime(images))
 
     @contextmanager
     def pausing(self, pause: Callable[[], None]) -> Iterator[None]:
-        """In the block, calls `pause` before each convolution of what is embedded, in the thread that embeds.
+        """In the block, calls `pause` again and again while images are embedded, in the thread that embeds.
 
-        `pause` may embed other images, which are not paused themselves. The embeddings are the same to the last bit.
+        Where a batch is short work for the device it is called once for each. `pause` may embed other images, which are
+        not paused themselves. The embeddings are the same to the last bit.
         """
         is_paused = False
 
-        def pause_once(*_: object) -> None:
+        def pause_once() -> None:
             nonlocal is_paused
             if is_paused:
                 return
@@ -96,28 +109,20 @@ class Embedder:
             finally:
                 is_paused = False
 
-        convolutions = [module for module in self._network.modules() if isinstance(module, torch.nn.Conv2d)]
-        hooks = [convolution.register_forward_pre_hook(pause_once) for convolution in convolutions]
-        try:
+        with self._runtime.pausing(pause_once):
             yield
-        finally:
-            for hook in hooks:
-                hook.remove()
 
 
-def embed_prepared(
-    network: Network, images: NDArray[np.uint8], device: torch.device, precision: Precision
-) -> Embeddings:
-    """One batch of preprocessed images (N, S, S, 3) uint8 through a network in evaluation mode, on its device.
+def embed_prepared(network: Network, images: NDArray[np.uint8], device: torch.device) -> Embeddings:
+    """One batch of preprocessed images (N, S, S, 3) uint8 through a network in evaluation mode, as it is.
 
     Raises:
         EmbeddingError: a number in an embedding is not finite.
     """
-    # NHWC memory seen as NCHW is torch's channels_last: no copy.
-    batch = torch.from_numpy(np.require(images, requirements="W")).permute(0, 3, 1, 2).to(device)
-    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-        output = network(batch)
-    embeddings = Embeddings(output.embedding.float().cpu().numpy(), output.theta.float().cpu().numpy())
+    return _finite(run_network(network, images, device))
+
+
+def _finite(embeddings: Embeddings) -> Embeddings:
     # Both: with border padding a theta of NaN gives a finite embedding.
     if not all(np.isfinite(array).all() for array in embeddings):
         raise EmbeddingError("the network's output is not finite: the checkpoint or the numeric path is at fault")
@@ -128,28 +133,6 @@ def compute_in_float32() -> None:
     """Makes float32 mean float32 on a GPU: convolutions would silently run in TF32, with 10 bits of mantissa."""
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.allow_tf32 = False
-
-
-def slow_precision_warning(device: str, precision: Precision) -> str | None:
-    """What to set where the device imitates the precision, which is far slower than float32; None where it does not.
-
-    For devices of other kinds than cpu and cuda nothing is known, and None is returned.
-    """
-    kind = torch.device(device).type
-    if precision != "bf16":
-        return None
-    if kind == "cpu":
-        capabilities = torch.cpu.get_capabilities()
-        is_native = any(capabilities.get(name, False) for name in _BF16_INSTRUCTIONS)
-        lacking = "this CPU has no instructions for bf16 (on x86 AVX512-BF16 or AMX)"
-    elif kind == "cuda":
-        is_native = torch.cuda.is_bf16_supported(including_emulation=False)
-        lacking = "this GPU has no instructions for bf16 (they came with compute capability 8.0)"
-    else:
-        return None
-    if is_native:
-        return None
-    return f"{lacking} and is many times slower at it: set the precision (SANET_PRECISION, --precision) to float32"
 
 
 def pick_device(name: str) -> str:

@@ -69,9 +69,15 @@ class PolarHeading(nn.Module):
         weight[:, :3] *= scale
 
     def likeness(self, features: Tensor) -> Tensor:
-        """Features (N, F, K) -> how much each heading looks like the pattern (N, K): cosines."""
+        """Features (N, F, K) -> how much each heading looks like the pattern (N, K): cosines.
+
+        This is `correlate` with one pattern, as one matrix product: the pattern is turned to each heading beforehand.
+        """
         pattern = self.pattern / (self.pattern.norm() + 1e-6)
-        return correlate(features, pattern[None])[:, 0]
+        heading = torch.arange(NUM_HEADINGS, device=pattern.device)
+        turned = pattern[:, (heading[:, None] - heading) % NUM_HEADINGS]  # (F, K, K): turned to the last axis' heading
+        cosines: Tensor = features.flatten(1) @ turned.flatten(0, 1)
+        return cosines
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalised images (N, 3, S, S) -> headings (N,) in radians, counter-clockwise from the right."""
@@ -113,7 +119,7 @@ def polar_views(
     Returns:
         (N, 4, R, A): RGB, and the radius from -1 to 1.
     """
-    num, device = len(images), images.device
+    num, device = images.shape[0], images.device
     angle = torch.arange(_NUM_ANGLES, device=device) * (2 * math.pi / _NUM_ANGLES)
     radius = (torch.arange(_NUM_RADII, device=device) + 0.5) / _NUM_RADII
     angles = angle.expand(num, -1) if turn_rad is None else angle - turn_rad[:, None]

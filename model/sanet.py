@@ -92,7 +92,7 @@ class SANet(nn.Module):
         Without an aligned input these are the images themselves and the identity.
         """
         if self.input_alignment is None:
-            return images, identity_theta(len(images), images.device)
+            return images, identity_theta(images.shape[0], images.device)
         aligned, theta = self.input_alignment(images)
         return aligned, theta
 
@@ -113,7 +113,8 @@ class SANet(nn.Module):
 
 
 def join_branches(branches: list[Tensor], *, unit_length: bool) -> Tensor:
-    """The branches' features (N, D_i) side by side: the embedding (N, D); each brought to unit length first, or not."""
+    """The branches' features (N, D_i) side by side: the embedding (N, D) float32; each of unit length first, or not."""
+    branches = [branch.float() for branch in branches]
     if unit_length:
         branches = [F.normalize(branch) for branch in branches]
     return torch.cat(branches, dim=1)

@@ -338,6 +338,7 @@ class ModelAnswer(BaseModel):
     embedding_dim: int
     num_parameters: int
     precision: str
+    runtime: str = Field(description="what runs the network, and which version of it")
     device: str
     training: dict[str, Any]
     evaluation: dict[str, Any] | None

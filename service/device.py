@@ -9,7 +9,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from model.embedder import Embedder, EmbeddingError, Embeddings
+from model.embedder import Embedder
+from model.embeddings import EmbeddingError, Embeddings
 
 _LOG = logging.getLogger(__name__)
 

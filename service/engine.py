@@ -23,8 +23,8 @@ from index.gallery.record import ModelKey, Record
 from index.ranking.reranking import Refinement
 from model.aligned_view import aligned_view
 from model.checkpoint import ModelCard
-from model.embedder import Precision, slow_precision_warning
 from model.image import decode_image
+from model.precision import Precision, slow_precision_warning
 from service.decision import Decisions
 from service.heldout import HeldoutEvaluation
 from service.heldout_set import HeldoutSet
@@ -88,6 +88,7 @@ class Engine:
     num_parameters: int
     device: str
     precision: Precision
+    runtime: str
     max_file_bytes: int
     max_request_bytes: int
     uploads: Uploads
@@ -118,7 +119,7 @@ class Engine:
             None if settings.export_root is None else ExportRoot(settings.export_root, data_dir),
         )
         choice = choose_model(settings)
-        loaded = LoadedModel.warm(choice.checkpoint, choice.model.precision, settings.device, choice.path)
+        loaded = LoadedModel.warm(choice.checkpoint, choice.model.precision, settings, choice.path)
         with ExitStack() as opened:
             folder = ExitStack()
             opened.callback(folder.close)
@@ -152,6 +153,7 @@ class Engine:
                 num_parameters=loaded.num_parameters,
                 device=loaded.device,
                 precision=loaded.embedder.precision,
+                runtime=loaded.embedder.runtime,
                 max_file_bytes=settings.max_file_mb * 1_000_000,
                 max_request_bytes=max_request_bytes,
                 uploads=Uploads(max(settings.max_uploads_mb * 1_000_000, max_request_bytes)),
@@ -186,6 +188,7 @@ class Engine:
             num_parameters=loaded.num_parameters,
             device=loaded.device,
             precision=loaded.embedder.precision,
+            runtime=loaded.embedder.runtime,
             worker=worker,
             gallery=gallery,
             decisions=_decisions(self.settings, loaded),

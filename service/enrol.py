@@ -18,7 +18,7 @@ from index.gallery.errors import ReplacedError
 from index.gallery.fields import Fields, FieldsError, read_source
 from index.gallery.intake import Vehicle
 from index.gallery.record import Record
-from model.embedder import EmbeddingError
+from model.embeddings import EmbeddingError
 from service.access.call import note
 from service.answers import EnrolmentResult, GalleryAnswer
 from service.disconnect import while_connected

@@ -9,7 +9,9 @@ import numpy as np
 from index.embedded.search.device_scan import DeviceScan
 from index.gallery.record import ModelKey
 from model.checkpoint import Checkpoint, ModelCard
-from model.embedder import Embedder, EmbeddingError, Precision, pick_device
+from model.embedder import Embedder, pick_device
+from model.embeddings import EmbeddingError
+from model.precision import Precision
 from service.device import DeviceError, one_line
 from service.instruments.instruments import Instruments
 from service.settings import Settings
@@ -32,19 +34,19 @@ class LoadedModel:
     embedder: Embedder
 
     @classmethod
-    def warm(cls, checkpoint: Checkpoint, precision: str, device_name: str, path: Path) -> Self:
-        """Brings a checkpoint to a device: a setting's ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+    def warm(cls, checkpoint: Checkpoint, precision: str, settings: Settings, path: Path) -> Self:
+        """Brings a checkpoint to the device of the settings, by their runtime.
 
         Raises:
             EmbeddingError: what it embeds is not finite; `path` is named.
             DeviceError: the network does not run there.
-            ValueError: there is no such device.
+            ValueError: there is no such device, or the runtime cannot be had.
         """
-        device, size = pick_device(device_name), checkpoint.card.preprocessing.size_px
+        device, size = pick_device(settings.device), checkpoint.card.preprocessing.size_px
         numeric_path = cast(Precision, precision)
         num_parameters = sum(parameter.numel() for parameter in checkpoint.network.parameters())
         try:
-            embedder = Embedder(checkpoint, device, numeric_path)
+            embedder = Embedder(checkpoint, device, numeric_path, settings.runtime, settings.cache_dir)
             embedder.embed_prepared(np.zeros((1, size, size, 3), np.uint8))
         except EmbeddingError as error:
             raise EmbeddingError(f"{path} on {device} in {precision}: {error}") from error

@@ -3,13 +3,14 @@
 import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
-from index.embedded.data_folder import DATABASE
-from index.embedded.generation import Generation
-from index.embedded.records.record_reader import RecordReader
+from index.embedded.generation import Generation, models_of_records, most_records
 from index.gallery.errors import GalleryError
 from index.gallery.record import ModelKey
 from model.checkpoint import Checkpoint, CheckpointError, load_checkpoint, read_card
+from model.embedder import pick_device
+from model.precision import Precision, choose_precision
 from service.kept_checkpoints import KeptCheckpoints
 from service.settings import Settings
 
@@ -46,13 +47,14 @@ def choose_model(settings: Settings) -> ModelChoice:
     Raises:
         CheckpointError: the checkpoint that the settings name cannot be used.
         GalleryError: the data folder cannot be read.
+        ValueError: there is no such device.
     """
     data_dir = settings.data_dir
-    wanted = ModelKey(read_card(settings.checkpoint).fingerprint, settings.precision)
     generation = Generation.read(data_dir)
     before = generation.model
+    wanted = _wanted(settings, read_card(settings.checkpoint).fingerprint, before)
     if before is not None and before != wanted:
-        num_records = _records_of_models(generation.folder(data_dir) / DATABASE)
+        num_records = models_of_records(data_dir)
         if num_records.get(before, 0) > num_records.get(wanted, 0):
             if before.fingerprint == wanted.fingerprint:  # in another precision
                 checkpoint, path = load_checkpoint(settings.checkpoint), settings.checkpoint
@@ -63,7 +65,7 @@ def choose_model(settings: Settings) -> ModelChoice:
                 return ModelChoice(kept, copies.path(before.fingerprint), before, wanted, generation, generation)
             _LOG.warning("the records are not searched until they are embedded by the new model, one after the other")
     checkpoint = load_checkpoint(settings.checkpoint)
-    wanted = ModelKey(checkpoint.card.fingerprint, settings.precision)
+    wanted = _wanted(settings, checkpoint.card.fingerprint, before)
     serving = replace(generation, model=wanted)
     return ModelChoice(checkpoint, settings.checkpoint, wanted, wanted, serving, generation)
 
@@ -91,8 +93,10 @@ def settle(choice: ModelChoice, settings: Settings) -> None:
         )
 
 
-def _records_of_models(database: Path) -> dict[ModelKey, int]:
-    if not database.is_file():
-        return {}
-    with RecordReader(database) as reader:
-        return dict(reader.models())
+def _wanted(settings: Settings, fingerprint: str, before: ModelKey | None) -> ModelKey:
+    if before is not None and before.fingerprint == fingerprint:
+        kept: str | None = before.precision
+    else:
+        kept = most_records(models_of_records(settings.data_dir), fingerprint)
+    device = pick_device(settings.device)
+    return ModelKey(fingerprint, choose_precision(settings.precision, device, cast(Precision | None, kept)))

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from index.gallery.filters import Filter
 from index.gallery.refined_search import refined_search
 from model.box import Box, BoxError
-from model.embedder import EmbeddingError
+from model.embeddings import EmbeddingError
 from model.image import ImageError, encode_image
 from model.theta import turn_of
 from service.access.call import note

@@ -12,7 +12,7 @@ import uvicorn
 from index.gallery.errors import GalleryError
 from model.checkpoint import CheckpointError
 from model.cores import usable_cores
-from model.embedder import EmbeddingError
+from model.embeddings import EmbeddingError
 from service.app import create_app
 from service.device import DeviceError
 from service.draining_server import DrainingServer

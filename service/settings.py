@@ -102,7 +102,15 @@ class Settings(BaseSettings):
         None, description="the folder below which jobs may write backups and exports; outside SANET_DATA_DIR"
     )
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$", description="auto, cpu, cuda or cuda:N")
-    precision: Literal["float32", "bf16"] = Field("float32", description="the numeric path of the network")
+    precision: Literal["auto", "float32", "bf16", "fp16"] = Field(
+        "auto", description="the numeric path of the network; auto: the gallery's, else fp16 on a GPU"
+    )
+    runtime: Literal["auto", "torch", "openvino"] = Field(
+        "auto", description="what runs the network; auto: OpenVINO on a CPU where it is installed, else torch"
+    )
+    cache_dir: Path | None = Field(
+        None, description="the folder of networks that were converted for a runtime; if not set, in the user's cache"
+    )
     host: str = Field("127.0.0.1", description="the address to listen on")
     port: _Int = Field(8000, ge=0, le=65535, description="the port to listen on; 0 takes a free one")
     published: str | None = Field(

@@ -58,6 +58,7 @@ async def model_card(engine: Annotated[Engine, Depends(engine_of)]) -> ModelAnsw
         embedding_dim=card.config.embedding_dim,
         num_parameters=engine.num_parameters,
         precision=engine.model.precision,
+        runtime=engine.runtime,
         device=engine.device,
         training=card.training,
         evaluation=card.evaluation,

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from opentelemetry.trace import SpanContext, get_current_span
 
-from model.embedder import Embedder, EmbeddingError, Embeddings
+from model.embedder import Embedder
+from model.embeddings import EmbeddingError, Embeddings
 from service.device import Device, DeviceError
 from service.instruments.instruments import Instruments
 

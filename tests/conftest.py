@@ -28,6 +28,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     # Programs that are started with it ignored, as under nohup, keep it ignored; several tests send it.
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    # OpenVINO would convert every network of the tests, which takes seconds: those that are about it ask for it.
+    os.environ["SANET_RUNTIME"] = "torch"
     config.addinivalue_line("markers", "trial: a long campaign, run by `make trial`")
 
 

@@ -68,7 +68,7 @@ def calls_of(stand_in: Path) -> Calls:
     return [(arguments, settings) for arguments, settings in calls]
 
 
-def build_call(demo: Path, data_dir: str, device: str = "auto", precision: str = "float32") -> list[str]:
+def build_call(demo: Path, data_dir: str, device: str = "auto", precision: str = "auto") -> list[str]:
     files = ["--checkpoint", f"{demo}/sanet.safetensors", "--data", f"{demo}/manifest.csv", "--data-dir", data_dir]
     return ["-m", "index.build", *files, "--device", device, "--precision", precision]
 

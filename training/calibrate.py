@@ -16,7 +16,7 @@ import argparse
 import json
 import sys
 from dataclasses import replace
-from typing import Any, Final, get_args
+from typing import Any, Final
 
 from tqdm import tqdm
 
@@ -30,10 +30,12 @@ from index.datasets.manifest import Entry, Manifest, ManifestError
 from index.datasets.protocol import ProtocolError
 from model.box import BoxError
 from model.checkpoint import CheckpointError, annotate_checkpoint, load_checkpoint
-from model.embedder import Embedder, EmbeddingError, Precision, pick_device, slow_precision_warning
+from model.embedder import Embedder, pick_device
+from model.embeddings import EmbeddingError
 from model.given_path import given_path
 from model.image import ImageError
 from model.number import whole_number
+from model.precision import PRECISIONS, slow_precision_warning
 from training.arguments import add_data_arguments, at_least_one, read_data, seed
 
 _FAILURES: Final = (
@@ -179,7 +181,7 @@ def _parser() -> CommandParser:
     )
     parser.add_argument("--seed", type=seed, default=0, help="of the draws")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    parser.add_argument("--precision", choices=get_args(Precision), default="float32")
+    parser.add_argument("--precision", choices=PRECISIONS, default="float32")
     parser.add_argument("--annotate", action="store_true", help="write it into the checkpoint")
     parser.add_argument(
         "--measure", action="store_true", help="fit nothing: measure the checkpoint's own calibration on these vehicles"

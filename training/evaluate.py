@@ -26,10 +26,12 @@ from index.ranking.evaluation import DEFAULT_RANKS, check_figures, evaluate_embe
 from index.ranking.reranking import Refinement, Reranking
 from model.box import BoxError
 from model.checkpoint import CheckpointError, annotate_checkpoint, load_checkpoint
-from model.embedder import Embedder, EmbeddingError, Precision, pick_device, slow_precision_warning
+from model.embedder import Embedder, pick_device
+from model.embeddings import EmbeddingError
 from model.given_path import given_path
 from model.image import ImageError
 from model.number import NumberError, decimal_number, whole_number
+from model.precision import PRECISIONS, slow_precision_warning
 from training.arguments import add_data_arguments, read_data
 from training.submission import write_submission
 
@@ -156,7 +158,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--camera-rule", choices=get_args(CameraRule), help="instead of the data's own")
     parser.add_argument("--ranks", type=_ranks, default=DEFAULT_RANKS, help="of the CMC, such as 1,5,10")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    parser.add_argument("--precision", choices=get_args(Precision), default="float32")
+    parser.add_argument("--precision", choices=PRECISIONS, default="float32")
     parser.add_argument(
         "--annotate",
         action="store_true",

@@ -21,7 +21,8 @@ from index.datasets.protocol import ProtocolError
 from index.datasets.task import plan_task
 from model.box import BoxError
 from model.checkpoint import CheckpointError, annotate_checkpoint, halve_checkpoint, load_checkpoint
-from model.embedder import Embedder, EmbeddingError, pick_device
+from model.embedder import Embedder, pick_device
+from model.embeddings import EmbeddingError
 from model.given_path import given_path
 from model.image import ImageError
 from model.whole_file import whole_file

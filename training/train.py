@@ -23,7 +23,8 @@ from index.datasets.manifest import ManifestError
 from index.datasets.protocol import ProtocolError
 from index.datasets.task import Task, plan_task
 from model.box import BoxError
-from model.embedder import EmbeddingError, pick_device
+from model.embedder import pick_device
+from model.embeddings import EmbeddingError
 from model.given_path import given_path
 from model.image import ImageError
 from model.number import decimal_number, whole_number

@@ -12,7 +12,7 @@ from index.datasets.bulk_embedding import EmbeddedEntries, prepare_entries
 from index.datasets.task import Task
 from index.ranking.evaluation import evaluate_embedded
 from model.build import Network
-from model.embedder import Precision, embed_prepared
+from model.embedder import embed_prepared
 from model.preprocessing import Preprocessing
 from training.recipe import Recipe
 
@@ -60,10 +60,11 @@ class Validation:
         Raises:
             EmbeddingError: its numbers are not finite.
         """
-        precision: Precision = "bf16" if recipe.precision == "bf16" else "float32"
         size = _BATCH_SIZE_ON_CPU if device.type == "cpu" else _BATCH_SIZE
         starts = range(0, len(self._images), size)
-        parts = [embed_prepared(network, self._images[i : i + size], device, precision) for i in starts]
+        # As it is trained; the embedder's own bf16 would have to convert the weights anew for each validation.
+        with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
+            parts = [embed_prepared(network, self._images[i : i + size], device) for i in starts]
         embedding, theta = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
         result = evaluate_embedded(self._task, EmbeddedEntries(embedding, theta, self._content))
         return Figures(result.cmc(1), result.cmc(5), result.map, result.minp)

@@ -15,7 +15,7 @@ from index.datasets.prefetch import prefetch
 from index.datasets.vehicle_box import locate_box
 from model.box import BoxError
 from model.cores import usable_cores
-from model.embedder import Embeddings
+from model.embeddings import Embeddings
 from model.image import ImageError, decode_image, read_image
 from model.preprocessing import Preprocessing
 

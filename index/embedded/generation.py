@@ -15,6 +15,7 @@ from typing import Final
 from index.embedded.data_folder import DATABASE, SNAPSHOT
 from index.embedded.disk import disk_errors, replace_text
 from index.embedded.records.database_file import remove_database
+from index.embedded.records.record_reader import RecordReader
 from index.gallery.errors import GalleryError
 from index.gallery.record import ModelKey
 
@@ -94,6 +95,25 @@ def current_folder(data_dir: Path) -> Path:
         GalleryError: `Generation.read` raises it.
     """
     return Generation.read(data_dir).folder(data_dir)
+
+
+def models_of_records(data_dir: Path) -> dict[ModelKey, int]:
+    """How many records of the generation that serves each model has embedded.
+
+    Raises:
+        GalleryError: the data folder cannot be read.
+    """
+    database = current_folder(data_dir) / DATABASE
+    if not database.is_file():
+        return {}
+    with RecordReader(database) as reader:
+        return dict(reader.models())
+
+
+def most_records(models: dict[ModelKey, int], fingerprint: str) -> str | None:
+    """The numeric path in which a network has embedded most of its records; None if there are none."""
+    of_network = {model.precision: number for model, number in models.items() if model.fingerprint == fingerprint}
+    return max(of_network, key=of_network.__getitem__, default=None)
 
 
 def next_generation(data_dir: Path, model: ModelKey) -> Generation:

@@ -22,7 +22,7 @@ from index.gallery.intake import Located, Vehicle, take_in
 from index.gallery.record import ModelKey, Record
 from model.box import BoxError
 from model.cores import usable_cores
-from model.embedder import EmbeddingError
+from model.embeddings import EmbeddingError
 from model.preprocessing import Preprocessing
 
 CHUNK_SIZE: Final = 8 * BATCH_SIZE

@@ -15,7 +15,7 @@ from index.datasets.prefetch import prefetch
 from index.gallery.errors import GalleryError
 from index.gallery.record import ModelKey, Record
 from model.cores import usable_cores
-from model.embedder import EmbeddingError
+from model.embeddings import EmbeddingError
 from model.image import ImageError, decode_image
 from model.preprocessing import Preprocessing
 

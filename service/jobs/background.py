@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from model.embedder import Embeddings
+from model.embeddings import Embeddings
 from service.device import Device, DeviceError
 from service.jobs.running_job import JobInterrupted, RunningJob
 from service.worker import EmbeddingWorker

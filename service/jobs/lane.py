@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from index.gallery.errors import GalleryError
-from model.embedder import EmbeddingError
+from model.embeddings import EmbeddingError
 from service.device import DeviceError, one_line
 from service.jobs.background import step_back
 from service.jobs.errors import JobNotFoundError, JobStoreError, NotConfiguredError

@@ -13,7 +13,7 @@ from benchmarks.alignment import crossing, decoy, read_oriented_boxes, widened
 from index.datasets.manifest import Entry, Manifest
 from index.datasets.protocol import Protocol
 from model.box import Box
-from model.embedder import Embeddings
+from model.embeddings import Embeddings
 from model.preprocessing import Preprocessing
 from training.alignment.turning import circle_around
 

@@ -17,7 +17,7 @@ from index.datasets.manifest import Entry, Manifest, ManifestError, Role, read_m
 from index.datasets.protocol import Protocol, ProtocolError
 from index.ranking.bootstrap import NUM_RESAMPLES
 from model.box import Box
-from model.embedder import Embeddings
+from model.embeddings import Embeddings
 from model.preprocessing import Preprocessing
 from training.datasets.halves import half_of
 

@@ -1,5 +1,4 @@
 import dataclasses
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,8 @@ from model.baseline import Baseline
 from model.build import build_network, build_normalization
 from model.checkpoint import Checkpoint, ModelCard, load_checkpoint, read_card
 from model.config import BaselineConfig, SANetConfig
-from model.embedder import Embedder, EmbeddingError, Embeddings, Precision, pick_device, slow_precision_warning
+from model.embedder import Embedder, pick_device
+from model.embeddings import EmbeddingError, Embeddings
 from model.preprocessing import Preprocessing
 from model.sanet import SANet
 from tests.conftest import picture
@@ -113,73 +113,22 @@ def test_an_embedding_that_is_not_finite_is_an_error(broken: float, small_checkp
         Embedder(checkpoint).embed(CROPS[:1])
 
 
-class FailingNetwork(torch.nn.Module):
-    """Raises what a device would."""
-
-    def __init__(self, error: Exception) -> None:
-        super().__init__()
-        self.error = error
-
-    def forward(self, images: torch.Tensor) -> None:
-        raise self.error
-
-
 @pytest.mark.parametrize(
     "error",
     [torch.OutOfMemoryError("out of memory"), RuntimeError("an illegal memory access"), MemoryError(), ValueError("x")],
 )
-def test_what_the_device_raises_is_no_embedding_error(error: Exception, small_checkpoint: Path) -> None:
-    checkpoint = Checkpoint(FailingNetwork(error), read_card(small_checkpoint))  # type: ignore[arg-type]
+def test_what_the_device_raises_is_no_embedding_error(
+    error: Exception, small_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    embedder = Embedder(load_checkpoint(small_checkpoint))
+    monkeypatch.setattr("model.torch_runtime.run_network", fail)
     with pytest.raises(type(error)) as raised:
-        Embedder(checkpoint).embed(CROPS[:1])
+        embedder.embed(CROPS[:1])
     assert raised.value is error
     assert not isinstance(error, EmbeddingError)
-
-
-X86_WITHOUT = {"architecture": "x86_64", "avx2": True, "avx512_f": True, "avx512_bf16": False, "amx_bf16": False}
-
-
-@pytest.mark.parametrize(
-    ("device", "precision", "capabilities", "slow"),
-    [
-        ("cpu", "bf16", X86_WITHOUT, True),
-        ("cpu:0", "bf16", X86_WITHOUT, True),
-        ("cpu", "float32", X86_WITHOUT, False),
-        ("cpu", "bf16", X86_WITHOUT | {"avx512_bf16": True}, False),
-        ("cpu", "bf16", X86_WITHOUT | {"amx_bf16": True}, False),
-        ("cpu", "bf16", {"architecture": "aarch64", "neon": True, "bf16": False, "i8mm": False}, True),
-        ("cpu", "bf16", {"architecture": "aarch64", "neon": True, "bf16": True}, False),
-        ("cpu", "bf16", {}, True),
-        ("mps", "bf16", X86_WITHOUT, False),
-    ],
-)
-def test_bf16_on_a_cpu_without_its_instructions_is_warned_of(
-    device: str, precision: Precision, capabilities: Mapping[str, object], slow: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
-    warning = slow_precision_warning(device, precision)
-    if not slow:
-        assert warning is None
-    else:
-        assert warning is not None
-        assert warning.startswith("this CPU has no instructions for bf16")
-        assert warning.endswith("set the precision (SANET_PRECISION, --precision) to float32")
-
-
-@pytest.mark.parametrize(
-    ("native", "precision", "slow"), [(False, "bf16", True), (True, "bf16", False), (False, "float32", False)]
-)
-def test_bf16_on_a_gpu_without_its_instructions_is_warned_of(
-    native: bool, precision: Precision, slow: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def is_bf16_supported(including_emulation: bool = True) -> bool:
-        return native or including_emulation
-
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", is_bf16_supported)
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: X86_WITHOUT | {"avx512_bf16": not native})
-    warning = slow_precision_warning("cuda:1", precision)
-    assert (warning is not None) == slow
-    assert warning is None or warning.startswith("this GPU has no instructions for bf16")
 
 
 def test_a_network_in_training_mode_is_set_to_evaluation(small_checkpoint: Path, embedder: Embedder) -> None:

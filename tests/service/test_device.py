@@ -7,7 +7,8 @@ import pytest
 from fastapi.testclient import TestClient
 from numpy.typing import NDArray
 
-from model.embedder import Embedder, EmbeddingError, Embeddings
+from model.embedder import Embedder
+from model.embeddings import EmbeddingError, Embeddings
 from service.device import Device, DeviceError, one_line
 from tests.conftest import png
 from tests.service.conftest import query

@@ -10,7 +10,8 @@ from PIL import Image
 
 from index.gallery.record import content_hash, record_id
 from model.box import Box
-from model.embedder import Embedder, EmbeddingError, Embeddings
+from model.embedder import Embedder
+from model.embeddings import EmbeddingError, Embeddings
 from model.image import encode_image
 from tests.conftest import picture, png
 from tests.service.conftest import enrol, query

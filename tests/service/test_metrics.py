@@ -24,7 +24,8 @@ from index.datasets.manifest import Entry, Role, read_manifest, write_manifest
 from index.datasets.protocol import Protocol
 from model.box import Box
 from model.checkpoint import load_checkpoint, read_card
-from model.embedder import Embedder, EmbeddingError, Embeddings
+from model.embedder import Embedder
+from model.embeddings import EmbeddingError, Embeddings
 from model.image import decode_image, encode_image
 from service.answers import MetricsAnswer
 from service.app import create_app

@@ -9,7 +9,8 @@ from starlette.datastructures import State
 
 from index.gallery.errors import GalleryError
 from index.gallery.gallery import Gallery
-from model.embedder import Embedder, EmbeddingError
+from model.embedder import Embedder
+from model.embeddings import EmbeddingError
 from service.app import create_app
 from service.device import DeviceError
 from service.engine import Engine

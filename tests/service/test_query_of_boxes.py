@@ -1,11 +1,13 @@
 """`POST /query` with several boxes of one frame."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
+from model.image import DecodedImage, decode_image
 from service.settings import Settings
 from service.worker import EmbeddingWorker
 from tests.conftest import png
@@ -131,3 +133,22 @@ def test_256_boxes_are_answered_in_few_passes(client: TestClient, monkeypatch: p
     assert [one["box"] for one in answers] == boxes
     assert all(len(one["matches"]) == 1 for one in answers)
     assert num_queries == [64] * 4
+
+
+def test_a_frame_of_200_vehicles_is_decoded_once(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    num_decoded = 0
+
+    def counted(data: bytes) -> DecodedImage:
+        nonlocal num_decoded
+        num_decoded += 1
+        return decode_image(data)
+
+    for module in ("service.intake", "index.gallery.intake"):
+        monkeypatch.setattr(f"{module}.decode_image", counted)
+    boxes = [f"{x},{y},20,20" for x in range(0, 160, 8) for y in range(0, 100, 10)]
+    metadata = json.dumps([{"boxes": boxes}])
+    enrolled = client.post("/gallery", files=[("images", ("f.png", FRAME))], data={"metadata": metadata})
+    assert enrolled.json()["enrolled"] == len(boxes) == 200
+    assert num_decoded == 1
+    assert len(ask(client, boxes, top_k=1).json()["answers"]) == 200
+    assert num_decoded == 2

@@ -206,7 +206,7 @@ def test_every_setting_is_described_with_its_default_and_its_values() -> None:
         assert len(first) <= 120
     values = {first.split()[0]: second.strip() for first, second in described.items()}
     assert values["SANET_PORT"] == "default 8000; 0 to 65535"
-    assert values["SANET_PRECISION"] == "default float32; one of float32, bf16"
+    assert values["SANET_PRECISION"] == "default auto; one of auto, float32, bf16, fp16"
     assert values["SANET_DEVICE"] == "default auto; matches ^(auto|cpu|cuda(:[0-9]+)?)$"
     assert values["SANET_HELDOUT"] == "default none"
     assert values["SANET_CORS_ORIGINS"] == "default none"

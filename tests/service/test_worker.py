@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from model.checkpoint import load_checkpoint
-from model.embedder import Embedder, EmbeddingError, Embeddings
+from model.embedder import Embedder
+from model.embeddings import EmbeddingError, Embeddings
 from service.device import DeviceError
 from service.worker import Admission, EmbeddingWorker, QueueFullError, TooManyImagesError
 from tests.conftest import picture

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from index.datasets.manifest import Entry, Manifest
 from index.datasets.protocol import Protocol, ProtocolError
 from index.ranking.reranking import Refinement, Reranking, rerank
-from model.embedder import Embeddings
+from model.embeddings import Embeddings
 from model.image import encode_image
 from model.preprocessing import Preprocessing
 from tests.conftest import picture

@@ -11,7 +11,8 @@ from index.datasets.task import Task
 from index.ranking.evaluation import evaluate
 from model.build import build_network
 from model.checkpoint import Checkpoint, ModelCard
-from model.embedder import Embedder, EmbeddingError
+from model.embedder import Embedder
+from model.embeddings import EmbeddingError
 from model.image import ImageError
 from tests.training.runs import small_recipe, write_vehicles
 from training import validation as validation_module

@@ -22,7 +22,8 @@ from index.datasets.manifest import Entry, Manifest, ManifestError
 from index.datasets.protocol import ProtocolError
 from model.box import BoxError
 from model.checkpoint import CheckpointError, load_checkpoint
-from model.embedder import Embedder, EmbeddingError, pick_device
+from model.embedder import Embedder, pick_device
+from model.embeddings import EmbeddingError
 from model.given_path import given_path
 from model.image import ImageError
 from training.alignment.consistency import TURNS_DEG, measure_consistency

@@ -26,7 +26,8 @@ from index.datasets.task import plan_task
 from index.ranking.evaluation import evaluate_embedded
 from model.box import BoxError
 from model.checkpoint import CheckpointError, load_checkpoint
-from model.embedder import Embedder, EmbeddingError, pick_device
+from model.embedder import Embedder, pick_device
+from model.embeddings import EmbeddingError
 from model.given_path import given_path
 from model.image import ImageError
 from training.arguments import add_data_arguments, at_least_one, read_data, seed

@@ -14,7 +14,7 @@ from index.datasets.task import Task, plan_task
 from index.gallery.record import ModelKey
 from index.ranking.evaluation import evaluate
 from index.ranking.reranking import Refinement, Reranking
-from model.embedder import Embeddings
+from model.embeddings import Embeddings
 from model.preprocessing import Preprocessing
 from service.heldout_set import HeldoutSet
 from service.jobs.background import Background

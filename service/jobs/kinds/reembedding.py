@@ -120,7 +120,7 @@ class Reembed(Kind[ReembedParameters]):
                 f"{settings.checkpoint} is another checkpoint now, {checkpoint.card.fingerprint:.12}, than when the "
                 "service started: start it again"
             )
-        loaded = LoadedModel.warm(checkpoint, wanted.precision, settings.device, settings.checkpoint)
+        loaded = LoadedModel.warm(checkpoint, wanted.precision, settings, settings.checkpoint)
         background = Background(engine.worker, Device(loaded.embedder))
         with open_successor(settings.data_dir, wanted) as successor:
             filling = _Filling(job, successor, loaded, background, ImageReader(settings.data_dir))

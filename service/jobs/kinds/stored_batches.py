@@ -9,7 +9,7 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from model.embedder import Embeddings
+from model.embeddings import Embeddings
 
 _HASH_BYTES: Final = 32
 

@@ -14,7 +14,8 @@ from index.datasets.manifest import Entry, Manifest
 from index.datasets.protocol import Protocol
 from model.box import Box, BoxError
 from model.checkpoint import load_checkpoint
-from model.embedder import Embedder, Embeddings
+from model.embedder import Embedder
+from model.embeddings import Embeddings
 from model.image import DecodedImage, ImageError, decode_image
 from model.preprocessing import Preprocessing
 from tests.conftest import picture, png

@@ -11,7 +11,7 @@ from index.datasets.manifest import Entry, Manifest
 from index.datasets.protocol import Protocol, ProtocolError
 from index.datasets.task import plan_task
 from index.ranking.evaluation import evaluate
-from model.embedder import Embeddings
+from model.embeddings import Embeddings
 from model.image import encode_image
 from model.preprocessing import Preprocessing
 

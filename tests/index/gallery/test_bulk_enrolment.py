@@ -17,7 +17,7 @@ from index.gallery.filters import Filter
 from index.gallery.gallery import Gallery
 from index.gallery.record import ModelKey, Record, content_hash, record_id
 from model.box import Box
-from model.embedder import EmbeddingError, Embeddings
+from model.embeddings import EmbeddingError, Embeddings
 from model.preprocessing import Preprocessing
 from tests.conftest import picture, png
 from tests.index.records import MODEL, OTHER_MODELS

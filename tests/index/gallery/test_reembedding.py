@@ -11,7 +11,7 @@ from index.gallery.fields import Fields
 from index.gallery.record import ModelKey, Record, content_hash, record_id
 from index.gallery.reembedding import CHUNK_SIZE, reembed
 from model.box import Box
-from model.embedder import EmbeddingError, Embeddings
+from model.embeddings import EmbeddingError, Embeddings
 from model.image import decode_image
 from model.preprocessing import Preprocessing
 from tests.conftest import png

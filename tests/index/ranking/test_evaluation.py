@@ -28,7 +28,7 @@ from index.ranking.evaluation import (
 )
 from index.ranking.ranking_metrics import NO_MATCH, QueryScores
 from model.box import Box
-from model.embedder import Embeddings
+from model.embeddings import Embeddings
 from model.preprocessing import Preprocessing
 from tests.conftest import picture, png
 from tests.index import naive

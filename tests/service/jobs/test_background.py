@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from model.embedder import Embeddings
+from model.embeddings import Embeddings
 from service.device import Device, DeviceError
 from service.jobs.background import Background, step_back
 from service.jobs.embedded_store import open_job_store

@@ -17,7 +17,7 @@ from index.datasets.manifest import Entry, Manifest, ManifestError, write_manife
 from index.datasets.protocol import Protocol
 from model.box import Box
 from model.checkpoint import save_checkpoint
-from model.embedder import Embeddings
+from model.embeddings import Embeddings
 from model.preprocessing import Preprocessing, Resize
 from model.sanet import SANet
 from tests.training.alignment.test_turning import pointer, points_to

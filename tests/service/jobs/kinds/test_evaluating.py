@@ -6,7 +6,7 @@ from fastapi.testclient import TestClient
 
 from index.datasets.manifest import Entry, read_manifest, write_manifest
 from index.datasets.protocol import Protocol
-from model.embedder import Embeddings
+from model.embeddings import Embeddings
 from service.jobs.background import Background
 from service.jobs.running_job import RunningJob
 from service.settings import Settings

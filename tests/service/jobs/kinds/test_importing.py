@@ -14,7 +14,7 @@ from index.gallery.fields import Fields
 from index.gallery.filters import Filter
 from index.gallery.gallery import Gallery
 from index.gallery.record import Record
-from model.embedder import Embeddings
+from model.embeddings import Embeddings
 from service.jobs.background import Background
 from service.jobs.kinds.importing import Import
 from service.jobs.running_job import RunningJob

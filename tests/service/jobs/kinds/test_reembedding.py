@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from index.embedded.generation import Generation, next_generation
 from index.gallery.record import ModelKey, content_hash
 from model.checkpoint import load_checkpoint, read_card
-from model.embedder import Embedder, Embeddings
+from model.embedder import Embedder
+from model.embeddings import Embeddings
 from service.jobs.background import Background
 from service.jobs.running_job import RunningJob
 from service.multipart import read_form

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from model.embedder import Embeddings
+from model.embeddings import Embeddings
 from service.jobs.kinds.stored_batches import StoredBatches
 
 
