@@ -12,17 +12,25 @@ from torch import Tensor, nn
 
 from model import lite0_weights
 from model.alignment import InputAlignment
-from model.baseline import Baseline
 from model.build import Network
 from model.checkpoint import FORMAT, Checkpoint, load_checkpoint
 from model.config import BackboneConfig, SANetConfig
+from model.sanet import SANet
 
 LITE0_WEIGHTS: Final = "efficientnet_lite0"
 """The name of EfficientNet-Lite0's ImageNet weights, which the package `model.lite0_weights.PACKAGE` brings along."""
 
 _COUNTER: Final = "num_batches_tracked"
-# What the networks here are made of, by the last part of a module's name.
-_PIECES: Final = ("trunk", "layer4", "reduction", "reductions", "alignment", "input_alignment")
+# What the networks here are made of, by the last part of a module's name: what all of them have, and what means the
+# same only in two networks of one architecture.
+_SHARED_PIECES: Final = ("trunk", "layer4")
+_PIECES: Final = (
+    *_SHARED_PIECES, "reduction", "reductions", "alignment", "input_alignment",
+    "conv_branch", "normalize_map", "bn_branch", "region_branch", "attribute_branch",  # RAM
+    "trunk_attention", "layer4_attention",  # SCAN
+    "attention",  # AM+WTL
+    "coarse_reduction", "fine_reduction",  # CN-Nets
+)  # fmt: skip
 
 
 class PretrainedError(ValueError):
@@ -86,7 +94,7 @@ def load_heading(network: Network, source: str) -> frozenset[str]:
 
 
 def _input_alignment(network: Network, name: str) -> InputAlignment:
-    if isinstance(network, Baseline) or network.input_alignment is None:
+    if not isinstance(network, SANet) or network.input_alignment is None:
         raise PretrainedError(f"{name} aligns no input: there is no heading to take over")
     return network.input_alignment
 
@@ -95,7 +103,8 @@ def _copy_checkpoint(network: Network, checkpoint: Checkpoint, source: str) -> f
     _check_same_computation(network, checkpoint, source)
     theirs, config, their_config = checkpoint.network, network.config, checkpoint.card.config
     their_modules = dict(theirs.named_modules())
-    global_layer4 = theirs.layer4 if isinstance(theirs, Baseline) else theirs.global_branch.layer4
+    global_layer4 = theirs.global_branch.layer4 if isinstance(theirs, SANet) else theirs.layer4
+    pieces = _PIECES if type(config) is type(their_config) else _SHARED_PIECES
     other_meaning = set[str]()
     if isinstance(config, SANetConfig) and isinstance(their_config, SANetConfig):
         if config.num_parts != their_config.num_parts:
@@ -105,7 +114,7 @@ def _copy_checkpoint(network: Network, checkpoint: Checkpoint, source: str) -> f
     loaded = set[str]()
     for prefix, module in network.named_modules():
         piece = prefix.rpartition(".")[2]
-        if piece not in _PIECES or piece in other_meaning:
+        if piece not in pieces or piece in other_meaning:
             continue
         if prefix in their_modules:
             loaded |= _copy(module, prefix, their_modules[prefix].state_dict(), source, f"{prefix}.")

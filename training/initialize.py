@@ -17,7 +17,7 @@ from index.command_parser import CommandParser
 from model import lite0_weights
 from model.build import build_network
 from model.checkpoint import save_checkpoint
-from model.config import Backbone, BaselineConfig, ConfigError, NetworkConfig, SANetConfig, Stride, Transform
+from model.config import ARCHITECTURES, Backbone, ConfigError, NetworkConfig, SANetConfig, Stride, Transform
 from model.given_path import given_path
 from model.number import decimal_number, whole_number
 from model.preprocessing import Preprocessing
@@ -52,7 +52,7 @@ def main() -> int:
     parser = CommandParser(prog="python -m training.initialize", description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=given_path, required=True, help="the .safetensors file to write")
     parser.add_argument("--seed", type=seed, default=0, help="of the fresh weights (default 0)")
-    parser.add_argument("--architecture", choices=["sanet", "baseline"], default="sanet")
+    parser.add_argument("--architecture", choices=sorted(ARCHITECTURES), default="sanet")
     parser.add_argument("--backbone", choices=get_args(Backbone), default="resnet50")
     parser.add_argument(
         "--num-parts", type=whole_number, default=2, help="M, parts per spatial branch (paper: 2, 4, 6)"
@@ -69,10 +69,10 @@ def main() -> int:
     args = parser.parse_args()
     try:
         config: NetworkConfig
-        if args.architecture == "baseline":
-            config = BaselineConfig(args.backbone, args.stride, args.bn_eps)
-        else:
+        if args.architecture == "sanet":
             config = SANetConfig(args.backbone, args.stride, args.bn_eps, args.num_parts, args.transform)
+        else:
+            config = ARCHITECTURES[args.architecture](args.backbone, args.stride, args.bn_eps)
         fingerprint = initialize(args.out, config, seed=args.seed, trunk_weights=args.trunk_weights)
     except ConfigError as error:
         parser.error(str(error))

@@ -12,9 +12,9 @@ from model.config import SANetConfig
 from model.embedder import compute_in_float32
 from model.pretrained import PretrainedError, load_heading, load_pretrained
 from training.augmentation import Augmenter
+from training.build_objective import build_objective
 from training.feature_augmentation import FeatureAugmentation
 from training.neck import Necks, fold_necks
-from training.objective import Objective
 from training.recipe import Recipe
 from training.schedule import build_optimizer
 from training.trainee import Trainee
@@ -61,8 +61,17 @@ class Learner:
         return fold_necks(trainee.network, trainee.necks)
 
 
-def build_learner(recipe: Recipe, num_labels: int, seed: int, device: torch.device) -> Learner:
+def build_learner(
+    recipe: Recipe, num_labels: int, seed: int, device: torch.device, num_classes: Mapping[str, int] | None = None
+) -> Learner:
     """Fresh weights from the seed, or pre-trained ones, and an optimiser that has done nothing yet.
+
+    Args:
+        recipe: what is trained, and how.
+        num_labels: identities to learn.
+        seed: of fresh weights.
+        device: that trains.
+        num_classes: of each annotation that the data has, for methods that learn from them.
 
     Raises:
         PretrainedError: the recipe's weights cannot be had, or do not fit, or leave nothing to learn while they are
@@ -74,7 +83,7 @@ def build_learner(recipe: Recipe, num_labels: int, seed: int, device: torch.devi
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         network = build_network(recipe.network_config(), recipe.preprocessing())
-        objective = Objective(network.config, num_labels, recipe)
+        objective = build_objective(network.config, num_labels, recipe, num_classes or {})
     loaded = frozenset[str]() if recipe.trunk_weights == "none" else load_pretrained(network, recipe.trunk_weights)
     if recipe.heading_weights != "none":
         loaded |= load_heading(network, recipe.heading_weights)

@@ -46,7 +46,7 @@ def train(run: Run, *, resume: bool = False) -> Progress:
     if run.reports and not resume:
         run.folder.require_empty()
     PKSampler(run.data.labels, recipe.num_identities, recipe.num_images, run.seed)
-    learner = build_learner(recipe, run.data.num_labels, run.seed, run.device)
+    learner = build_learner(recipe, run.data.num_labels, run.seed, run.device, run.annotations.num_classes)
     require_known_headings(learner, run.data)
     require_room(run, learner)
     crops, data = read_images(run)
@@ -79,8 +79,14 @@ class _Loop:
             # A heading's steps come before step 0.
             step = self._progress.steps_done or -recipe.heading_steps
             run.folder.open_log(step, in_epoch=self._progress.step_in_epoch > 0)
+            if not self._progress.steps_done and run.annotations.facts():
+                classes = run.annotations.num_classes | dict.fromkeys(run.annotations.missing, 0)
+                run.folder.log("annotations", 0, classes)
         self._labels = torch.tensor(data.labels, device=run.device)
         self._headings_rad: Tensor | None = None
+        self._annotations: Tensor | None = None
+        if run.annotations.classes:
+            self._annotations = torch.from_numpy(run.annotations.indices(data.entries)).to(run.device)
         self._timer = SaveTimer(run.habits.save_every_s)
 
     @property
@@ -137,12 +143,11 @@ class _Loop:
         started = time.monotonic()
         for number, (positions, images) in enumerate(zip(batches, self._crops.batches(batches), strict=True)):
             step = self._progress.steps_done
-            chosen = torch.from_numpy(positions).to(run.device)
             rate = learning_rate_at(
                 step, self._num_steps, recipe.warmup_epochs * self._progress.steps_per_epoch, recipe.learning_rate
             )
             outcome = stepper.step(
-                Batch(images, self._labels[chosen], None if self._headings_rad is None else self._headings_rad[chosen]),
+                self._batch(images, torch.from_numpy(positions).to(run.device)),
                 rate,
                 0.0 if self._learner.average is None else self._learner.average.share_of(step),
                 np.random.default_rng([1, run.seed, epoch, self._progress.step_in_epoch]),
@@ -170,6 +175,12 @@ class _Loop:
         if run.reports:
             run.folder.log("epoch", self._progress.steps_done, {"epoch": epoch, **means})
         self._progress = replace(self._progress, epoch=epoch + 1, step_in_epoch=0, sums={})
+
+    def _batch(self, images: Tensor, chosen: Tensor) -> Batch:
+        """The images (N, C, S, S) at the positions `chosen` (N,), and what is known of them."""
+        headings_rad = None if self._headings_rad is None else self._headings_rad[chosen]
+        annotations = None if self._annotations is None else self._annotations[chosen]
+        return Batch(images, self._labels[chosen], headings_rad, annotations)
 
     def _log_step(self, outcome: Outcome, learning_rate: float, bar: "tqdm[Any]") -> None:
         losses = _as_numbers(outcome.terms)

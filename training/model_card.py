@@ -4,7 +4,7 @@ from typing import Any
 
 from index.calibration.calibration import Calibration
 from model.checkpoint import ModelCard
-from model.config import SANetConfig
+from model.config import SANetConfig, architecture_of
 
 
 def model_card(
@@ -23,6 +23,7 @@ def model_card(
         ("file", f"`{name}`, {size_bytes / 1e6:.1f} MB, model `{card.fingerprint}`"),
         ("network", _network(card)),
         ("trained on", str(card.training.get("data") or "nothing")),
+        *_annotation_rows(card.training.get("annotations")),
         *_evaluation_rows(evaluation),
         *_alignment_rows(evaluation.get("alignment")),
         ("calibrated on", _fitted_on(calibration)),
@@ -33,9 +34,17 @@ def model_card(
 
 def _network(card: ModelCard) -> str:
     config = card.config
-    kind = f"SANet, M = {config.num_parts}" if isinstance(config, SANetConfig) else "baseline"
+    kind = f"SANet, M = {config.num_parts}" if isinstance(config, SANetConfig) else architecture_of(config)
     size = card.preprocessing.size_px
     return f"{kind}, {config.backbone}, {size} × {size} pixels"
+
+
+def _annotation_rows(annotations: dict[str, list[str]] | None) -> list[tuple[str, str]]:
+    """Of a method that learns from more than identities, what it had to learn from and what it did without."""
+    if annotations is None:
+        return []
+    used, missing = (", ".join(annotations[name]) or "none" for name in ("used", "missing"))
+    return [("learned from annotations", f"{used}; the data lacks: {missing}")]
 
 
 def _evaluation_rows(evaluation: dict[str, Any]) -> list[tuple[str, str]]:

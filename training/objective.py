@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from model.config import PART_DIM, NetworkConfig, SANetConfig
 from training.contrastive_loss import contrastive_loss
+from training.id_loss import id_loss
 from training.recipe import Recipe
 from training.triplet_loss import batch_hard_triplet_loss
 
@@ -38,7 +39,9 @@ class Objective(nn.Module):
             for name, width in widths.items():
                 self.classifiers[name] = nn.Linear(width, num_labels, bias=not recipe.id_scale)
 
-    def forward(self, branches: Sequence[Tensor], labels: Tensor) -> dict[str, Tensor]:
+    def forward(
+        self, branches: Sequence[Tensor], labels: Tensor, _annotations: Tensor | None = None
+    ) -> dict[str, Tensor]:
         """The network's branches, (N, D) each, and labels (N,) -> ``total``, and the terms it is the weighted sum of.
 
         The terms, not weighted, are called ``id_<feature>``, ``triplet_<feature>`` and ``contrastive``; those of no
@@ -49,9 +52,7 @@ class Objective(nn.Module):
         terms: dict[str, Tensor] = {}
         if weights["id"]:
             terms |= {
-                f"id_{name}": F.cross_entropy(
-                    self._logits(name, x, labels), labels, label_smoothing=recipe.label_smoothing
-                )
+                f"id_{name}": id_loss(cast(nn.Linear, self.classifiers[name]), x, labels, recipe)
                 for name, x in zip(self.classifiers, branches, strict=True)
             }
         if weights["triplet"]:
@@ -64,19 +65,6 @@ class Objective(nn.Module):
             terms["contrastive"] = contrastive_loss(together, labels, recipe.temperature)
         total = sum((weights[name.split("_")[0]] * term for name, term in terms.items()), branches[0].new_zeros(()))
         return {"total": total, **terms}
-
-    def _logits(self, name: str, x: Tensor, labels: Tensor) -> Tensor:
-        """Of the identities: a linear layer's (paper), or scaled cosines (NormFace, Wang et al. 2017).
-
-        The true identity's cosine is lowered by a margin (CosFace, Wang et al. 2018).
-        """
-        classifier = cast(nn.Linear, self.classifiers[name])
-        if not self._recipe.id_scale:
-            logits: Tensor = classifier(x)
-            return logits
-        cosines = F.normalize(x) @ F.normalize(classifier.weight).T
-        is_true = torch.arange(cosines.shape[1], device=labels.device) == labels[:, None]
-        return self._recipe.id_scale * (cosines - self._recipe.id_margin * is_true.to(cosines.dtype))
 
     def _triplet_features(self, branches: Sequence[Tensor]) -> dict[str, Tensor]:
         """What the triplet losses are computed on, by name."""

@@ -7,9 +7,9 @@ from typing import Any, Final, Literal, get_args
 from model import lite0_weights
 from model.alignment import kept_columns
 from model.config import (
+    ARCHITECTURES,
     Aligned,
     Backbone,
-    BaselineConfig,
     ConfigError,
     NetworkConfig,
     Padding,
@@ -19,7 +19,7 @@ from model.config import (
 )
 from model.preprocessing import Preprocessing, PreprocessingError, Resize
 
-Architecture = Literal["sanet", "baseline"]
+Architecture = Literal["sanet", "baseline", "ram", "scan", "vscr", "am_wtl", "cn_nets"]
 TrainingPrecision = Literal["float32", "bf16", "fp16"]
 Validation = Literal["auto", "val", "held_out", "train", "none"]
 Heading = Literal["learned", "labels"]
@@ -41,7 +41,9 @@ class Recipe:
     What the paper leaves open is marked (ours).
     """
 
-    architecture: Architecture = _field("sanet", "the network: SANet or the paper's baseline")
+    architecture: Architecture = _field(
+        "sanet", "the network: SANet, the paper's baseline, or a method of its Table II"
+    )
     backbone: Backbone = _field("resnet50", "what it is made of")
     stride: Stride = _field("3x3", 'where a bottleneck halves the map; "1x1" for ResNet-v1 weights')
     bn_eps: float = _field(0.0, "BatchNorm epsilon of the weights (Keras 1.001e-5); 0 is the backbone's own")
@@ -86,6 +88,10 @@ class Recipe:
     triplet_weight: float = _field(1.0, "of the triplet losses in the total")
     contrastive_weight: float = _field(0.0, "of the supervised contrastive loss in the total (ours)")
     temperature: float = _field(0.07, "of the supervised contrastive loss")
+    annotation_weight: float = _field(
+        1.0, "of what is learned from types and colours (ram), colours (am_wtl), viewpoints (vscr) in the total (ours)"
+    )
+    consensus_weight: float = _field(1.0, "of the consensus of the scales (vscr) in the total (ours)")
     label_smoothing: float = _field(0.0, "of the ID losses (ours)")
 
     flip_p: float = _field(0.0, "probability of a left-right flip; it swaps what left and right parts see (ours)")
@@ -159,6 +165,8 @@ class Recipe:
             raise RecipeError("id_margin is taken from cosines: give id_scale too")
         if self.neck != "none" and self.architecture == "baseline":
             raise RecipeError("the baseline has no reduction that a neck could be folded into: its neck is none")
+        if self.architecture not in ("sanet", "baseline"):
+            self._check_compared()
         try:
             self.preprocessing()
             config = self.network_config()
@@ -166,6 +174,21 @@ class Recipe:
                 kept_columns(config, self.size_px)
         except (ConfigError, PreprocessingError) as error:
             raise RecipeError(str(error)) from None
+
+    def _check_compared(self) -> None:
+        """What the compared methods do not have, and would leave out without a word."""
+        name = self.architecture
+        if self.neck != "none":
+            raise RecipeError(f"only SANet's reductions can have a neck folded into them: the neck of {name} is none")
+        if self.contrastive_weight:
+            raise RecipeError(f"{name} has no contrastive loss: contrastive_weight must be 0")
+        if name == "ram" and self.id_margin:
+            raise RecipeError("ram compares no cosines: id_margin must be 0")
+        if name == "vscr" and self.annotation_weight and (self.flip_p or self.turn_deg or self.half_turn_p):
+            raise RecipeError(
+                "vscr learns which side of a vehicle an image shows: flip_p, turn_deg and half_turn_p must be 0, or "
+                "annotation_weight"
+            )
 
     def network_config(self) -> NetworkConfig:
         """The shape of the network that it trains."""
@@ -175,8 +198,8 @@ class Recipe:
             "bn_eps": self.bn_eps,
             "unit_length": self.id_scale > 0,
         }
-        if self.architecture == "baseline":
-            return BaselineConfig(**shared)
+        if self.architecture != "sanet":
+            return ARCHITECTURES[self.architecture](**shared)
         return SANetConfig(
             **shared,
             num_parts=self.num_parts,
@@ -201,6 +224,31 @@ def sanet_paper() -> Recipe:
 def baseline_paper() -> Recipe:
     """The paper's baseline: ResNet-50, ID and triplet loss; the same budget."""
     return Recipe(architecture="baseline")
+
+
+def ram() -> Recipe:
+    """RAM with the budget of the paper's SANet; features of length 10 and no triplet loss, as published."""
+    return Recipe(architecture="ram", id_scale=10.0, triplet_weight=0.0)
+
+
+def scan() -> Recipe:
+    """SCAN with the budget of the paper's SANet."""
+    return Recipe(architecture="scan")
+
+
+def vscr() -> Recipe:
+    """VSCR with the budget of the paper's SANet; the adversary's weight is ours."""
+    return Recipe(architecture="vscr", annotation_weight=0.1)
+
+
+def am_wtl() -> Recipe:
+    """AM+WTL with the budget of the paper's SANet."""
+    return Recipe(architecture="am_wtl")
+
+
+def cn_nets() -> Recipe:
+    """CN-Nets with the budget of the paper's SANet; normalised features, the length of the logits is ours."""
+    return Recipe(architecture="cn_nets", id_scale=20.0)
 
 
 def sanet() -> Recipe:
@@ -291,7 +339,8 @@ def debug() -> Recipe:
     )
 
 
-RECIPES: Final = {
-    recipe.__name__: recipe for recipe in (sanet_paper, baseline_paper, sanet, baseline, sanet_cpu, baseline_cpu, debug)
-}
+_RECIPES: Final = (
+    sanet_paper, baseline_paper, ram, scan, vscr, am_wtl, cn_nets, sanet, baseline, sanet_cpu, baseline_cpu, debug,
+)  # fmt: skip
+RECIPES: Final = {recipe.__name__: recipe for recipe in _RECIPES}
 """By the name that ``--recipe`` takes."""

@@ -1,6 +1,7 @@
 """What a training run computes, from what, and where to."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 import torch
@@ -8,6 +9,7 @@ from tqdm import tqdm
 
 from index.datasets.task import Task
 from training import distributed
+from training.annotations import Annotations, annotations_of, names_of_annotations
 from training.data import TrainingData
 from training.recipe import Recipe
 from training.run_folder import RunFolder
@@ -65,10 +67,16 @@ class Run:
     best_by: BestBy = "validation"
     leaves_out_damaged: bool = False
 
+    @cached_property
+    def annotations(self) -> Annotations:
+        """What the method learns besides identities, of all training images: leaving some out changes no class."""
+        return annotations_of(self.data.entries, names_of_annotations(self.recipe))
+
     def facts(self) -> dict[str, Any]:
         """What the folder keeps of it, besides the recipe."""
         return {
             **self.origin,
+            **self.annotations.facts(),
             "seed": self.seed,
             "best_by": self.best_by,
             "device": str(self.device),

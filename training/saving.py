@@ -30,7 +30,7 @@ def save_result(path: Path, run: Run, learner: Learner, progress: Progress) -> N
         name: Path(getattr(run.recipe, name)).name for name in ("trunk_weights", "heading_weights")
     }
     facts = {"trained": progress.steps_done > 0, "num_steps": progress.steps_done, "seed": run.seed, "recipe": recipe}
-    save_checkpoint(path, learner.result(), run.recipe.preprocessing(), run.origin | facts)
+    save_checkpoint(path, learner.result(), run.recipe.preprocessing(), run.origin | run.annotations.facts() | facts)
 
 
 def require_finite_weights(learner: Learner, progress: Progress) -> None:

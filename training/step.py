@@ -23,11 +23,13 @@ class Batch(NamedTuple):
         images: (N, 3 or 4, S, S) uint8.
         labels: (N,).
         headings_rad: (N,) of the vehicles, where the input is aligned; None elsewhere.
+        annotations: (N, A) class indices, -1 where unknown, for methods that learn from them; None elsewhere.
     """
 
     images: Tensor
     labels: Tensor
     headings_rad: Tensor | None
+    annotations: Tensor | None = None
 
 
 class Outcome(NamedTuple):
@@ -83,7 +85,7 @@ class Stepper:
         learner.feature_augmentation.style_share = drawn.style_share if recipe.mixstyle_p else None
         learner.feature_augmentation.channel_scale = drawn.channel_scale if recipe.channel_drop else None
         images = learner.augmenter(batch.images, drawn, batch.headings_rad)
-        terms, theta = self._trainee(images, batch.labels)
+        terms, theta = self._trainee(images, batch.labels, batch.annotations)
         learner.optimizer.zero_grad(set_to_none=True)
         learner.scaler.scale(terms["total"]).backward()
         if recipe.clip_norm:

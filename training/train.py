@@ -1,4 +1,4 @@
-"""Trains SANet, or the paper's baseline, and writes a checkpoint that the service can serve.
+"""Trains SANet, its baseline or a method that it is compared with, and writes a checkpoint that the service serves.
 
     python -m training.train --recipe sanet_paper --data DIR_OR_MANIFEST --out RUN [--seed S] [--<field> VALUE ...]
     python -m training.train --data DIR_OR_MANIFEST --out RUN --resume
@@ -30,6 +30,7 @@ from model.image import ImageError
 from model.number import decimal_number, whole_number
 from model.pretrained import PretrainedError
 from training import distributed
+from training.annotations import Annotations, annotations_of, names_of_annotations
 from training.arguments import add_data_arguments, at_least_one, not_negative, read_data, seed
 from training.crops import MASK_COLUMN
 from training.data import TrainingData, data_fingerprint, training_data
@@ -93,6 +94,15 @@ def main() -> int:
             "data_fingerprint": data.fingerprint,
             "recipe_name": facts["recipe_name"],
         }
+        annotations = annotations_of(data.entries, names_of_annotations(recipe))
+        if annotations.classes:
+            origin["annotations_fingerprint"] = annotations.fingerprint(data.entries)
+        if facts.get("annotations_fingerprint") not in (None, origin.get("annotations_fingerprint")):
+            names = ", ".join(names_of_annotations(recipe))
+            raise RunFolderError(
+                f"what {args.data} says of {names} is not what the run in {args.out} was started with: put back what "
+                "was changed, or start another run"
+            )
         second = None if args.second_validation is None else plan_task(open_data(args.second_validation))
         if second is not None:
             origin["second_validation_fingerprint"] = data_fingerprint((), second)
@@ -102,7 +112,7 @@ def main() -> int:
                 "or start another run"
             )
         if distributed.rank() == 0:
-            _announce(data, second, recipe)
+            _announce(data, second, recipe, annotations)
         run = Run(
             recipe,
             data,
@@ -208,7 +218,7 @@ def _device(name: str) -> torch.device:
         raise RecipeError(f"--device {name}: {error}") from None
 
 
-def _announce(data: TrainingData, second: Task | None, recipe: Recipe) -> None:
+def _announce(data: TrainingData, second: Task | None, recipe: Recipe, annotations: Annotations) -> None:
     task = data.validation
     validation = (
         "no validation: the last step counts as the best"
@@ -223,6 +233,11 @@ def _announce(data: TrainingData, second: Task | None, recipe: Recipe) -> None:
             sys.stderr.write(f"validation: {warning}\n")
     if recipe.background_p and not any(entry.further.get(MASK_COLUMN) for entry in data.entries):
         sys.stderr.write(f"warning: no training image has a {MASK_COLUMN}: background_p exchanges nothing\n")
+    for name in annotations.missing:
+        sys.stderr.write(
+            f"warning: no two training images differ in their {name}: {recipe.architecture} is trained without the "
+            "term that learns from it\n"
+        )
     for warning in () if second is None else second.warnings:
         sys.stderr.write(f"second validation: {warning}\n")
 

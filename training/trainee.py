@@ -6,8 +6,8 @@ from torch import Tensor, nn
 
 from model.build import Network
 from training import distributed
+from training.build_objective import AnyObjective
 from training.neck import Necks
-from training.objective import Objective
 
 
 class Trainee(nn.Module):
@@ -20,15 +20,19 @@ class Trainee(nn.Module):
         dtype: of the network's matrix products; losses are computed in float32.
     """
 
-    def __init__(self, network: Network, necks: Necks | None, objective: Objective, dtype: torch.dtype) -> None:
+    def __init__(self, network: Network, necks: Necks | None, objective: AnyObjective, dtype: torch.dtype) -> None:
         super().__init__()
         self.network = network
         self.necks = necks
         self.objective = objective
         self._dtype = dtype
 
-    def forward(self, images: Tensor, labels: Tensor) -> tuple[dict[str, Tensor], Tensor | None]:
+    def forward(
+        self, images: Tensor, labels: Tensor, annotations: Tensor | None = None
+    ) -> tuple[dict[str, Tensor], Tensor | None]:
         """What the trunk sees (N, 3, S, W) and labels (N,) -> the objective's terms, and the map's theta (N, 2, 3).
+
+        Methods that learn from annotations also take their class indices (N, A).
 
         Among several processes the images are this process's, and the terms those of the whole batch.
         """
@@ -40,5 +44,7 @@ class Trainee(nn.Module):
             branches = self.necks(branches)
         if self.network.config.unit_length:
             branches = [F.normalize(branch) for branch in branches]
-        terms = self.objective([distributed.gather(branch) for branch in branches], distributed.gather(labels))
+        gathered = [distributed.gather(branch) for branch in branches]
+        all_annotations = None if annotations is None else distributed.gather(annotations)
+        terms = self.objective(gathered, distributed.gather(labels), all_annotations)
         return terms, theta

@@ -2,17 +2,41 @@ import pytest
 import torch
 
 from model.baseline import Baseline
-from model.build import build_network
-from model.config import BaselineConfig, ConfigError, NetworkConfig, SANetConfig
+from model.build import Network, build_network
+from model.compared.am_wtl import AMWTL
+from model.compared.cn_nets import CNNets
+from model.compared.ram import RAM
+from model.compared.scan import SCAN
+from model.compared.vscr import VSCR
+from model.config import (
+    AMWTLConfig,
+    BaselineConfig,
+    CNNetsConfig,
+    ConfigError,
+    NetworkConfig,
+    RAMConfig,
+    SANetConfig,
+    SCANConfig,
+    VSCRConfig,
+)
 from model.preprocessing import Preprocessing
 from model.sanet import SANet
 
 
 @pytest.mark.parametrize(
-    ("config", "kind"), [(SANetConfig("resnet18", num_parts=1), SANet), (BaselineConfig("resnet18"), Baseline)]
+    ("config", "kind"),
+    [
+        (SANetConfig("resnet18", num_parts=1), SANet),
+        (BaselineConfig("resnet18"), Baseline),
+        (RAMConfig("resnet18"), RAM),
+        (SCANConfig("resnet18"), SCAN),
+        (VSCRConfig("resnet18"), VSCR),
+        (AMWTLConfig("resnet18"), AMWTL),
+        (CNNetsConfig("resnet18"), CNNets),
+    ],
 )
 def test_the_config_says_which_network_and_the_preprocessing_its_normalisation(
-    config: NetworkConfig, kind: type[SANet | Baseline]
+    config: NetworkConfig, kind: type[Network]
 ) -> None:
     network = build_network(config, Preprocessing(64, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)))
     assert type(network) is kind

@@ -24,7 +24,7 @@ from model.checkpoint import (
     read_card,
     save_checkpoint,
 )
-from model.config import BaselineConfig, SANetConfig, config_from_dict, config_to_dict
+from model.config import ARCHITECTURES, BaselineConfig, SANetConfig, config_from_dict, config_to_dict
 from model.preprocessing import Preprocessing
 from model.sanet import SANet
 
@@ -408,7 +408,7 @@ BASELINE = config_to_dict(BaselineConfig("resnet18"))
 @pytest.mark.parametrize(
     ("metadata", "reason"),
     [
-        (metadata_of({"architecture": "vit"}), "architecture must be one of sanet, baseline; got 'vit'"),
+        (metadata_of({"architecture": "vit"}), "architecture must be one of sanet, baseline, ram, scan, .*; got 'vit'"),
         (metadata_of(BASELINE | {"depth": 3}), "does not fit 'baseline'.*depth"),
         (metadata_of("resnet18"), "header of .* cannot be used"),
         (metadata_of(BASELINE, preprocessing="{}"), "resize must be"),
@@ -527,6 +527,25 @@ def test_an_older_checkpoint_is_the_same_model(config_json: str, tmp_path: Path)
     images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         torch.testing.assert_close(checkpoint.network(images).embedding, original(images).embedding)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_every_architecture_rebuilds_itself_and_embeds_the_same(name: str, tmp_path: Path) -> None:
+    original = build_network(ARCHITECTURES[name]("resnet18", unit_length=True), Preprocessing(64)).eval()
+    fingerprint = save_checkpoint(tmp_path / "c.safetensors", original, Preprocessing(64), TRAINING)
+    loaded = load_checkpoint(tmp_path / "c.safetensors")
+    assert type(loaded.network) is type(original)
+    assert loaded.card.config == original.config
+    assert loaded.card.fingerprint == fingerprint
+    assert json.loads(canonical_json(config_to_dict(loaded.card.config)))["architecture"] == name
+    images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        torch.testing.assert_close(loaded.network(images).embedding, original(images).embedding)
+    # Half the bytes, another fingerprint, nearly the same answers.
+    assert halve_checkpoint(tmp_path / "c.safetensors", tmp_path / "half.safetensors") != fingerprint
+    with torch.no_grad():
+        halved = load_checkpoint(tmp_path / "half.safetensors").network(images).embedding
+        torch.testing.assert_close(halved, original(images).embedding, rtol=0.05, atol=0.01)
 
 
 def test_more_columns_than_the_image_has_are_refused(tmp_path: Path) -> None:

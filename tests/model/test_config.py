@@ -123,7 +123,10 @@ def test_reading_leaves_the_callers_fields_alone() -> None:
         ({"transform": "perspective"}, "transform must be one of none, rotation, similarity, affine"),
         ({"padding": "wrap"}, "padding must be one of zeros, border, reflection"),
         ({"margin": 0.3}, "does not fit 'sanet'.*margin"),
-        ({"architecture": "vit"}, "architecture must be one of sanet, baseline; got 'vit'"),
+        (
+            {"architecture": "vit"},
+            "architecture must be one of sanet, baseline, ram, scan, vscr, am_wtl, cn_nets; got 'vit'",
+        ),
         ({"architecture": None}, "architecture must be one of"),
         ({"architecture": ["sanet"]}, "architecture must be one of"),
         ({"architecture": "baseline"}, "does not fit 'baseline'"),  # it has no parts
@@ -135,7 +138,9 @@ def test_what_no_network_has_is_refused(fields: dict[str, Any], reason: str) -> 
 
 
 def test_the_architecture_must_be_said() -> None:
-    with pytest.raises(ConfigError, match="architecture must be one of sanet, baseline; got None"):
+    with pytest.raises(
+        ConfigError, match="architecture must be one of sanet, baseline, ram, scan, vscr, am_wtl, cn_nets; got None"
+    ):
         config_from_dict({"backbone": "resnet50"})
 
 

@@ -10,13 +10,26 @@ from torch import Tensor, nn
 
 from model.build import Network, build_network, build_normalization
 from model.checkpoint import save_checkpoint
-from model.config import Backbone, BackboneConfig, BaselineConfig, NetworkConfig, SANetConfig
+from model.config import (
+    AMWTLConfig,
+    Backbone,
+    BackboneConfig,
+    BaselineConfig,
+    CNNetsConfig,
+    NetworkConfig,
+    RAMConfig,
+    SANetConfig,
+    SCANConfig,
+    VSCRConfig,
+)
 from model.preprocessing import Preprocessing
 from model.pretrained import PretrainedError, load_heading, load_pretrained
 from model.resnet import build_trunk
 from model.sanet import SANet
 
 LAYER4 = ("global_branch.layer4", "top_down_branch.layer4", "left_right_branch.layer4")
+
+COMPARED: list[type[NetworkConfig]] = [RAMConfig, SCANConfig, VSCRConfig, AMWTLConfig, CNNetsConfig]
 
 
 def noisy(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -281,11 +294,25 @@ def layer4_from(state: dict[str, Tensor], source: str, *targets: str) -> dict[st
         SANetConfig("efficientnet_lite0", num_parts=1, transform="rotation", aligned="input", num_columns=2),
         BaselineConfig("resnet18"),
         BaselineConfig("efficientnet_lite0"),
+        *[kind("resnet18") for kind in COMPARED],
     ],
 )
 def test_a_training_that_goes_on_starts_from_the_whole_checkpoint(config: NetworkConfig, tmp_path: Path) -> None:
     source = checkpoint_of(config, tmp_path / "ours.safetensors")
     check_continued(empty(config), source, {name: name for name in source[1]})
+
+
+@pytest.mark.parametrize("kind", COMPARED)
+def test_another_architecture_gives_its_backbone_alone(
+    kind: type[NetworkConfig], input_aligned: tuple[str, dict[str, Tensor]], tmp_path: Path
+) -> None:
+    """Reductions of the same name and shape mean something else there."""
+    network = empty(kind("resnet18"))
+    expected = below(network.state_dict(), "trunk.") | layer4_from(input_aligned[1], "global_branch.layer4", "layer4")
+    check_continued(network, input_aligned, expected)
+    scan = checkpoint_of(SCANConfig("resnet18"), tmp_path / "scan.safetensors")
+    other = empty(VSCRConfig("resnet18"))
+    check_continued(other, scan, below(scan[1], "trunk.", "layer4."))
 
 
 def test_what_does_not_change_a_tensors_meaning_may_differ(input_aligned: tuple[str, dict[str, Tensor]]) -> None:

@@ -8,7 +8,7 @@ import torch
 import torchvision
 
 from model.checkpoint import load_checkpoint, read_card
-from model.config import BaselineConfig, SANetConfig
+from model.config import BaselineConfig, SANetConfig, SCANConfig
 from model.preprocessing import Preprocessing
 from training.initialize import initialize, main
 
@@ -92,6 +92,12 @@ def test_without_json_one_line_is_for_people(
     card = read_card(tmp_path / "model")
     assert card.config == SMALL
     assert capsys.readouterr().out == f"{tmp_path / 'model'}: untrained, model {card.fingerprint}\n"
+
+
+def test_a_compared_method_starts_like_any_other(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    arguments = ("--architecture", "scan", "--backbone", "resnet18")
+    assert command(monkeypatch, "--out", tmp_path / "model", *arguments) == 0
+    assert read_card(tmp_path / "model").config == SCANConfig("resnet18")
 
 
 def test_the_stride_of_v1_weights_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -1,23 +1,29 @@
 import dataclasses
 import re
+from collections.abc import Callable
 from typing import Any, get_args
 
 import pytest
 
 from model import lite0_weights
-from model.config import BaselineConfig, SANetConfig
+from model.config import ARCHITECTURES, BaselineConfig, SANetConfig
 from model.preprocessing import Preprocessing
 from training.recipe import (
     RECIPES,
     Recipe,
     RecipeError,
+    am_wtl,
     baseline,
     baseline_cpu,
     baseline_paper,
+    cn_nets,
     debug,
+    ram,
     sanet,
     sanet_cpu,
     sanet_paper,
+    scan,
+    vscr,
 )
 
 FIELDS = {field.name: field for field in dataclasses.fields(Recipe)}
@@ -79,6 +85,45 @@ def test_the_baseline_has_the_budget_of_sanet() -> None:
     assert sanet_paper().architecture == "sanet"
 
 
+@pytest.mark.parametrize("make", [ram, scan, vscr, am_wtl, cn_nets])
+def test_the_compared_methods_have_the_budget_of_sanet(make: Callable[[], Recipe]) -> None:
+    recipe = make()
+    assert recipe.architecture == make.__name__
+    assert type(recipe.network_config()) is ARCHITECTURES[make.__name__]
+    # What a method's losses are, and nothing that would give it more images, epochs or pixels.
+    allowed = {"architecture", "id_scale", "triplet_weight", "annotation_weight"}
+    one, other = dataclasses.asdict(sanet_paper()), dataclasses.asdict(recipe)
+    assert {name for name in one if one[name] != other[name]} <= allowed
+
+
+@pytest.mark.parametrize("architecture", ["ram", "scan", "vscr", "am_wtl", "cn_nets"])
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"neck": "batchnorm"}, "only SANet's reductions can have a neck folded into them: the neck of {} is none"),
+        ({"contrastive_weight": 1.0}, "{} has no contrastive loss: contrastive_weight must be 0"),
+    ],
+)
+def test_what_a_compared_method_has_not_is_refused(architecture: Any, changes: dict[str, Any], reason: str) -> None:
+    with pytest.raises(RecipeError, match=reason.format(architecture)):
+        Recipe(architecture=architecture, **changes)
+
+
+def test_a_margin_is_not_for_ram_whose_classifiers_compare_no_cosines() -> None:
+    with pytest.raises(RecipeError, match=r"^ram compares no cosines: id_margin must be 0"):
+        Recipe(architecture="ram", id_scale=10.0, id_margin=0.1)
+    for architecture in ("scan", "vscr", "am_wtl", "cn_nets"):
+        assert Recipe(architecture=architecture, id_scale=10.0, id_margin=0.1).id_margin == 0.1
+
+
+@pytest.mark.parametrize("changes", [{"flip_p": 0.5}, {"turn_deg": 20.0}, {"half_turn_p": 0.1}])
+def test_a_turned_image_shows_another_side_than_its_annotation_says(changes: dict[str, float]) -> None:
+    with pytest.raises(RecipeError, match=r"^vscr learns which side of a vehicle an image shows: flip_p, turn_deg and"):
+        Recipe(architecture="vscr", **changes)  # type: ignore[arg-type]
+    assert Recipe(architecture="vscr", annotation_weight=0.0, **changes).architecture == "vscr"  # type: ignore[arg-type]
+    assert Recipe(architecture="ram", **changes).architecture == "ram"  # type: ignore[arg-type]
+
+
 def test_our_recipe_aligns_the_input_and_needs_no_weights_of_others() -> None:
     recipe = sanet()
     assert recipe.network_config() == SANetConfig("resnet18", transform="rotation", aligned="input", unit_length=True)
@@ -127,6 +172,11 @@ def test_a_recipe_is_known_by_the_name_of_its_function() -> None:
     assert {name: make() for name, make in RECIPES.items()} == {
         "sanet_paper": sanet_paper(),
         "baseline_paper": baseline_paper(),
+        "ram": ram(),
+        "scan": scan(),
+        "vscr": vscr(),
+        "am_wtl": am_wtl(),
+        "cn_nets": cn_nets(),
         "sanet": sanet(),
         "baseline": baseline(),
         "sanet_cpu": sanet_cpu(),
@@ -216,7 +266,7 @@ def test_the_columns_that_are_kept_reach_the_network() -> None:
     assert Recipe(transform="rotation", aligned="input", num_columns=6).network_config() == expected
 
 
-@pytest.mark.parametrize("architecture", ["sanet", "baseline"])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_cosines_make_features_of_unit_length(architecture: Any) -> None:
     assert Recipe(architecture=architecture, id_scale=20.0).network_config().unit_length
     assert not Recipe(architecture=architecture).network_config().unit_length

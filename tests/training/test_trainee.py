@@ -1,3 +1,4 @@
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -9,21 +10,25 @@ from torch import Tensor
 from model.build import build_network
 from model.sanet import join_branches
 from tests.training.runs import images_of
+from training.annotations import ANNOTATIONS_OF
+from training.build_objective import build_objective
 from training.neck import Necks
-from training.objective import Objective
 from training.recipe import Recipe
 from training.trainee import Trainee
 
 LABELS = torch.tensor([0, 0, 1, 1, 2, 2])
+COMPARED = ("ram", "scan", "vscr", "am_wtl", "cn_nets")
 PLAIN = Recipe(backbone="efficientnet_lite0", size_px=32, num_parts=1, contrastive_weight=0.5)
 
 
-def trainee_of(recipe: Recipe, dtype: torch.dtype = torch.float32) -> Trainee:
+def trainee_of(
+    recipe: Recipe, dtype: torch.dtype = torch.float32, num_classes: Mapping[str, int] | None = None
+) -> Trainee:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
         network = build_network(recipe.network_config(), recipe.preprocessing())
         necks = Necks(network.config) if recipe.neck == "batchnorm" else None
-        return Trainee(network, necks, Objective(network.config, 3, recipe), dtype)
+        return Trainee(network, necks, build_objective(network.config, 3, recipe, num_classes or {}), dtype)
 
 
 def seen_by_the_trunk(trainee: Trainee) -> Tensor:
@@ -115,11 +120,31 @@ def test_there_is_a_theta_only_where_the_map_is_aligned(changes: dict[str, Any],
         {"id_weight": 0.0, "triplet_weight": 0.0},
         {"id_weight": 0.0, "triplet_weight": 0.0, "neck": "batchnorm", "transform": "none"},
         {"architecture": "baseline", "id_scale": 16.0},
+        *[{"architecture": name, "contrastive_weight": 0.0} for name in COMPARED],
+        {"architecture": "ram", "contrastive_weight": 0.0, "triplet_weight": 0.0, "id_scale": 10.0},
+        *[{"architecture": name, "contrastive_weight": 0.0, "id_weight": 0.0} for name in COMPARED],
     ],
 )
-def test_every_parameter_that_may_train_has_a_gradient(changes: dict[str, Any]) -> None:
+@pytest.mark.parametrize("is_annotated", [True, False])
+def test_every_parameter_that_may_train_has_a_gradient(changes: dict[str, Any], is_annotated: bool) -> None:
     """Parallel processes would wait for the gradient of any other for ever."""
-    trainee = trainee_of(replace(PLAIN, **changes))
-    terms, _ = trainee(seen_by_the_trunk(trainee), LABELS)
+    recipe = replace(PLAIN, **changes)
+    names = ANNOTATIONS_OF.get(recipe.architecture, ()) if is_annotated else ()
+    trainee = trainee_of(recipe, num_classes=dict.fromkeys(names, 3))
+    annotations = LABELS[:, None].repeat(1, len(names)) if names else None
+    terms, _ = trainee(seen_by_the_trunk(trainee), LABELS, annotations)
     terms["total"].backward()
     assert [name for name, parameter in trainee.named_parameters() if parameter.grad is None] == []
+
+
+def test_annotations_are_what_the_objective_learns_from() -> None:
+    recipe = replace(PLAIN, architecture="am_wtl", contrastive_weight=0.0)
+    trainee = trainee_of(recipe, num_classes={"colour": 2}).eval()
+    images = seen_by_the_trunk(trainee)
+    with torch.no_grad():
+        branches, _ = trainee.network.branch_features(images)
+        for colours in (torch.tensor([0, 0, 1, 1, 0, 0]), torch.tensor([-1, 1, -1, -1, 0, -1])):
+            terms, _ = trainee(images, LABELS, colours[:, None])
+            expected = trainee.objective(branches, LABELS, colours[:, None])
+            for name, term in terms.items():
+                torch.testing.assert_close(term, expected[name])

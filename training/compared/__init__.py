@@ -1,0 +1,1 @@
+"""What the compared methods are trained for: one objective a file, beside its network in `model.compared`."""
