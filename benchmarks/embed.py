@@ -36,7 +36,8 @@ from model.build import build_network
 from model.checkpoint import Checkpoint, CheckpointError, load_checkpoint, save_checkpoint
 from model.config import SANetConfig
 from model.cores import usable_cores
-from model.embedder import pick_device
+from model.embedder import compute_in_float32, pick_device
+from model.embeddings import EmbeddingError
 from model.given_path import given_path
 from model.precision import DTYPES, Precision
 from model.preprocessing import Preprocessing
@@ -93,6 +94,7 @@ def measure_network(
 
 def _reference(checkpoint: Checkpoint, images: Images, device: torch.device) -> tuple[int, np.ndarray[Any, Any]]:
     """Floating point operations of the batch, and its embeddings in eager float32."""
+    compute_in_float32()
     network = checkpoint.network.eval().to(device)
     batch = torch.from_numpy(images).permute(0, 3, 1, 2).to(device)
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
@@ -142,7 +144,9 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
             gc.collect()
     by = {(row["network"], row["engine"]): row for row in rows if "images_per_s" in row}
     first = next(iter(networks))
-    ours, single = by[first, "ours"], by[first, "eager, one by one"]
+    ours, single = by.get((first, "ours")), by.get((first, "eager, one by one"))
+    if ours is None or single is None:
+        raise EmbeddingError(f"the network does not run on {args.device}: {rows[-1].get('not_run')}")
     return {
         "headline": {
             "images_per_s": ours["images_per_s"],
@@ -192,7 +196,7 @@ def main() -> int:
         parser.error(str(error))
     try:
         result = measure(args)
-    except (CheckpointError, OSError) as error:
+    except (CheckpointError, EmbeddingError, OSError) as error:
         print(f"benchmarks.embed: {error}", file=sys.stderr)
         return 1
     if args.json:

@@ -31,7 +31,7 @@ from index.datasets.task import Task, plan_task
 from index.ranking.evaluation import evaluate_embedded
 from model.box import BoxError
 from model.checkpoint import Checkpoint, CheckpointError, load_checkpoint
-from model.embedder import DEFAULT_BATCH, Embedder, embed_prepared, pick_device
+from model.embedder import DEFAULT_BATCH, Embedder, compute_in_float32, embed_prepared, pick_device
 from model.embeddings import EmbeddingError, Embeddings
 from model.given_path import given_path
 from model.image import ImageError
@@ -88,6 +88,7 @@ def measure(task: Task, checkpoint: Checkpoint, device: str) -> list[dict[str, A
     images, content = np.empty((len(task.entries), side, side, 3), np.uint8), [""] * len(task.entries)
     for prepared in prepare_entries(task.manifest, task.entries, checkpoint.card.preprocessing):
         images[prepared.position], content[prepared.position] = prepared.image, prepared.content
+    compute_in_float32()
     network = checkpoint.network.to(device)
     eager = _embed_all(lambda part: embed_prepared(network, part, torch.device(device)), images, "eager")
     expected = _answers(eager.embedding, task)

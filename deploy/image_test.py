@@ -138,6 +138,10 @@ def main() -> int:
         card, stats = CLIENT.get("/model").json(), CLIENT.get("/gallery/stats?limit=0").json()
         if card["trained"] != SHIPS or stats["searchable"] != NUM_DEMO:
             raise RuntimeError(f"expected the shipped model, if any, and {NUM_DEMO} vehicles, got {card} and {stats}")
+        if not card["runtime"].startswith("OpenVINO"):
+            raise RuntimeError(
+                f"expected OpenVINO to run the network, got {card['runtime']}: what did deploy/trim remove?"
+            )
         files = [("images", (f"{seed}.png", crop(seed))) for seed in range(8)]
         metadata = json.dumps([{"identity": f"vehicle {seed}"} for seed in range(8)])
         enrolled = CLIENT.post("/gallery", files=files, data={"metadata": metadata}).json()

@@ -17,14 +17,14 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
-from typing import Any, cast
+from typing import Any
 
 from tqdm import tqdm
 
 from index.command_parser import CommandParser
 from index.datasets.manifest import ManifestError, UnusableLine
 from index.datasets.protocol import ProtocolError
-from index.embedded.generation import models_of_records, most_records
+from index.embedded.generation import kept_precision
 from index.embedded.opening import open_gallery
 from index.gallery.bulk_enrolment import Outcome, enrol_entries, enrollable
 from index.gallery.bulk_intake import Remark
@@ -37,7 +37,7 @@ from model.checkpoint import CheckpointError, load_checkpoint
 from model.embedder import Embedder, pick_device
 from model.embeddings import EmbeddingError
 from model.given_path import given_path
-from model.precision import PRECISION_CHOICES, Precision, choose_precision, slow_precision_warning
+from model.precision import PRECISION_CHOICES, choose_precision, slow_precision_warning
 
 
 def main() -> int:
@@ -73,8 +73,7 @@ def _build(args: argparse.Namespace, stop_asked: Callable[[], bool]) -> dict[str
     not_kept = columns_not_kept(entries)
     checkpoint = load_checkpoint(args.checkpoint)
     card, device = checkpoint.card, pick_device(args.device)
-    kept = most_records(models_of_records(args.data_dir), card.fingerprint)
-    precision = choose_precision(args.precision, device, cast(Precision | None, kept))
+    precision = choose_precision(args.precision, device, kept_precision(args.data_dir, card.fingerprint))
     for warning in filter(None, (*manifest.warnings, slow_precision_warning(device, precision))):
         _say(f"warning: {warning}")
     model = ModelKey(card.fingerprint, precision)

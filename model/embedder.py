@@ -13,7 +13,7 @@ from model.build import Network
 from model.checkpoint import Checkpoint
 from model.embeddings import EmbeddingError, Embeddings
 from model.precision import Precision
-from model.runtime import Runtime, RuntimeChoice, build_runtime, cache_of_environment, runtime_of_environment
+from model.runtime import Runtime, RuntimeChoice, build_runtime, runtime_of_environment
 from model.torch_runtime import run_network
 
 DEFAULT_BATCH: Final = 16
@@ -49,10 +49,9 @@ class Embedder:
         self.card = checkpoint.card
         self.device = torch.device(device)
         self.precision: Precision = precision
-        if precision == "float32":
-            compute_in_float32()
+        compute_in_float32()  # in every path: the heading is always in float32
         self._runtime: Runtime = build_runtime(
-            checkpoint, self.device, precision, runtime or runtime_of_environment(), cache or cache_of_environment()
+            checkpoint, self.device, precision, runtime or runtime_of_environment(), cache
         )
 
     @property

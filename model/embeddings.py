@@ -21,9 +21,10 @@ class Embeddings(NamedTuple):
 
 
 def largest_difference(expected: Embeddings, found: Embeddings) -> float:
-    """Over images, of embeddings in their own lengths, and of thetas as they are; infinite where shapes differ."""
+    """Over images, of embeddings in their own lengths, and of thetas as they are; infinite where shapes differ, NaN if one is."""
     if any(a.shape != b.shape for a, b in zip(expected, found, strict=True)):
         return float("inf")
     lengths = np.linalg.norm(expected.embedding, axis=1)
     of_embeddings = np.linalg.norm(expected.embedding - found.embedding, axis=1) / lengths
-    return float(max(of_embeddings.max(), np.abs(expected.theta - found.theta).max()))
+    # NumPy's maximum: what is not a number stays none, and is no small difference.
+    return float(np.max([of_embeddings.max(), np.abs(expected.theta - found.theta).max()]))

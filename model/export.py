@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from model.checkpoint import Checkpoint, CheckpointError, canonical_json, load_checkpoint
 from model.config import config_to_dict
 from model.embedder import Embedder
-from model.embeddings import Embeddings, largest_difference
+from model.embeddings import EmbeddingError, Embeddings, largest_difference
 from model.given_path import given_path
 from model.inference_network import OnPixels, inference_network
 from model.whole_file import whole_file
@@ -104,7 +104,9 @@ def require_same(checkpoint: Checkpoint, content: bytes) -> None:
     """
     size = checkpoint.card.preprocessing.size_px
     images = np.random.default_rng(0).integers(0, 256, (_NUM_CHECKED, size, size, 3), np.uint8)
-    difference = largest_difference(Embedder(checkpoint).embed_prepared(images), run_onnx(content, images))
+    difference = largest_difference(
+        Embedder(checkpoint, runtime="torch").embed_prepared(images), run_onnx(content, images)
+    )
     if not difference <= MOST_DIFFERENCE:
         raise ExportError(f"the graph's embeddings differ by {difference:.1e} of their length: nothing was written")
 
@@ -139,7 +141,7 @@ def main() -> int:
     except ImportError:
         sys.stderr.write(f"model.export: {_INSTALL}\n")
         return 1
-    except (CheckpointError, ExportError, OSError) as error:
+    except (CheckpointError, EmbeddingError, ExportError, OSError) as error:
         sys.stderr.write(f"model.export: {error}\n")
         return 1
     sys.stdout.write((json.dumps(result) if args.json else f"{result['file']} is written") + "\n")

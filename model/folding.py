@@ -37,14 +37,17 @@ def fold_batch_norms(network: nn.Module, images: Tensor) -> int:
 
 def _pairs(network: nn.Module, images: Tensor) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
     """Each convolution that is run once in a forward pass, and the BatchNorm that reads its output."""
-    made_by: list[tuple[Tensor, nn.Conv2d]] = []
+    made_by: list[tuple[Tensor, int, nn.Conv2d]] = []
     pairs: list[tuple[nn.Conv2d, nn.BatchNorm2d]] = []
 
     def note_output(conv: nn.Conv2d, _: Any, output: Tensor) -> None:
-        made_by.append((output, conv))
+        made_by.append((output, output._version, conv))
 
     def note_input(norm: nn.BatchNorm2d, inputs: tuple[Tensor]) -> None:
-        pairs.extend((conv, norm) for output, conv in made_by if output is inputs[0])
+        # What was changed in place meanwhile, as by an activation, has another version.
+        pairs.extend(
+            (conv, norm) for output, version, conv in made_by if output is inputs[0] and output._version == version
+        )
 
     hooks = []
     for module in network.modules():
@@ -53,10 +56,10 @@ def _pairs(network: nn.Module, images: Tensor) -> list[tuple[nn.Conv2d, nn.Batch
         elif isinstance(module, nn.BatchNorm2d):
             hooks.append(module.register_forward_pre_hook(note_input))
     try:
-        with torch.inference_mode():
+        with torch.no_grad():  # inference mode counts no versions
             network(images)
     finally:
         for hook in hooks:
             hook.remove()
-    times_run = Counter(conv for _, conv in made_by)
+    times_run = Counter(conv for _, _, conv in made_by)
     return [(conv, norm) for conv, norm in pairs if times_run[conv] == 1]

@@ -26,6 +26,7 @@ _FORMAT: Final = 1  # of the cached files; goes up with whatever else changes wh
 _MODEL: Final = "network.xml"
 _PIECE_FLOP: Final = 20e9
 _MOST_IMAGES: Final = 64
+_MOST_KEPT: Final = 8
 _CPU: Final = torch.device("cpu")
 
 
@@ -115,5 +116,13 @@ def _keep(model: Any, kept: Path) -> None:
             openvino.save_model(model, Path(folder) / "new" / _MODEL, compress_to_fp16=False)
             shutil.rmtree(kept, ignore_errors=True)
             (Path(folder) / "new").rename(kept)
+        _forget_all_but(_MOST_KEPT, kept.parent)
     except (OSError, RuntimeError) as error:
         _LOG.warning("the converted network cannot be kept in %s: the next start converts it again: %s", kept, error)
+
+
+def _forget_all_but(number: int, cache: Path) -> None:
+    """Removes the networks that were converted first; each takes what its weights take."""
+    kept = sorted(cache.glob(f"*-{_FORMAT}-*/{_MODEL}"), key=lambda model: model.stat().st_mtime)
+    for model in kept[:-number]:
+        shutil.rmtree(model.parent, ignore_errors=True)

@@ -21,7 +21,7 @@ PRECISION_CHOICES: Final[tuple[PrecisionChoice, ...]] = get_args(PrecisionChoice
 # Any of these multiplies so (x86, then ARM), by the names of `torch.cpu.get_capabilities`.
 _CPU_INSTRUCTIONS: Final[dict[Precision, tuple[str, ...]]] = {
     "bf16": ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16"),
-    "fp16": ("avx512_fp16", "amx_fp16"),
+    "fp16": ("avx512_fp16", "amx_fp16", "fp16_arith"),
 }
 _NAMES_OF_INSTRUCTIONS: Final[dict[Precision, str]] = {
     "bf16": "on x86 AVX512-BF16 or AMX",
@@ -41,19 +41,20 @@ def is_native(device: str, precision: Precision) -> bool:
     return any(capabilities.get(name, False) for name in _CPU_INSTRUCTIONS[precision])
 
 
-def choose_precision(choice: PrecisionChoice, device: str, kept: Precision | None = None) -> Precision:
+def choose_precision(choice: PrecisionChoice, device: str, kept: str | None = None) -> Precision:
     """The numeric path of a setting.
 
     Args:
         choice: ``auto`` is the path of the embeddings that are kept already, as long as the device has instructions for
             it; without any, fp16 on a GPU and float32 elsewhere (docs/decisions/0026).
         device: what embeds.
-        kept: in which the same network has embedded what is to be searched.
+        kept: in which the same network has embedded what is to be searched; another program's path is none of ours.
     """
     if choice != "auto":
         return choice
-    if kept is not None and is_native(device, kept):
-        return kept
+    for precision in PRECISIONS:
+        if precision == kept and is_native(device, precision):
+            return precision
     return "fp16" if torch.device(device).type == "cuda" else "float32"
 
 

@@ -114,7 +114,7 @@ class SANet(nn.Module):
 
 def join_branches(branches: list[Tensor], *, unit_length: bool) -> Tensor:
     """The branches' features (N, D_i) side by side: the embedding (N, D) float32; each of unit length first, or not."""
-    branches = [branch.float() for branch in branches]
+    branches = [branch.to(torch.promote_types(branch.dtype, torch.float32)) for branch in branches]
     if unit_length:
         branches = [F.normalize(branch) for branch in branches]
     return torch.cat(branches, dim=1)

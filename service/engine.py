@@ -173,8 +173,8 @@ class Engine:
             for warning in engine.warnings():
                 _LOG.warning("%s", warning)
             _LOG.info(
-                "ready: model %.12s on %s in %s, %d records",
-                engine.model.fingerprint, engine.device, engine.model.precision, gallery.num_searchable,
+                "ready: model %.12s on %s in %s by %s, %d records",
+                engine.model.fingerprint, engine.device, engine.model.precision, engine.runtime, gallery.num_searchable,
             )  # fmt: skip
             opened.pop_all()
         return engine
@@ -220,7 +220,7 @@ class Engine:
         heldout_set = _heldout_set(self.heldout_task, model)
         return [
             Import(imports, gallery, preprocessing, background, max_file_bytes),
-            Evaluate(heldout_set, imports, preprocessing, background, model, self.device),
+            Evaluate(heldout_set, imports, preprocessing, background, model, self.device, self.runtime),
             Reembed(self.serving, self.jobs),
             BackUp(exports, data_dir, background),
             Verify(data_dir, background),

@@ -40,13 +40,15 @@ class LoadedModel:
         Raises:
             EmbeddingError: what it embeds is not finite; `path` is named.
             DeviceError: the network does not run there.
-            ValueError: there is no such device, or the runtime cannot be had.
+            ValueError: there is no such device.
         """
         device, size = pick_device(settings.device), checkpoint.card.preprocessing.size_px
         numeric_path = cast(Precision, precision)
         num_parameters = sum(parameter.numel() for parameter in checkpoint.network.parameters())
         try:
-            embedder = Embedder(checkpoint, device, numeric_path, settings.runtime, settings.cache_dir)
+            # The former path of a gallery serves until its records are of the wanted one, whatever runs that.
+            runtime = settings.runtime if numeric_path == "float32" else "auto"
+            embedder = Embedder(checkpoint, device, numeric_path, runtime, settings.cache_dir)
             embedder.embed_prepared(np.zeros((1, size, size, 3), np.uint8))
         except EmbeddingError as error:
             raise EmbeddingError(f"{path} on {device} in {precision}: {error}") from error

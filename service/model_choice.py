@@ -3,14 +3,13 @@
 import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
 
-from index.embedded.generation import Generation, models_of_records, most_records
+from index.embedded.generation import Generation, kept_precision, models_of_records
 from index.gallery.errors import GalleryError
 from index.gallery.record import ModelKey
 from model.checkpoint import Checkpoint, CheckpointError, load_checkpoint, read_card
 from model.embedder import pick_device
-from model.precision import Precision, choose_precision
+from model.precision import choose_precision
 from service.kept_checkpoints import KeptCheckpoints
 from service.settings import Settings
 
@@ -52,7 +51,7 @@ def choose_model(settings: Settings) -> ModelChoice:
     data_dir = settings.data_dir
     generation = Generation.read(data_dir)
     before = generation.model
-    wanted = _wanted(settings, read_card(settings.checkpoint).fingerprint, before)
+    wanted = _wanted(settings, read_card(settings.checkpoint).fingerprint)
     if before is not None and before != wanted:
         num_records = models_of_records(data_dir)
         if num_records.get(before, 0) > num_records.get(wanted, 0):
@@ -65,7 +64,7 @@ def choose_model(settings: Settings) -> ModelChoice:
                 return ModelChoice(kept, copies.path(before.fingerprint), before, wanted, generation, generation)
             _LOG.warning("the records are not searched until they are embedded by the new model, one after the other")
     checkpoint = load_checkpoint(settings.checkpoint)
-    wanted = _wanted(settings, checkpoint.card.fingerprint, before)
+    wanted = _wanted(settings, checkpoint.card.fingerprint)
     serving = replace(generation, model=wanted)
     return ModelChoice(checkpoint, settings.checkpoint, wanted, wanted, serving, generation)
 
@@ -93,10 +92,6 @@ def settle(choice: ModelChoice, settings: Settings) -> None:
         )
 
 
-def _wanted(settings: Settings, fingerprint: str, before: ModelKey | None) -> ModelKey:
-    if before is not None and before.fingerprint == fingerprint:
-        kept: str | None = before.precision
-    else:
-        kept = most_records(models_of_records(settings.data_dir), fingerprint)
-    device = pick_device(settings.device)
-    return ModelKey(fingerprint, choose_precision(settings.precision, device, cast(Precision | None, kept)))
+def _wanted(settings: Settings, fingerprint: str) -> ModelKey:
+    kept = kept_precision(settings.data_dir, fingerprint) if settings.precision == "auto" else None
+    return ModelKey(fingerprint, choose_precision(settings.precision, pick_device(settings.device), kept))

@@ -98,6 +98,7 @@ def figures(
         "model": embedder.card.fingerprint,
         "precision": embedder.precision,
         "device": str(embedder.device),
+        "runtime": embedder.runtime,
     }
 
 

@@ -12,6 +12,7 @@ from index.gallery.errors import GalleryError
 
 DATABASE: Final = "gallery.sqlite"
 LOCK: Final = "gallery.lock"
+CONVERTED: Final = "converted"  # where the container keeps networks: SANET_CACHE_DIR
 SNAPSHOT: Final = "snapshot"
 
 

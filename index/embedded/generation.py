@@ -104,16 +104,32 @@ def models_of_records(data_dir: Path) -> dict[ModelKey, int]:
         GalleryError: the data folder cannot be read.
     """
     database = current_folder(data_dir) / DATABASE
-    if not database.is_file():
+    if not _has_records(database):
         return {}
     with RecordReader(database) as reader:
         return dict(reader.models())
 
 
-def most_records(models: dict[ModelKey, int], fingerprint: str) -> str | None:
-    """The numeric path in which a network has embedded most of its records; None if there are none."""
-    of_network = {model.precision: number for model, number in models.items() if model.fingerprint == fingerprint}
-    return max(of_network, key=of_network.__getitem__, default=None)
+def kept_precision(data_dir: Path, fingerprint: str) -> str | None:
+    """The numeric path in which a network has embedded the records that serve, or most of them; None if there are none.
+
+    Raises:
+        GalleryError: the data folder cannot be read.
+    """
+    model = Generation.read(data_dir).model
+    database = current_folder(data_dir) / DATABASE
+    if not _has_records(database):
+        return None
+    with RecordReader(database) as reader:
+        if model is not None and model.fingerprint == fingerprint and reader.has_record_of(model):
+            return model.precision
+        return next((model.precision for model, _ in reader.models() if model.fingerprint == fingerprint), None)
+
+
+def _has_records(database: Path) -> bool:
+    """Whether there is a database; an empty file is what a kill leaves that comes before its first commit."""
+    with disk_errors(database):
+        return database.is_file() and database.stat().st_size > 0
 
 
 def next_generation(data_dir: Path, model: ModelKey) -> Generation:

@@ -20,7 +20,7 @@ def test_a_graph_embeds_as_the_network_does(aligned: str) -> None:
     config = SANetConfig("resnet18", aligned=aligned, transform="rotation")  # type: ignore[arg-type]
     device = torch.device("cuda")
     network = inference_network(build_network(config, Preprocessing(size_px=64)), 64, device, "float32")
-    graphed = GraphedNetwork(network)
+    graphed = GraphedNetwork(network, device)
     rng = np.random.default_rng(0)
     with torch.inference_mode():
         for num_images in (3, 1, 3, 4, 2, 70, 3):

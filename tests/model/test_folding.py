@@ -59,10 +59,11 @@ class Odd(nn.Module):
         self.shared = nn.Conv2d(3, 3, 1)
         self.first, self.second = nn.BatchNorm2d(3), nn.BatchNorm2d(3)
         self.activated, self.after_activation = nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)
+        self.in_place = nn.Sequential(nn.Conv2d(4, 4, 1), nn.ReLU(inplace=True), nn.BatchNorm2d(4))
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.second(self.shared(self.first(self.shared(x))))
-        result: Tensor = self.after_activation(self.activated(x).relu())
+        result: Tensor = self.in_place(self.after_activation(self.activated(x).relu()))
         return result
 
 

@@ -78,11 +78,12 @@ def test_fp16_is_another_instruction_than_bf16(
         ("auto", "cpu", "bf16", "float32"),
         ("auto", "cpu", "fp16", "float32"),
         ("bf16", "cpu", "float32", "bf16"),
+        ("auto", "cpu", "tensorrt", "float32"),
         ("float32", "cuda", "fp16", "float32"),
     ],
 )
 def test_the_path_is_chosen_by_what_is_kept_and_by_the_device(
-    choice: PrecisionChoice, device: str, kept: Precision | None, chosen: Precision, monkeypatch: pytest.MonkeyPatch
+    choice: PrecisionChoice, device: str, kept: str | None, chosen: Precision, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: X86_WITHOUT)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: True)

@@ -1,5 +1,7 @@
+import os
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ from model.embeddings import EmbeddingError, Embeddings, largest_difference
 from model.openvino_runtime import OpenVinoRuntime, images_per_piece
 from model.precision import Precision
 from model.preprocessing import Preprocessing
-from model.runtime import RuntimeChoice, build_runtime
+from model.runtime import RuntimeChoice, build_runtime, cache_of_environment
 from model.torch_runtime import TorchRuntime
 
 CPU = torch.device("cpu")
@@ -102,6 +104,38 @@ def test_a_damaged_file_of_the_cache_is_made_anew(
     assert largest_difference(Embedder(turning, runtime="torch").embed_prepared(IMAGES), built(IMAGES)) < 1e-4
     assert weights.read_bytes() == whole
     assert converted_once == ["converted"]
+
+
+def test_the_cache_keeps_the_latest_few(turning: Checkpoint, converted_once: list[str], tmp_path: Path) -> None:
+    for number in range(10):
+        (tmp_path / f"{number}-1-2025.1").mkdir()
+        (tmp_path / f"{number}-1-2025.1" / "network.xml").write_text("")
+        os.utime(tmp_path / f"{number}-1-2025.1" / "network.xml", (number, number))
+    (tmp_path / "mine").mkdir()
+    OpenVinoRuntime(turning, tmp_path)
+    kept = sorted(folder.name for folder in tmp_path.iterdir())
+    assert kept[:7] == [f"{number}-1-2025.1" for number in range(3, 10)]
+    assert kept[7].startswith(turning.card.fingerprint)
+    assert kept[8:] == ["mine"]
+
+
+def test_a_library_that_cannot_be_loaded_leaves_the_network_to_torch(
+    turning: Checkpoint, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "model.openvino_runtime", None)
+    assert build_runtime(turning, CPU, "float32", "auto", cache).name.startswith("torch")
+    with pytest.raises(EmbeddingError, match="it fails"):
+        build_runtime(turning, CPU, "float32", "openvino", cache)
+
+
+def test_without_a_home_it_is_kept_among_temporary_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("SANET_CACHE_DIR", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", no_home)
+    assert cache_of_environment() == Path(tempfile.gettempdir()) / "sanet-retrieval"
 
 
 def test_a_cache_that_cannot_be_written_costs_time_alone(

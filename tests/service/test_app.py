@@ -43,6 +43,7 @@ def test_the_model_card_is_the_checkpoints(client: TestClient, small_checkpoint:
     assert answer["preprocessing"]["size_px"] == 64
     assert (answer["evaluation"], answer["calibration"]) == (None, None)
     assert answer["device"] == "cpu"
+    assert answer["runtime"].startswith("torch 2.")
 
 
 def test_unknown_paths_and_methods_are_problems(client: TestClient) -> None:

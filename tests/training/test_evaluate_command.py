@@ -24,7 +24,7 @@ KEYS = {
     "num_draws",
     "dataset", "dataset_fingerprint", "split", "camera_rule", "cmc", "map", "minp", "intervals", "intervals_over",
     "num_queries", "num_query_identities", "num_unmatched", "num_gallery", "num_distractors", "num_junk",
-    "evaluated_at", "warnings", "cmc_curve", "model", "precision", "device",
+    "evaluated_at", "warnings", "cmc_curve", "model", "precision", "device", "runtime",
 }  # fmt: skip
 
 
@@ -405,7 +405,7 @@ def test_a_claim_that_cannot_be_read_is_a_wrong_argument(
         (("--split-seed", "1_0"), "argument --split-seed: a whole number in the digits 0-9 was expected, not '1_0'"),
         (("--ranks", ""), "argument --ranks: "),
         (("--camera-rule", "any"), "argument --camera-rule: invalid choice"),
-        (("--precision", "fp16"), "argument --precision: invalid choice"),
+        (("--precision", "int8"), "argument --precision: invalid choice"),
         (("--dataset", "no-such"), "argument --dataset: invalid choice"),
         (("--pace", "3"), "unrecognized arguments: --pace 3"),
     ],

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from index.embedded.data_folder import LOCK, held
+from index.embedded.data_folder import CONVERTED, LOCK, held
 from index.embedded.disk import disk_errors, sync_folder
 from index.gallery.errors import GalleryError
 
@@ -40,7 +40,7 @@ def staged_folder(target: Path) -> Iterator[Path]:
         try:
             _empty(staged, keep={_OWN_LOCK})
             if is_mount:
-                _empty(target, keep={_INSIDE, LOCK, _SYSTEM})
+                _empty(target, keep={_INSIDE, LOCK, _SYSTEM, CONVERTED})
             yield staged
             with disk_errors(target):
                 _sync(staged)
@@ -58,12 +58,12 @@ def staged_folder(target: Path) -> Iterator[Path]:
 
 
 def is_free(target: Path) -> bool:
-    """Whether `target` is absent or empty, but for a lock and for what an interrupted `staged_folder` left in it."""
+    """Whether `target` is absent or empty, but for a lock, networks converted for a runtime, and what a `staged_folder` left."""
     if not target.exists():
         return True
     if not target.is_dir():
         return False
-    there = [path for path in target.iterdir() if path.name not in (LOCK, _SYSTEM)]
+    there = [path for path in target.iterdir() if path.name not in (LOCK, _SYSTEM, CONVERTED)]
     half_moved = target / _INSIDE in there and not any(path.is_file() for path in there)
     return not there or half_moved
 

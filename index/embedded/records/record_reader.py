@@ -71,6 +71,11 @@ class RecordReader:
         )
         return [(ModelKey(fingerprint, precision), number) for fingerprint, precision, number in rows]
 
+    def has_record_of(self, model: ModelKey) -> bool:
+        """Whether a model has embedded any."""
+        sql = "SELECT EXISTS (SELECT 1 FROM record WHERE fingerprint = ? AND precision = ?)"
+        return bool(self._rows(sql, (model.fingerprint, model.precision))[0][0])
+
     def seqs_after(self, seq: int, limit: int) -> list[int]:
         """The first `limit` seqs behind a seq, rising, of records damaged or not."""
         sql = "SELECT seq FROM record NOT INDEXED WHERE seq > ? ORDER BY seq LIMIT ?"

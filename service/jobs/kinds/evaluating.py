@@ -57,9 +57,10 @@ class Evaluate(Kind[EvaluateParameters]):
         background: Background,
         model: ModelKey,
         device: str,
+        runtime: str,
     ) -> None:
         self._heldout, self._root, self._preprocessing = heldout, root, preprocessing
-        self._background, self._model, self._device = background, model, device
+        self._background, self._model, self._device, self._runtime = background, model, device, runtime
 
     def check(self, parameters: EvaluateParameters) -> None:
         """There is a held-out set, or the data are a file or folder below the root."""
@@ -79,7 +80,7 @@ class Evaluate(Kind[EvaluateParameters]):
         task = self._task(parameters)
         job.advance(num_total=len(task.entries))
         job.raise_if_interrupted()
-        computed_by = f"{self._model.fingerprint} {self._model.precision} {self._device}"
+        computed_by = f"{self._model.fingerprint} {self._model.precision} {self._device} {self._runtime}"
         num_embedded = 0
 
         def count(num_images: int) -> None:
@@ -100,6 +101,7 @@ class Evaluate(Kind[EvaluateParameters]):
             "model": self._model.fingerprint,
             "precision": self._model.precision,
             "device": self._device,
+            "runtime": self._runtime,
         }
 
     def _task(self, parameters: EvaluateParameters) -> Task:
