@@ -58,6 +58,7 @@ FRAMES ?= ../shared/uav_frames
 TRUNK ?= ../shared/weights/resnet50_imagenet_conv1_layer1-3.pth
 bench: setup
 	$(BIN)/python -m benchmarks.embed
+	$(BIN)/python -m benchmarks.service
 	$(BIN)/python -m benchmarks.training
 	$(BIN)/python -m benchmarks.search
 	$(BIN)/python -m benchmarks.filters

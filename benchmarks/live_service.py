@@ -69,6 +69,14 @@ class LiveService:
         self.stop()
         raise RuntimeError(f"the service did not become ready:\n{self.log()[-2000:]}")
 
+    @property
+    def resident_mb(self) -> float:
+        """What the process has in memory now; it must run."""
+        if self._process is None:
+            raise RuntimeError("the service does not run: start it first")
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        return int(status.partition("VmRSS:")[2].split()[0]) / 1000
+
     def kill(self) -> None:
         """SIGKILL: nothing of the process gets to run any more."""
         self.end(signal.SIGKILL)

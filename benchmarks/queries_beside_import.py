@@ -8,7 +8,6 @@ drone frames (1920 x 1080 JPEG, 16 vehicles each) runs from before the first que
 medians of the rounds. ``import_rows_per_s_alone`` is how fast the import is where nobody asks.
 """
 
-import io
 import json
 import platform
 import statistics
@@ -21,11 +20,10 @@ from typing import Any, Final, TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from PIL import Image
 from tqdm import tqdm
 
 from benchmarks.live_service import LiveService
+from benchmarks.made_up_pictures import jpeg, made_up_picture
 from index.command_parser import CommandParser
 from model.cores import usable_cores
 from model.given_path import given_path
@@ -129,7 +127,7 @@ def _corners(round_: int) -> list[tuple[int, int]]:
 
 def _ask(service: LiveService, seconds: float, most: float = float("inf")) -> list[float]:
     """The milliseconds of each query of one client that asks for so long, or so many times at most."""
-    images = [_jpeg(_picture(1000 + number, 160, 100)) for number in range(_NUM_QUERIES)]
+    images = [jpeg(made_up_picture(1000 + number, 160, 100)) for number in range(_NUM_QUERIES)]
     times: list[float] = []
     end = time.perf_counter() + seconds
     while time.perf_counter() < end and len(times) < most:
@@ -150,23 +148,7 @@ def _figures(times: list[float]) -> dict[str, float]:
 def _write_frames(root: Path, num_frames: int) -> None:
     root.mkdir()
     for number in tqdm(range(num_frames), "frames", disable=None):
-        (root / f"{number}.jpg").write_bytes(_jpeg(_picture(number, _WIDTH, _HEIGHT)))
-
-
-def _picture(seed: int, width: int, height: int) -> NDArray[np.uint8]:
-    """Smooth patches under a sensor's noise (height, width, 3): as costly to decode as a photograph."""
-    rng = np.random.default_rng(seed)
-    patches = Image.fromarray(rng.integers(0, 256, (height // 40 + 1, width // 40 + 1, 3), np.uint8))
-    smooth = np.asarray(patches.resize((width, height), Image.Resampling.BICUBIC), np.int16)
-    noise = rng.integers(-12, 13, (height, width, 1), np.int16)
-    noisy: NDArray[np.int16] = np.clip(smooth + noise, 0, 255)
-    return noisy.astype(np.uint8)
-
-
-def _jpeg(picture: NDArray[np.uint8]) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(picture).save(file, "JPEG", quality=90)
-    return file.getvalue()
+        (root / f"{number}.jpg").write_bytes(jpeg(made_up_picture(number, _WIDTH, _HEIGHT)))
 
 
 def _text(result: dict[str, Any]) -> str:

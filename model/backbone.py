@@ -6,14 +6,19 @@ Whatever the backbone, the trunk maps (N, 3, H, W) to (N, `config.trunk_width`, 
 
 from torch import nn
 
-from model import efficientnet_lite, resnet
+from model import efficientnet_lite
 from model.config import BackboneConfig
+
+# `model.resnet` is imported where a ResNet is built: torchvision brings a third of what a process that serves imports,
+# torch's compiler among it.
 
 
 def build_trunk(config: BackboneConfig) -> nn.Sequential:
     """All layers down to a sixteenth of the input's side, with fresh weights."""
     if config.backbone == "efficientnet_lite0":
         return efficientnet_lite.build_trunk(config)
+    from model import resnet
+
     return resnet.build_trunk(config)
 
 
@@ -26,4 +31,6 @@ def build_layer4(config: BackboneConfig, *, stride: int) -> nn.Sequential:
         raise ValueError(f"layer4 runs at stride 1 or 2, got {stride}")
     if config.backbone == "efficientnet_lite0":
         return efficientnet_lite.build_layer4(config, stride=stride)
+    from model import resnet
+
     return resnet.build_layer4(config, stride=stride)

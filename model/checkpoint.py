@@ -8,6 +8,7 @@ network computes in float32 all the same.
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -16,8 +17,9 @@ import safetensors.torch
 import torch
 from safetensors import safe_open
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
-from model.build import Network, build_network, build_normalization
+from model.build import Network, build_network
 from model.config import ConfigError, NetworkConfig, config_from_dict, config_to_dict
 from model.preprocessing import Preprocessing
 from model.tensor_file import save_tensors
@@ -96,13 +98,11 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise CheckpointError(
             f"the checkpoint {path} is damaged: its tensors do not have its fingerprint; fetch it again"
         )
-    # On the meta device nothing is initialised only to be overwritten; the normalisation is set from the card.
     try:
-        with torch.device("meta"):
+        with torch.random.fork_rng(devices=[]), _Undrawn():
             network = build_network(card.config, card.preprocessing)
     except ConfigError as error:
         raise CheckpointError(f"the config and the preprocessing of {path} do not fit: {error}") from error
-    network.normalization = build_normalization(card.preprocessing)
     tensors = {name: t.float() if t.dtype == torch.float16 else t for name, t in tensors.items()}
     try:
         network.load_state_dict(tensors, strict=True, assign=True)
@@ -110,6 +110,20 @@ def load_checkpoint(path: Path) -> Checkpoint:
         reason = " ".join(str(error).split())[:300]
         raise CheckpointError(f"the tensors of {path} do not fit its config: {reason}") from None
     return Checkpoint(network.eval(), card)
+
+
+class _Undrawn(TorchFunctionMode):
+    """Draws no weights that will be overwritten.
+
+    The meta device draws none either, but its arithmetic is that of torch's compiler, which takes a second to import.
+    """
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func in (Tensor.normal_, Tensor.uniform_):
+            return args[0]
+        return func(*args, **(kwargs or {}))
 
 
 def read_card(path: Path) -> ModelCard:

@@ -21,7 +21,10 @@ class Embeddings(NamedTuple):
 
 
 def largest_difference(expected: Embeddings, found: Embeddings) -> float:
-    """Over images, of embeddings in their own lengths, and of thetas as they are; infinite where shapes differ, NaN if one is."""
+    """Over images, of embeddings in their own lengths, and of thetas as they are.
+
+    Infinite where shapes differ, and NaN where anything is.
+    """
     if any(a.shape != b.shape for a, b in zip(expected, found, strict=True)):
         return float("inf")
     lengths = np.linalg.norm(expected.embedding, axis=1)

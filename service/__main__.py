@@ -6,7 +6,11 @@ import sys
 
 
 def main() -> int:
-    """Serves until SIGINT, SIGTERM or SIGHUP; exit code 1 if the service cannot start, 2 for wrong settings."""
+    """Serves until SIGINT, SIGTERM or SIGHUP.
+
+    The exit code is 1 if the service cannot start, 2 for wrong settings, and 75 where it ended by itself, because its
+    process cannot use the device any more, to be started again.
+    """
     # First of all: from the first process of a container, the kernel keeps every signal that it has no handler for.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _end_at_once)

@@ -21,12 +21,24 @@ class DrainingServer(uvicorn.Server):
 
     Attributes:
         is_stopping: it was told to stop.
+        breakdown: why it stopped by itself; None if it did not.
     """
 
-    def __init__(self, config: uvicorn.Config, drain_s: int, is_serving: Callable[[], bool]) -> None:
-        """Drains for `drain_s` seconds, unless `is_serving` says that nobody is served yet."""
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        drain_s: int,
+        is_serving: Callable[[], bool],
+        broken: Callable[[], str | None] = lambda: None,
+    ) -> None:
+        """Drains for `drain_s` seconds, unless `is_serving` says that nobody is served yet.
+
+        As soon as `broken` says why this process cannot serve any more, it stops by itself.
+        """
         super().__init__(config)
         self.is_stopping = False
+        self.breakdown: str | None = None
+        self._broken = broken
         self._drain_s = drain_s
         self._is_serving = is_serving
         self._closes_at = 0.0
@@ -47,6 +59,10 @@ class DrainingServer(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """Ten times a second: whether the socket is to be closed."""
+        if self.breakdown is None and (reason := self._broken()) is not None:
+            self.breakdown = reason
+            if not self.is_stopping:
+                self.stop()
         if self.is_stopping and _CLOSE not in self.config.encoded_headers:
             # Clients that keep connections open look for another server with their next request.
             self.config.encoded_headers.append(_CLOSE)

@@ -218,7 +218,10 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _unexpected)
 
 
-def _known(_: Request, error: Exception) -> JSONResponse:
+# They are coroutines, because the framework would have a thread for each call of a plain function.
+
+
+async def _known(_: Request, error: Exception) -> JSONResponse:
     status, title = next(entry for kind, entry in _PROBLEMS.items() if isinstance(error, kind))
     # Those that pass by themselves say when to come again.
     retry_after_s = getattr(error, "retry_after_s", None)
@@ -230,7 +233,7 @@ def _known(_: Request, error: Exception) -> JSONResponse:
     return problem(status, title, str(error), headers=headers)
 
 
-def _invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+async def _invalid(_: Request, error: RequestValidationError) -> JSONResponse:
     sentences = [_sentence(entry) for entry in error.errors()]
     more = f" (and {len(sentences) - 3} more)" if len(sentences) > 3 else ""
     return problem(422, "Invalid request", "; ".join(sentences[:3]) + more)
@@ -276,7 +279,7 @@ def _part_of_place(part: str | int) -> str:
     return text if text.isprintable() and 0 < len(text) <= 80 else shorten(text)
 
 
-def _http(request: Request, error: HTTPException) -> JSONResponse:
+async def _http(request: Request, error: HTTPException) -> JSONResponse:
     title = _TITLES.get(error.status_code) or HTTPStatus(error.status_code).phrase
     headers = dict(error.headers or {})
     detail = str(error.detail)
@@ -304,6 +307,6 @@ def _methods(request: Request) -> list[str]:
     return sorted(methods | ({"HEAD"} if "GET" in methods else set()))
 
 
-def _unexpected(request: Request, error: Exception) -> JSONResponse:
+async def _unexpected(request: Request, error: Exception) -> JSONResponse:
     _LOG.error("%s %s failed", request.method, request.url.path, exc_info=error)
     return problem(500, "Internal error", "the service failed on this request; its log has the reason")

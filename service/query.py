@@ -171,7 +171,11 @@ async def _search(vehicles: Sequence[_Vehicle], form: QueryForm, where: Filter, 
     pools = engine.pools
     views = asyncio.gather(*(pools.decode_query.run(_view, engine, vehicle) for vehicle in vehicles))
     embeddings = np.stack([vehicle.embedded.embedding for vehicle in vehicles])
-    found = await pools.search.run(_found, engine, embeddings, form, where)
+    try:
+        found = await pools.search.run(_found, engine, embeddings, form, where)
+    except RuntimeError as error:  # a GPU searches as well
+        engine.worker.raise_if_broken(error)
+        raise
     return [
         VehicleMatches(
             query=_seen(vehicle, view, engine),

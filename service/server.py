@@ -25,15 +25,19 @@ _LOG = logging.getLogger(__name__)
 
 _SHUTDOWN_S: Final = 30
 
+EXIT_DEVICE_BROKEN: Final = os.EX_TEMPFAIL
+"""Of a process that cannot use its device any more: 75. Whatever runs it should start it again."""
+
 # Their messages say all that is to be said; any other error is logged with its traceback.
 _EXPECTED: Final = (CheckpointError, GalleryError, EmbeddingError, DeviceError, ValueError, OSError)
 
 
 def serve(settings: Settings) -> int:
-    """Serves until SIGINT, SIGTERM or SIGHUP; exit code 1 if the service cannot start.
+    """Serves until SIGINT, SIGTERM or SIGHUP; exit code 1 if the service cannot start, `EXIT_DEVICE_BROKEN` if it ends.
 
-    It does not return, but ends the process, where the model is still being loaded or requests were cut off by a second
-    SIGINT: the threads of torch and FAISS cannot be stopped, and Python would wait for them or crash with them.
+    It does not return, but ends the process, where the model is still being loaded, its device is broken or requests
+    were cut off by a second SIGINT: the threads of torch and FAISS cannot be stopped, and Python would wait for them or
+    crash with them.
     """
     handler = logging.StreamHandler()
     handler.setFormatter(log_format(settings.log_format))
@@ -79,6 +83,7 @@ def serve(settings: Settings) -> int:
         ),
         settings.drain_s,
         is_serving=lambda: app.state.engine is not None,
+        broken=lambda: None if app.state.engine is None else app.state.engine.worker.device_broken,
     )
     app.state.is_stopping = lambda: server.is_stopping
     # It waits for answers under way, and events would go on for as long as their job.
@@ -105,8 +110,11 @@ def serve(settings: Settings) -> int:
         if not isinstance(failure, _EXPECTED):
             _LOG.error("the service cannot start", exc_info=failure)
         tell(str(failure))
+    if server.breakdown is not None:
+        exit_code = EXIT_DEVICE_BROKEN
+        tell(server.breakdown)
     end_tracing(tracer_provider)
-    if app.state.opening.unfinished():
+    if server.breakdown is not None or app.state.opening.unfinished():
         logging.shutdown()
         sys.stdout.flush()
         sys.stderr.flush()

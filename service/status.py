@@ -28,10 +28,10 @@ async def readyz(request: Request, engine: Annotated[Engine, Depends(engine_of)]
 
     A gallery that the disk has damaged answers with what it has, and so is ready; `damage` says what was found.
     """
-    if request.app.state.is_stopping():
-        raise ShuttingDownError
     if engine.worker.device_failing is not None:
         raise DeviceError(engine.worker.device_failing)
+    if request.app.state.is_stopping():
+        raise ShuttingDownError
     gallery = engine.gallery
     damage = DamageAnswer(
         records=gallery.num_damaged, images=gallery.num_damaged_images, index=list(gallery.index_problems)

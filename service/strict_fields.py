@@ -7,6 +7,7 @@ repeated one, so that ``-F box=$BOX`` with an unset variable would silently sear
 import re
 from collections import Counter
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, TypeVar, get_args, get_origin
 from urllib.parse import parse_qsl
 
@@ -26,8 +27,7 @@ def validate_fields(model: type[_Fields], items: Sequence[tuple[str, str | Uploa
         RequestValidationError: one that is empty, repeated without being a list, of the other kind (a file for a text),
             or that `model` refuses.
     """
-    lists = {name for name, field in model.model_fields.items() if get_origin(field.annotation) is list}
-    files = {name for name, field in model.model_fields.items() if is_file(field.annotation)}
+    lists, files = _lists(model), _files(model)
     errors = [
         _error(place, name, "it is empty: leave the field out, or give it a value")
         for name, value in items
@@ -99,6 +99,16 @@ def is_file(annotation: Any) -> bool:
     if isinstance(annotation, type):
         return issubclass(annotation, UploadFile)
     return any(is_file(argument) for argument in get_args(annotation))
+
+
+@cache
+def _lists(model: type[BaseModel]) -> frozenset[str]:
+    return frozenset(name for name, field in model.model_fields.items() if get_origin(field.annotation) is list)
+
+
+@cache
+def _files(model: type[BaseModel]) -> frozenset[str]:
+    return frozenset(name for name, field in model.model_fields.items() if is_file(field.annotation))
 
 
 def _error(place: str, name: str, message: str) -> dict[str, Any]:

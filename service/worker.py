@@ -16,7 +16,7 @@ from opentelemetry.trace import SpanContext, get_current_span
 
 from model.embedder import Embedder
 from model.embeddings import EmbeddingError, Embeddings
-from service.device import Device, DeviceError
+from service.device import BatchTooLargeError, Device, DeviceBrokenError, DeviceError, failure_of
 from service.instruments.instruments import Instruments
 
 _LOG = logging.getLogger(__name__)
@@ -106,9 +106,8 @@ class Admission:
         # On a failure or a cancelled request the rest need not be embedded; after success all are done already.
         with self._lock:
             self._left = True
-            for future in self._futures:
-                future.cancel()
-            self._worker._leave(self._num_images, urgent=self._urgent)
+            num_cancelled = sum([future.cancel() for future in self._futures])
+            self._worker._leave(self._num_images, urgent=self._urgent, has_cancelled=num_cancelled > 0)
 
 
 class EmbeddingWorker:
@@ -125,9 +124,15 @@ class EmbeddingWorker:
     and what waits to be stored. A request is admitted whole or refused whole. Queries have `max_queries` places of
     their own, so that no import ever turns them away.
 
-    Where the network raises anything but `EmbeddingError`, the device is at fault: the whole batch fails with
+    A batch for which the device has no memory is embedded in halves, down to single images, and batches stay so small
+    for a while (`BatchLimit`); no image fails for it that fits alone.
+
+    Where the network raises anything else but `EmbeddingError`, the device is at fault: the whole batch fails with
     `DeviceError`. After two such batches in a row `device_failing` says why, until one succeeds; meanwhile an empty
     image is embedded every few seconds, so that the device is found working again without any request.
+
+    Attributes:
+        device_broken: why this process cannot use its device any more, and has to end; None as long as it can.
     """
 
     def __init__(
@@ -141,7 +146,8 @@ class EmbeddingWorker:
     ) -> None:
         self._embedder = embedder
         self._instruments = instruments or Instruments()
-        self._device = Device(embedder)
+        self._device = Device(embedder, self._instruments)
+        self.device_broken: str | None = None
         self.capacity = capacity
         self.max_queries = max_queries
         self._max_batch = max_batch
@@ -151,6 +157,8 @@ class EmbeddingWorker:
         self._enrolments: deque[_Job] = deque()
         self._background: deque[_Batch] = deque()
         self._since_background = 0
+        self._had_enrolments = False  # the last batch
+        self._postponed: list[_Job] = []
         self._changed = threading.Condition()
         self._closing = False
         self._seconds_per_image = 0.1  # until the first batch was timed
@@ -160,7 +168,12 @@ class EmbeddingWorker:
     @property
     def device_failing(self) -> str | None:
         """Why the device failed on the last batches; None as long as it works."""
-        return self._device.failing
+        return self.device_broken or self._device.failing
+
+    @property
+    def most_images(self) -> int:
+        """Of one batch: `max_batch`, or fewer after the device had no memory for so many."""
+        return min(self._max_batch, self._device.most_images)
 
     @property
     def queue(self) -> Queue:
@@ -211,6 +224,7 @@ class EmbeddingWorker:
     def embed_batch(self, images: NDArray[np.uint8], guest: Device | None = None) -> Future[Embeddings]:
         """Queues a whole batch (N, S, S, 3) uint8 that is embedded as it is, so that its numbers can be repeated.
 
+        Where the device has no memory for it, it is embedded in parts, and the last digits of its numbers are others.
         It takes no place of the queue; for the service's own work, one batch after the other. A `guest` embeds it, in
         this worker's thread, if it is another network's.
         """
@@ -222,6 +236,17 @@ class EmbeddingWorker:
                 self._background.append(batch)
                 self._changed.notify()
         return batch.future
+
+    def raise_if_broken(self, error: Exception) -> None:
+        """For others who use the device, such as a search: what they met there may be the end of it for all.
+
+        Raises:
+            DeviceBrokenError: it is.
+        """
+        failure = failure_of(error)
+        if isinstance(failure, DeviceBrokenError):
+            self.device_broken = str(failure)
+            raise failure from error
 
     def close(self) -> bool:
         """Finishes the batch under way, cancels what waits, and ends the thread.
@@ -253,15 +278,16 @@ class EmbeddingWorker:
         seconds = math.ceil(num_before * self._seconds_per_image)
         raise QueueFullError(num_images, free, min(max(seconds, 1), _MAX_RETRY_AFTER_S))
 
-    def _leave(self, num_images: int, *, urgent: bool) -> None:
+    def _leave(self, num_images: int, *, urgent: bool, has_cancelled: bool) -> None:
         with self._changed:
             if urgent:
                 self._free_query_places += num_images
             else:
                 self._free_places += num_images
-            # What was cancelled must not fill the memory until the device is free.
-            self._urgent = deque(job for job in self._urgent if not job.future.cancelled())
-            self._enrolments = deque(job for job in self._enrolments if not job.future.cancelled())
+            # What was cancelled must not fill the memory until the device is free. All that waits is looked at for it.
+            if has_cancelled:
+                self._urgent = deque(job for job in self._urgent if not job.future.cancelled())
+                self._enrolments = deque(job for job in self._enrolments if not job.future.cancelled())
             self._changed.notify()  # a background batch may go on
 
     def _run(self) -> None:
@@ -280,14 +306,15 @@ class EmbeddingWorker:
                 turn = not jobs or self._since_background >= _BACKGROUND_SHARE
                 background = self._background.popleft() if self._background and turn else None
                 self._since_background = self._since_background + 1 if self._background and not background else 0
-            if background is not None and background.future.set_running_or_notify_cancel():
-                if background.device is self._device:
-                    shape = background.images.shape[1:]
-                self._embed_background(background)
             batch = [job for job in jobs if job.future.set_running_or_notify_cancel()]
             if batch:
                 shape = batch[0].image.shape
                 self._embed(batch)
+            # After them: it stands back for those that wait, and would not know of these.
+            if background is not None and background.future.set_running_or_notify_cancel():
+                if background.device is self._device:
+                    shape = background.images.shape[1:]
+                self._embed_background(background)
             if idle and shape is not None:
                 self._probe(shape)
 
@@ -295,8 +322,12 @@ class EmbeddingWorker:
         return bool(self._urgent or self._enrolments or self._background or self._closing)
 
     def _next_jobs(self) -> list[_Job]:
-        num_urgent = min(len(self._urgent), self._max_batch - bool(self._enrolments))
-        num_enrolments = min(len(self._enrolments), self._max_batch - num_urgent)
+        most = self.most_images
+        # A batch of one image has no place to keep: there, every second one may be an enrolment's.
+        keeps_place = bool(self._enrolments) and (most > 1 or not self._had_enrolments)
+        num_urgent = min(len(self._urgent), most - keeps_place)
+        num_enrolments = min(len(self._enrolments), most - num_urgent)
+        self._had_enrolments = num_enrolments > 0
         return [self._urgent.popleft() for _ in range(num_urgent)] + [
             self._enrolments.popleft() for _ in range(num_enrolments)
         ]
@@ -315,7 +346,7 @@ class EmbeddingWorker:
 
         try:
             with batch.device.pausing(let_others_in):
-                embeddings = batch.device.embed(batch.images)
+                embeddings = self._embed_in_parts(batch.device, batch.images)
         except EmbeddingError as error:
             batch.future.set_exception(error)
         except DeviceError as error:
@@ -325,14 +356,18 @@ class EmbeddingWorker:
             seconds = max(0.0, time.perf_counter() - start - others_s)  # a difference of sums may be just below zero
             self._instruments.observe_batch("background", len(batch.images), seconds)
             batch.future.set_result(embeddings)
+        postponed, self._postponed = self._postponed, []
+        if postponed:
+            self._embed(postponed)
 
     def _embed_what_waits(self, end: float) -> bool:
         """Embeds what others wait for, or waits for a query that is under way, until `end` at most.
 
-        Returns False once nobody waits and no query is under way, and when the worker is being closed.
+        Returns False once nobody waits and no query is under way, where there is no memory for others beside what is
+        under way, and when the worker is being closed.
         """
         with self._changed:
-            if self._closing or not (self.has_queries or self._enrolments):
+            if self._closing or self._postponed or not (self.has_queries or self._enrolments):
                 return False
             if not (self._urgent or self._enrolments):
                 self._changed.wait(end - time.perf_counter())
@@ -346,12 +381,20 @@ class EmbeddingWorker:
     def _probe(self, shape: tuple[int, ...]) -> None:
         # Whether it works is noted; nobody waits for the result.
         with suppress(EmbeddingError, DeviceError, MemoryError):
-            self._device.embed(np.zeros((1, *shape), np.uint8))
+            self._embed_on(self._device, np.zeros((1, *shape), np.uint8))
 
     def _embed(self, batch: list[_Job]) -> None:
         start = time.perf_counter()
         try:
-            result = self._device.embed([job.image for job in batch])
+            result = self._embed_on(self._device, [job.image for job in batch])
+        except BatchTooLargeError:
+            if len(batch) == 1:  # beside a batch of the service's own that is under way
+                self._postponed += batch
+                return
+            middle = len(batch) // 2
+            self._embed(batch[:middle])
+            self._embed(batch[middle:])
+            return
         except EmbeddingError as error:
             if len(batch) == 1:
                 batch[0].future.set_exception(error)
@@ -373,3 +416,22 @@ class EmbeddingWorker:
         self._seconds_per_image = 0.8 * self._seconds_per_image + 0.2 * seconds / len(batch)
         for job, embedding, theta in zip(batch, result.embedding, result.theta, strict=True):
             job.future.set_result(Embedded(embedding, theta))
+
+    def _embed_in_parts(self, device: Device, images: NDArray[np.uint8]) -> Embeddings:
+        """At once, or in halves where there is no memory for that."""
+        try:
+            return self._embed_on(device, images)
+        except BatchTooLargeError:
+            middle = len(images) // 2
+            halves = [self._embed_in_parts(device, half) for half in (images[:middle], images[middle:])]
+            return Embeddings(*(np.concatenate(arrays) for arrays in zip(*halves, strict=True)))
+
+    def _embed_on(self, device: Device, images: NDArray[np.uint8] | list[NDArray[np.uint8]]) -> Embeddings:
+        """As `Device.embed`; once it is broken, nothing is asked of it any more."""
+        if self.device_broken is not None:
+            raise DeviceBrokenError(self.device_broken)
+        try:
+            return device.embed(images)
+        except DeviceBrokenError as error:
+            self.device_broken = str(error)
+            raise

@@ -12,7 +12,8 @@ class Audit(Enum):
     Attributes:
         NO: never: it changes nothing, and shows records that a query finds.
         SOON: after its answer, together with others: a kill may lose the last of them.
-        AFTER: before its answer, and after what it did. Of enrolments, whose records themselves say when they came.
+        AFTER: before its answer, and after what it did. Of enrolments, whose records themselves say when they came. One
+            for which there is no room (429) has done nothing, and is written soon.
         BEFORE: before it does anything, and once more with what came of it. Without the first entry nothing is done: a
             deletion, a change or an export leaves nothing else that says who did it.
     """

@@ -19,6 +19,7 @@ REFUSED: Final = "refused"
 
 _REFUSALS: Final = (400, 401, 403)
 _CLIENT_GONE: Final = 499
+_NO_ROOM: Final = 429
 
 # Who has no key must not fill the disk with refusals. Those beyond are counted in the next entry.
 _REFUSALS_OF_ADDRESS: Final = "10/minute"
@@ -56,7 +57,8 @@ class Recorder:
         if call.rule.audit is Audit.NO:
             return
         written = self._log.write(_entry(call, status))
-        if call.rule.audit is Audit.SOON:
+        # A request for which there was no room has done nothing: many of them must not wait for the disk one by one.
+        if call.rule.audit is Audit.SOON or status == _NO_ROOM:
             return
         try:
             await asyncio.wrap_future(written)

@@ -49,6 +49,11 @@ def _worker(worker: EmbeddingWorker) -> Iterator[Metric]:
         "1 while the device that embeds fails or hangs, else 0",
         worker.device_failing is not None,
     )
+    yield gauge(
+        "sanet_embedding_most_images",
+        "Images of one batch at most: SANET_MAX_BATCH, or fewer after the device had no memory for so many",
+        worker.most_images,
+    )
     yield gauges(
         "sanet_embedding_admitted_images",
         "Vehicles of requests under way, which hold a place of the queue",

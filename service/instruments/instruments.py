@@ -55,6 +55,7 @@ class Instruments:
         requests, request_seconds: by route template, method and status; never by what a client may choose freely.
         problems: answers that are problem documents, by the last part of their type.
         failed_batches: batches that the device failed on.
+        halved_batches: batches for which it had no memory, and which were embedded in halves.
         expired_records, failed_sweeps: records that were deleted because of their age, and attempts at it that failed.
     """
 
@@ -114,6 +115,11 @@ class Instruments:
         )
         self.failed_batches = Counter(
             "sanet_embedding_failed_batches", "Batches that the device failed on", registry=registry
+        )
+        self.halved_batches = Counter(
+            "sanet_embedding_halved_batches",
+            "Batches for which the device had no memory, and which were embedded in halves",
+            registry=registry,
         )
         self.expired_records = Counter(
             "sanet_retention_deleted_records", "Records deleted because of their age", registry=registry

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.embeddings import Embeddings
-from service.device import Device, DeviceError
+from service.device import Device, DeviceBrokenError, DeviceError
 from service.jobs.running_job import JobInterrupted, RunningJob
 from service.worker import EmbeddingWorker
 
@@ -47,7 +47,7 @@ class Background:
         """One batch of preprocessed images (N, S, S, 3), embedded as it is.
 
         One that the device failed on is embedded again after a while, as a client would send its request again; only a
-        device that fails for about a minute fails the job.
+        device that fails for about a minute fails the job. A broken one ends the process, and the next goes on with it.
 
         Raises:
             JobInterrupted: the job has to end; so it is where the worker ends.
@@ -58,6 +58,8 @@ class Background:
             job.raise_if_interrupted()
             try:
                 return self._embed(images)
+            except DeviceBrokenError:
+                job.wait(threading.TIMEOUT_MAX)
             except DeviceError as error:
                 job.wait(error.retry_after_s)
         return self._embed(images)

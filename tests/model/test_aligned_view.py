@@ -1,5 +1,10 @@
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from model.aligned_view import aligned_view
@@ -39,6 +44,36 @@ def test_the_view_samples_the_image_as_written_down(padding: Padding) -> None:
     theta = np.eye(2, 3) + np.random.default_rng(2).normal(scale=0.4, size=(2, 3))
     view = aligned_view(image, theta, SANetConfig(padding=padding), Preprocessing(mean=(0.4, 0.4, 0.4)))
     assert np.abs(view - expected_view(image, theta, padding, 102.0)).max() < 0.51  # rounded to the nearest
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def threads_of_process() -> set[str]:
+    return {task.name for task in Path("/proc/self/task").iterdir()}
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_it_starts_no_thread() -> None:
+    image, theta = picture(4, 256, 256), np.array([[0.8, -0.6, 0.1], [0.6, 0.8, 0.0]])
+    started: set[str] = {"one that was never looked for"}
+
+    def draw() -> None:
+        nonlocal started
+        before = threads_of_process()
+        aligned_view(image, theta, SANetConfig(), IMAGENET)
+        started = threads_of_process() - before
+
+    # One that has never asked for helpers: those of a thread stay until it ends.
+    thread = threading.Thread(target=draw)
+    thread.start()
+    thread.join()
+    assert started == set()
 
 
 def test_what_comes_in_from_outside_has_the_mean_colour() -> None:

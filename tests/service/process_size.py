@@ -18,6 +18,4 @@ def size_of(service: LiveService) -> ProcessSize:
     """Of the service's process now; it must run."""
     assert service._process is not None
     process_id = service._process.pid
-    status = Path(f"/proc/{process_id}/status").read_text()
-    memory_mb = int(status.partition("VmRSS:")[2].split()[0]) / 1000
-    return ProcessSize(process_id, memory_mb, len(list(Path(f"/proc/{process_id}/fd").iterdir())))
+    return ProcessSize(process_id, service.resident_mb, len(list(Path(f"/proc/{process_id}/fd").iterdir())))

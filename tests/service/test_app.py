@@ -1,3 +1,4 @@
+import inspect
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from service.app import create_app
 from service.engine import Engine
 from service.instruments.instruments import Instruments
 from service.settings import Settings
+from service.worker import QueueFullError
 from tests.conftest import png
 from tests.service.conftest import as_older_program, enrol, query, serve
 
@@ -108,3 +110,13 @@ def test_embeddings_of_two_precisions_do_not_mix(
         assert again["searched"] == 3
         assert len(again["warnings"]) == 1  # only that it is untrained
         assert client.get("/gallery").json()["total"] == 3
+
+
+def test_no_error_needs_a_thread_to_be_answered(client: TestClient) -> None:
+    handlers = client.app.exception_handlers  # type: ignore[attr-defined]
+    assert QueueFullError in handlers
+    assert all(inspect.iscoroutinefunction(handler) for handler in handlers.values() if is_ours(handler))
+
+
+def is_ours(handler: object) -> bool:
+    return getattr(handler, "__module__", "").startswith("service.")

@@ -4,12 +4,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from fastapi.testclient import TestClient
 from numpy.typing import NDArray
 
 from model.embedder import Embedder
 from model.embeddings import EmbeddingError, Embeddings
-from service.device import Device, DeviceError, one_line
+from service.device import BatchTooLargeError, Device, DeviceBrokenError, DeviceError, one_line
+from service.instruments.instruments import Instruments
 from tests.conftest import png
 from tests.service.conftest import query
 
@@ -43,7 +45,7 @@ def failing_after_each(*script: Exception | None) -> list[bool]:
     return seen
 
 
-@pytest.mark.parametrize("error", [RuntimeError("CUDA error"), MemoryError(), ValueError("shape"), OSError("driver")])
+@pytest.mark.parametrize("error", [RuntimeError("CUDA error"), ValueError("shape"), OSError("driver")])
 def test_whatever_else_the_network_raises_is_the_devices_failure(error: Exception) -> None:
     assert failing_after_each(error, error, error, None, error) == [False, True, True, False, False]
 
@@ -54,11 +56,35 @@ def test_an_embedding_that_is_not_finite_is_neither_a_failure_nor_a_success_of_t
     assert failing_after_each(failure, not_finite, failure, not_finite) == [False, False, True, True]
 
 
-def test_images_that_do_not_fit_into_the_memory_are_the_devices_failure() -> None:
+def test_images_that_cannot_be_stacked_are_the_devices_failure() -> None:
     device = Device(Script(None))
     with pytest.raises(DeviceError):
-        device.embed([IMAGES[0], IMAGES[0, :2]])  # cannot be stacked either
+        device.embed([IMAGES[0], IMAGES[0, :2]])
     assert device.embed([*IMAGES]) is EMBEDDINGS
+
+
+def test_too_many_images_are_no_failure_and_not_tried_again() -> None:
+    instruments = Instruments()
+    script = Script(MemoryError(), torch.OutOfMemoryError("CUDA out of memory"), None)
+    device = Device(script, instruments)
+    assert device.most_images > 1000
+    for _ in range(3):
+        with pytest.raises(BatchTooLargeError) as raised:
+            device.embed(IMAGES)
+        assert raised.value.__context__ is None  # which would keep in the memory what did fit
+    assert device.most_images == 1
+    assert len(script.script) == 2  # only the first was tried
+    with pytest.raises(DeviceError, match="CUDA out of memory"):
+        device.embed(IMAGES[:1])
+    assert device.failing is None
+    assert device.embed(IMAGES[:1]) is EMBEDDINGS
+    assert instruments.registry.get_sample_value("sanet_embedding_halved_batches_total") == 1
+
+
+def test_a_broken_device_fails_at_once_and_for_good() -> None:
+    device = Device(Script(RuntimeError("CUDA error: device-side assert triggered\nadvice")))
+    with pytest.raises(DeviceBrokenError, match="CUDA error: device-side assert triggered; this process cannot use it"):
+        device.embed(IMAGES)
 
 
 def test_a_device_that_does_not_come_back_is_failing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,7 +141,7 @@ def test_an_error_is_one_line(error: Exception, expected: str) -> None:
 
 def test_a_service_whose_device_fails_says_so_and_recovers(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(self: Embedder, images: object) -> None:
-        raise RuntimeError("CUDA error: an illegal memory access was encountered\nadvice")
+        raise RuntimeError("CUDA error: invalid configuration argument\nadvice")
 
     requests: list[Callable[[], Any]] = [
         lambda: client.post("/query", files={"image": png(1)}),
@@ -127,7 +153,7 @@ def test_a_service_whose_device_fails_says_so_and_recovers(client: TestClient, m
         for request in requests * 2:
             answer = request()
             assert (answer.status_code, answer.json()["title"]) == (503, "Device failed"), answer.text
-            assert "no image is at fault: CUDA error: an illegal memory access" in answer.json()["detail"]
+            assert "no image is at fault: CUDA error: invalid configuration argument" in answer.json()["detail"]
             assert "advice" not in answer.json()["detail"]
             assert int(answer.headers["Retry-After"]) >= 1
         not_ready = client.get("/readyz")

@@ -1,6 +1,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,8 @@ from numpy.typing import NDArray
 from model.checkpoint import load_checkpoint
 from model.embedder import Embedder
 from model.embeddings import EmbeddingError, Embeddings
-from service.device import DeviceError
-from service.worker import Admission, EmbeddingWorker, QueueFullError, TooManyImagesError
+from service.device import Device, DeviceBrokenError, DeviceError
+from service.worker import Admission, Embedded, EmbeddingWorker, QueueFullError, TooManyImagesError
 from tests.conftest import picture
 
 
@@ -187,7 +188,7 @@ class Broken(Gate):
     def embed_prepared(self, images: NDArray[np.uint8]) -> Embeddings:
         embeddings = super().embed_prepared(images)
         if self.fails:
-            raise torch.OutOfMemoryError("CUDA out of memory\nadvice for developers")
+            raise RuntimeError("CUDA error: operation not supported\nadvice for developers")
         return embeddings
 
 
@@ -205,7 +206,7 @@ def test_the_whole_batch_fails_with_the_device_and_is_not_tried_one_by_one() -> 
         futures = [admission.submit(image(value)) for value in (1, 2, 3)]
         broken.open.set()
         for future in futures:
-            with pytest.raises(DeviceError, match=r"no image is at fault: CUDA out of memory$"):
+            with pytest.raises(DeviceError, match=r"no image is at fault: CUDA error: operation not supported$"):
                 future.result(10)
     assert broken.batches == [[0], [1, 2, 3]]
     assert DeviceError("").retry_after_s >= 1
@@ -238,7 +239,7 @@ def test_two_failures_in_a_row_are_a_failing_device_until_one_batch_succeeds(
     with pytest.raises(DeviceError):
         worker.embed_batch(np.stack([image(1)])).result(10)
     assert worker.device_failing is not None
-    assert "CUDA out of memory" in worker.device_failing
+    assert "CUDA error: operation not supported" in worker.device_failing
     with pytest.raises(DeviceError):
         embed_one(worker, 1)
     broken.fails = False
@@ -407,7 +408,7 @@ def test_a_query_whose_device_fails_between_two_layers_fails_alone() -> None:
     class Failing(Layers):
         def embed_prepared(self, images: NDArray[np.uint8]) -> Embeddings:
             if len(images) == 1:
-                raise torch.OutOfMemoryError("CUDA out of memory")
+                raise RuntimeError("CUDA error: operation not supported")
             return super().embed_prepared(images)
 
     arrived, let_go = threading.Event(), threading.Event()
@@ -549,3 +550,197 @@ def test_it_knows_whether_a_query_is_under_way(small_checkpoint: Path) -> None:
     seen.append(worker.has_queries)
     worker.close()
     assert seen == [False, False, True, False]
+
+
+class Small(Gate):
+    """Its device has memory for `room` images at once; its gate is open. Poison is found in what fits."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__()
+        self.open.set()
+        self.room = room
+
+    def embed_prepared(self, images: NDArray[np.uint8]) -> Embeddings:
+        if len(images) > self.room:
+            self.batches.append(images[:, 0, 0, 0].tolist())
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return super().embed_prepared(images)
+
+
+@contextmanager
+def together(worker: EmbeddingWorker, gate: Gate, values: list[int]) -> Iterator[list[Future[Embedded]]]:
+    """A request of which one batch is made, behind one of a single image: what becomes of each value."""
+    gate.open.clear()
+    gate.entered.clear()
+    with busy(worker, gate), worker.admit(len(values), urgent=False) as admission:
+        futures = [admission.submit(image(value)) for value in values]
+        gate.open.set()
+        yield futures
+
+
+def embed_together(worker: EmbeddingWorker, gate: Gate, values: list[int]) -> list[float]:
+    with together(worker, gate, values) as futures:
+        return values_of(futures)
+
+
+def values_of(futures: list[Future[Embedded]]) -> list[float]:
+    return [float(future.result(10).embedding[0]) for future in futures]
+
+
+@pytest.mark.parametrize(
+    ("room", "batches"),
+    [
+        (4, [[1, 2, 3, 4]]),
+        (3, [[1, 2, 3, 4], [1, 2], [3, 4]]),
+        (2, [[1, 2, 3, 4], [1, 2], [3, 4]]),
+        (1, [[1, 2, 3, 4], [1, 2], [1], [2], [3], [4]]),
+    ],
+)
+def test_a_batch_for_which_there_is_no_memory_is_embedded_in_halves(room: int, batches: list[list[int]]) -> None:
+    small = Small(room)
+    worker = EmbeddingWorker(small, capacity=8, max_batch=4)
+    assert embed_together(worker, small, [1, 2, 3, 4]) == [1, 2, 3, 4]
+    assert small.batches == [[0], *batches]
+    assert worker.device_failing is None
+    worker.close()
+
+
+def test_what_did_not_fit_is_not_tried_again_at_once() -> None:
+    small = Small(2)
+    worker = EmbeddingWorker(small, capacity=32, max_batch=8)
+    assert worker.most_images == 8
+    assert embed_together(worker, small, [*range(1, 9)]) == [*range(1, 9)]
+    assert worker.most_images == 2
+    small.batches.clear()
+    assert embed_together(worker, small, [*range(11, 16)]) == [*range(11, 16)]
+    assert small.batches == [[0], [11, 12], [13, 14], [15]]
+    # Once there is room again, batches grow until they are as large as ever.
+    small.room = 100
+    for _ in range(200):
+        assert embed_together(worker, small, [*range(1, 9)]) == [*range(1, 9)]
+        if worker.most_images == 8:
+            break
+    small.batches.clear()
+    embed_together(worker, small, [*range(1, 9)])
+    assert small.batches == [[0], [*range(1, 9)]]
+    worker.close()
+
+
+def test_poison_fails_alone_also_where_there_is_little_memory() -> None:
+    small = Small(2)
+    worker = EmbeddingWorker(small, capacity=8, max_batch=8)
+    with together(worker, small, [1, 2, 255, 4, 5]) as futures:
+        assert values_of(futures[:2] + futures[3:]) == [1, 2, 4, 5]
+        with pytest.raises(EmbeddingError, match="poison"):
+            futures[2].result(10)
+    worker.close()
+
+
+def test_a_batch_of_the_services_own_is_embedded_in_parts_where_there_is_no_memory() -> None:
+    small = Small(2)
+    worker = EmbeddingWorker(small, capacity=8, max_batch=4)
+    embeddings = worker.embed_batch(np.stack([image(value) for value in range(1, 8)])).result(10)
+    assert embeddings.embedding.tolist() == [[value] for value in range(1, 8)]
+    assert embeddings.theta.shape == (7, 2, 3)
+    # Of 7 the half is 3, of 3 it is 1: after that, single images.
+    assert small.batches == [[*range(1, 8)], [1, 2, 3], *([value] for value in range(1, 8))]
+    worker.close()
+
+
+def test_one_image_that_does_not_fit_alone_fails() -> None:
+    worker = EmbeddingWorker(Small(0), capacity=8, max_batch=4)
+    for _ in range(2):
+        with pytest.raises(DeviceError, match="no image is at fault: CUDA out of memory"):
+            embed_one(worker, 1)
+    assert is_failing(worker)
+    with pytest.raises(DeviceError):
+        worker.embed_batch(np.stack([image(1), image(2)])).result(10)
+    worker.close()
+
+
+def test_what_does_not_fit_beside_the_services_own_batch_is_embedded_after_it() -> None:
+    class Full(Layers):
+        """There is no room beside a batch that is under way."""
+
+        def embed_prepared(self, images: NDArray[np.uint8]) -> Embeddings:
+            if self._pause is not None and images[0, 0, 0, 0] < 20:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return super().embed_prepared(images)
+
+    arrived, let_go = threading.Event(), threading.Event()
+
+    def layer(number: int) -> None:
+        if number == 0:
+            arrived.set()
+            assert let_go.wait(10)
+
+    full = Full(layer)
+    worker = EmbeddingWorker(full, capacity=8, max_batch=4)
+    own = worker.embed_batch(OWN)
+    assert arrived.wait(10)
+    with worker.admit(2, urgent=True) as queries:
+        futures = [queries.submit(image(value)) for value in (1, 2)]
+        let_go.set()
+        assert values_of(futures) == [1, 2]
+    assert own.result(10).embedding.tolist() == [[20], [21]]
+    assert not is_failing(worker)
+    assert full.finished[0] == [20, 21]
+    worker.close()
+
+
+def test_batches_of_one_are_queries_and_enrolments_in_turns() -> None:
+    small = Small(1)
+    worker = EmbeddingWorker(small, capacity=32, max_batch=4)
+    embed_together(worker, small, [90, 91, 92, 93])
+    assert worker.most_images == 1
+    small.open.clear()
+    small.entered.clear()
+    small.batches.clear()
+    busy(worker, small)
+    with worker.admit(4, urgent=False) as patient, worker.admit(3, urgent=True) as urgent:
+        futures = [patient.submit(image(value)) for value in (1, 2, 3, 4)]
+        futures += [urgent.submit(image(value)) for value in (11, 12, 13)]
+        small.open.set()
+        assert values_of(futures) == [1, 2, 3, 4, 11, 12, 13]
+    assert small.batches == [[0], [11], [1], [12], [2], [13], [3], [4]]
+    worker.close()
+
+
+def test_a_batch_of_the_services_own_whose_turn_it_is_goes_after_the_query_that_waits(
+    worker: EmbeddingWorker, gate: Gate
+) -> None:
+    busy(worker, gate)
+    worker._since_background = 100
+    own = worker.embed_batch(OWN)
+    with worker.admit(1, urgent=True) as query:
+        waiting = query.submit(image(1))
+        gate.open.set()
+        waiting.result(10)
+    own.result(10)
+    assert gate.batches == [[0], [1], [20, 21]]
+
+
+BROKEN = "CUDA error: an illegal memory access was encountered"
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_nothing_is_asked_of_a_broken_device(own: bool) -> None:
+    class Breaks(Broken):
+        def embed_prepared(self, images: NDArray[np.uint8]) -> Embeddings:
+            self.batches.append(images[:, 0, 0, 0].tolist())
+            raise RuntimeError(BROKEN)
+
+    breaks = Breaks()
+    worker = EmbeddingWorker(breaks, capacity=8, max_batch=4)
+    guest = Device(Breaks())
+    for _ in range(2):
+        with pytest.raises(DeviceBrokenError, match=BROKEN) as raised:
+            worker.embed_batch(OWN, guest).result(10) if own else embed_one(worker, 1)
+        assert raised.value.retry_after_s >= 1
+        assert worker.device_broken is not None
+        assert worker.device_broken == worker.device_failing == str(raised.value)
+    # The guest's device is the worker's: there is one for all of a process.
+    with pytest.raises(DeviceBrokenError):
+        embed_one(worker, 2)
+    assert breaks.batches == ([] if own else [[1]])
+    assert worker.close()

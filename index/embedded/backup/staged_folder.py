@@ -58,7 +58,7 @@ def staged_folder(target: Path) -> Iterator[Path]:
 
 
 def is_free(target: Path) -> bool:
-    """Whether `target` is absent or empty, but for a lock, networks converted for a runtime, and what a `staged_folder` left."""
+    """Whether `target` is absent or empty, but for a lock, converted networks and what a `staged_folder` left."""
     if not target.exists():
         return True
     if not target.is_dir():

@@ -1,21 +1,22 @@
 """``export``: the gallery as Parquet and images, into a new folder below the export root."""
 
 from pathlib import Path
-from typing import Any, ClassVar, Final, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 from pydantic import Field
 
 from index.embedded.backup.backing_up import StoppedError
-from index.embedded.backup.parquet_folder import export_folder
 from index.embedded.backup.staged_folder import is_free
 from index.gallery.errors import GalleryError, GalleryFullError
-from index.gallery.parquet_export import ExportOutcome
 from service.jobs.background import Background
 from service.jobs.errors import UnusableDataError
 from service.jobs.export_root import ExportRoot, require_export_root
 from service.jobs.kind import JobParameters, Kind
 from service.jobs.phased_progress import PhasedProgress, gallery_size
 from service.jobs.running_job import JobInterrupted, RunningJob
+
+if TYPE_CHECKING:
+    from index.gallery.parquet_export import ExportOutcome
 
 _BEGUN: Final = "begun"
 
@@ -47,6 +48,9 @@ class Export(Kind[ExportParameters]):
 
     def run(self, job: RunningJob, parameters: ExportParameters) -> dict[str, Any]:
         """Exports; what had to be left out is rejected."""
+        # Arrow's libraries are for this job alone: a service starts sooner without them.
+        from index.gallery.parquet_export import ExportOutcome
+
         if job.report is not None:  # the process ended behind the last step
             return job.report
         out = require_export_root(self._root).folder_at(parameters.path)
@@ -67,7 +71,9 @@ class Export(Kind[ExportParameters]):
         job.advance(job.num_total, report=report)
         return report
 
-    def _export(self, job: RunningJob, out: Path, parameters: ExportParameters) -> ExportOutcome:
+    def _export(self, job: RunningJob, out: Path, parameters: ExportParameters) -> "ExportOutcome":
+        from index.embedded.backup.parquet_folder import export_folder
+
         num_records, num_images = gallery_size(self._data_dir)
         progress = PhasedProgress(job, self._background, {"records": num_records, "images": num_images})
         try:

@@ -121,7 +121,7 @@ class Reembed(Kind[ReembedParameters]):
                 "service started: start it again"
             )
         loaded = LoadedModel.warm(checkpoint, wanted.precision, settings, settings.checkpoint)
-        background = Background(engine.worker, Device(loaded.embedder))
+        background = Background(engine.worker, Device(loaded.embedder, engine.instruments))
         with open_successor(settings.data_dir, wanted) as successor:
             filling = _Filling(job, successor, loaded, background, ImageReader(settings.data_dir))
             successor.drop_not_embedded()

@@ -3,7 +3,9 @@
 import json
 import sqlite3
 import sys
+import threading
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
@@ -19,6 +21,7 @@ from service.audit.audit_log import AuditLog
 from service.audit.audit_store import DATABASE, AuditStore, AuditStoreError, Search
 from service.audit.entry import Entry
 from service.settings import Settings
+from service.worker import EmbeddingWorker
 from tests.conftest import png
 from tests.service.access.conftest import bearer, make_key
 from tests.service.conftest import enrol, query, serve
@@ -34,6 +37,26 @@ def audit(client: TestClient, **parameters: Any) -> list[dict[str, Any]]:
 
 def told(entry: dict[str, Any]) -> tuple[Any, ...]:
     return (entry["action"], entry["status"], entry["facts"])
+
+
+def test_an_enrolment_without_room_is_refused_before_the_disk_has_it(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = threading.Event()
+    append = AuditStore.append
+
+    def late(store: AuditStore, entries: Sequence[Entry]) -> None:
+        assert refused.wait(60)
+        append(store, entries)
+
+    monkeypatch.setattr(AuditStore, "append", late)
+    worker: EmbeddingWorker = client.app.state.engine.worker  # type: ignore[attr-defined]
+    with worker.admit(worker.capacity, urgent=False):
+        for _ in range(3):
+            assert client.post("/gallery", files={"images": png(1)}).status_code == 429
+    refused.set()
+    assert enrol(client, 1)["enrolled"] == 1  # which waits for its own entry, behind the others
+    assert [(entry["action"], entry["status"]) for entry in audit(client)] == [("enrol", 429)] * 3 + [("enrol", 201)]
 
 
 def test_it_says_what_was_done(client: TestClient) -> None:
@@ -152,6 +175,7 @@ def test_refusals_do_not_fill_the_disk(small_checkpoint: Path, tmp_path: Path) -
     with serve(settings) as client:
         for _ in range(50):
             assert client.get("/gallery").status_code == 401
+        client.app.state.audit_log.close()  # type: ignore[attr-defined] # nobody waits for these entries: they are on disk now
         refused = client.get("/audit?action=refused", headers=bearer(admin)).json()
     assert 10 <= refused["total"] <= 20  # a window may end meanwhile
 

@@ -19,6 +19,7 @@ def test_what_an_alert_or_a_panel_watches_is_there_before_it_happens() -> None:
         key("sanet_embedding_batch_images_count", kind="background"),
         key("sanet_embedding_device_seconds_total", kind="requests"),
         key("sanet_embedding_failed_batches_total"),
+        key("sanet_embedding_halved_batches_total"),
         key("sanet_enrolled_vehicles_total", status="duplicate"),
         key("sanet_query_decisions_total", decision="no_match"),
     ):

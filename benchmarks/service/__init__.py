@@ -1,0 +1,1 @@
+"""What the service costs beside the network that it serves."""
