@@ -30,8 +30,8 @@ endif
 	@echo "SANet Retrieval: http://localhost:$${SANET_PORT:-8000}/docs  (Ctrl-C stops it)"
 	@$(BIN)/python -m service
 
-test: setup build/faiss-$(OTHER_EXTRA)/installed
-	FAISS_OF_OTHER_EXTRA=build/faiss-$(OTHER_EXTRA) $(BIN)/python -m pytest
+test: setup build/faiss-$(OTHER_EXTRA)/installed build/milvus-lite/installed
+	FAISS_OF_OTHER_EXTRA=build/faiss-$(OTHER_EXTRA) MILVUS_LITE=build/milvus-lite $(BIN)/python -m pytest
 
 # The FAISS of the other extra, beside the environment, so that both are tested with this torch.
 build/faiss-$(OTHER_EXTRA)/installed: locks/faiss-$(OTHER_EXTRA).txt | setup
@@ -39,9 +39,15 @@ build/faiss-$(OTHER_EXTRA)/installed: locks/faiss-$(OTHER_EXTRA).txt | setup
 	$(BIN)/python $(PIP_INSTALL) --no-deps --require-hashes --target $(@D) --requirement $<
 	@touch $@
 
+# The Milvus of the tests: a server in an environment of its own, because it brings a FAISS of its own.
+build/milvus-lite/installed: locks/milvus-lite.txt
+	$(PYTHON) -m venv --clear $(@D)
+	$(@D)/bin/python $(PIP_INSTALL) --require-hashes --requirement $<
+	@touch $@
+
 # The long campaigns; `make test` runs short, seeded versions of them.
-trial: setup
-	$(BIN)/python -m pytest --trial -m trial
+trial: setup build/milvus-lite/installed
+	MILVUS_LITE=build/milvus-lite $(BIN)/python -m pytest --trial -m trial
 
 check: setup
 	$(BIN)/ruff check .
@@ -76,11 +82,12 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 # UPGRADE=--upgrade takes newer versions; without it only what pyproject.toml demands changes.
 lock: setup
 	for extra in cpu gpu; do \
-	  $(COMPILE) pyproject.toml --extra $$extra --extra train --extra tracing --extra export --extra synthetic --extra dev --output-file locks/$$extra-dev.txt && \
-	  $(COMPILE) pyproject.toml --extra $$extra --extra train --extra tracing --constraint locks/$$extra-dev.txt --output-file locks/$$extra.txt && \
+	  $(COMPILE) pyproject.toml --extra $$extra --extra train --extra tracing --extra cluster --extra export --extra synthetic --extra dev --output-file locks/$$extra-dev.txt && \
+	  $(COMPILE) pyproject.toml --extra $$extra --extra train --extra tracing --extra cluster --constraint locks/$$extra-dev.txt --output-file locks/$$extra.txt && \
 	  echo faiss-$$extra | $(COMPILE) - --constraint locks/$$extra-dev.txt --no-emit-package numpy \
 	    --no-emit-package packaging --output-file locks/faiss-$$extra.txt || exit 1; \
 	done
+	printf "milvus-lite==3.2.2\npymilvus\n" | $(COMPILE) - --constraint locks/cpu-dev.txt --output-file locks/milvus-lite.txt
 
 clean:
 	rm -rf $(VENV) build

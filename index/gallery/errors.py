@@ -14,6 +14,15 @@ class GalleryFullError(GalleryError):
         )
 
 
+class GalleryUnavailableError(GalleryError):
+    """What keeps the gallery cannot be reached at the moment: the same request may succeed when it is back."""
+
+    retry_after_s = 5
+
+    def __init__(self, keeper: str, reason: str) -> None:
+        super().__init__(f"could not reach {keeper} ({reason}): try again in a few seconds")
+
+
 class ReplacedError(GalleryError):
     """Another gallery has taken this one's place: the same write belongs there, and nothing was written."""
 

@@ -6,8 +6,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from index.embedded.search.circle import within_circle
 from index.embedded.search.inverted_index import NUM_ROWS, InvertedIndex
+from index.gallery.circle import within_circle
 from index.gallery.fields import Fields
 from index.gallery.filters import Filter
 from index.gallery.timestamp import microseconds

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from index.embedded.search.bounds import Bounds, Pairs
 from index.embedded.search.folding import Folding
 from index.embedded.search.record_columns import RecordColumns
+from index.gallery.exact_distance import exact_distances
 from index.gallery.fields import Fields
 
 _ID_BYTES: Final = 32
@@ -112,9 +113,7 @@ class RowBlock:
         distances = np.empty(len(pairs.row))
         for start in range(0, len(distances), _CHUNK_OF_PAIRS):
             query, row = (of[start : start + _CHUNK_OF_PAIRS] for of in pairs)
-            differences = np.subtract(self.vectors[row], queries[query], dtype=np.float64)
-            # Sums each pair by itself, in one order; einsum's order depends on how many there are.
-            distances[start : start + _CHUNK_OF_PAIRS] = np.sqrt(np.square(differences, out=differences).sum(axis=1))
+            distances[start : start + _CHUNK_OF_PAIRS] = exact_distances(self.vectors[row], queries[query])
         return distances
 
     def squared_distances(self, queries: NDArray[np.float32], pairs: Pairs) -> NDArray[np.float32]:

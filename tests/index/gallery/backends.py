@@ -1,15 +1,20 @@
 """What keeps a gallery in the tests: the folder of the product, and the dictionaries of `memory_backend`."""
 
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from datetime import timedelta
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from index.embedded.opening import open_gallery
 from index.gallery.gallery import Gallery
 from index.gallery.record import ModelKey
+from index.gallery.vector_index import VectorIndex
+from index.milvus.options import MilvusOptions
 from tests.index.gallery.memory_backend import DictImages, DictStore, NumpyIndex
 from tests.index.records import DIM, MODEL, tamper
+
+if TYPE_CHECKING:
+    from index.milvus.milvus_index import MilvusIndex
 
 
 class Backend(Protocol):
@@ -63,7 +68,9 @@ class MemoryBackend:
 
     def open(self, model: ModelKey = MODEL, undo_for: timedelta = timedelta(0)) -> Gallery:
         self._store.found.clear()
-        return Gallery(self._store, NumpyIndex(), self._images, model, DIM, ExitStack(), undo_for)
+        with ExitStack() as opened:
+            index = self._open_index(model, opened)
+            return Gallery(self._store, index, self._images, model, DIM, opened, undo_for)
 
     def damage(self, seq: int) -> None:
         self._store.broken.add(seq)
@@ -79,3 +86,26 @@ class MemoryBackend:
 
     def put(self, content: str, data: bytes) -> None:
         self._images.files[content] = data
+
+    def _open_index(self, model: ModelKey, opened: ExitStack) -> VectorIndex:
+        return NumpyIndex()
+
+
+class MilvusBackend(MemoryBackend):
+    """Its rows outlive a gallery, too."""
+
+    def __init__(self, uri: str, prefix: str) -> None:
+        super().__init__()
+        self._options = MilvusOptions(uri, prefix=prefix, timeout_s=60)
+        self._indexes: dict[ModelKey, MilvusIndex] = {}
+
+    def close(self) -> None:
+        for index in self._indexes.values():
+            index.collection.drop()
+            index.close()
+
+    def _open_index(self, model: ModelKey, opened: ExitStack) -> VectorIndex:
+        from index.milvus.milvus_index import MilvusIndex  # which takes a second
+
+        self._indexes[model] = opened.enter_context(closing(MilvusIndex(self._options, model, DIM)))
+        return self._indexes[model]

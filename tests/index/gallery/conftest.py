@@ -1,17 +1,34 @@
+import itertools
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Final
 
 import pytest
 
 from index.gallery.gallery import Gallery
-from tests.index.gallery.backends import Backend, FolderBackend, MemoryBackend
+from tests.index.gallery.backends import Backend, FolderBackend, MemoryBackend, MilvusBackend
+from tests.index.milvus.server import MilvusServer
 from tests.index.records import enrolment
 
+_NUMBERS: Final = itertools.count()
 
-@pytest.fixture(params=["folder", "memory"])
-def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
-    return FolderBackend(tmp_path / "data") if request.param == "folder" else MemoryBackend()
+
+@pytest.fixture(scope="package")
+def milvus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MilvusServer]:
+    with closing(MilvusServer(tmp_path_factory.mktemp("milvus"))) as server:
+        yield server
+
+
+@pytest.fixture(params=["folder", "memory", pytest.param("milvus", marks=pytest.mark.trial)])
+def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
+    if request.param == "folder":
+        yield FolderBackend(tmp_path / "data")
+    elif request.param == "memory":
+        yield MemoryBackend()
+    else:
+        with closing(MilvusBackend(request.getfixturevalue("milvus").uri, f"gallery_{next(_NUMBERS)}")) as backend:
+            yield backend
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from index.embedded.search import circle
-from index.embedded.search.circle import within_circle
+from index.gallery import circle
+from index.gallery.circle import within_circle
 from index.gallery.filters import Near, distance_m
 
 HALF_ROUND_M = distance_m(0, 0, 0, 180)

@@ -21,6 +21,16 @@ _RELATIVE_ERROR: Final = 2e-6
 _ABSOLUTE_ERROR: Final = 1e-14
 
 
+def check_circle(near: Near) -> None:
+    """Whether it is a circle.
+
+    Raises:
+        ValueError: a centre that is no place on Earth, or a radius that is not a number.
+    """
+    if not (abs(near.latitude) <= 90 and abs(near.longitude) <= 180) or math.isnan(near.radius_m):
+        raise ValueError(f"a circle needs a place on Earth in degrees and a radius in metres, got {near}")
+
+
 def within_circle(latitude: NDArray[np.float64], longitude: NDArray[np.float64], near: Near) -> NDArray[np.bool_]:
     """For each place (N,) in degrees, NaN where there is none: ``distance_m(.., near) <= near.radius_m``.
 
@@ -28,10 +38,9 @@ def within_circle(latitude: NDArray[np.float64], longitude: NDArray[np.float64],
     rounding of the radius (2e-6 of it), and in each chunk of `_CHUNK` rows it decides a place only once.
 
     Raises:
-        ValueError: a centre that is no place on Earth, or a radius that is not a number.
+        ValueError: as `check_circle`.
     """
-    if not (abs(near.latitude) <= 90 and abs(near.longitude) <= 180) or math.isnan(near.radius_m):
-        raise ValueError(f"a circle needs a place on Earth in degrees and a radius in metres, got {near}")
+    check_circle(near)
     within = np.empty(len(latitude), np.bool_)
     for start in range(0, len(latitude), _CHUNK):
         chunk = slice(start, start + _CHUNK)

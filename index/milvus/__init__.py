@@ -1,0 +1,1 @@
+"""A gallery's vectors in Milvus, for those who outgrow one machine. Needs the extra `cluster`."""
