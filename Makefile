@@ -30,8 +30,11 @@ endif
 	@echo "SANet Retrieval: http://localhost:$${SANET_PORT:-8000}/docs  (Ctrl-C stops it)"
 	@$(BIN)/python -m service
 
+# Two processes share the files of tests. Each computes in one thread: OpenMP's threads wait for each other busily, and two
+# times two on two cores are many times as slow.
 test: setup build/faiss-$(OTHER_EXTRA)/installed build/milvus-lite/installed
-	FAISS_OF_OTHER_EXTRA=build/faiss-$(OTHER_EXTRA) MILVUS_LITE=build/milvus-lite $(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 FAISS_OF_OTHER_EXTRA=build/faiss-$(OTHER_EXTRA) MILVUS_LITE=build/milvus-lite \
+	  $(BIN)/python -m pytest -n 2 --dist loadfile
 
 # The FAISS of the other extra, beside the environment, so that both are tested with this torch.
 build/faiss-$(OTHER_EXTRA)/installed: locks/faiss-$(OTHER_EXTRA).txt | setup

@@ -32,7 +32,8 @@ def main() -> int:
         sys.stderr.write(f"service: {error}\n")
         return 2
     try:
-        require_keys_if_public(settings.auth, settings.published or settings.host, settings.data_dir)
+        address = settings.published or settings.host
+        require_keys_if_public(settings.auth, address, settings.data_dir, settings.database_address)
     except (OpenToOthersError, KeyStoreError) as error:
         sys.stderr.write(f"service: {error}\n")
         return 1

@@ -77,7 +77,7 @@ def create_app(
         telemetry=telemetry(tracer_provider),
     )
     instruments, disk_usage = Instruments(tracer_provider), DiskUsage(settings.data_dir)
-    audit_log = AuditLog(settings.data_dir, settings.audit_days)
+    audit_log = AuditLog(settings.data_dir, settings.audit_days, settings.database_address)
     sweeps = (
         None if settings.retention is None else RetentionSweeps(settings.retention, app.state, audit_log, instruments)
     )

@@ -142,7 +142,7 @@ class Engine:
             instruments = instruments or Instruments()
             worker = loaded.worker(settings, instruments)
             opened.callback(worker.close)
-            jobs = Jobs(data_dir)
+            jobs = Jobs(data_dir, settings.database_address)
             opened.callback(jobs.close)
             max_request_bytes = body_bytes(settings.max_request_mb)
             engine = cls(

@@ -5,7 +5,8 @@
     python -m service.keys revoke KEY
     python -m service.keys rotate KEY
 
-Each with [--data-dir DIR] (else SANET_DATA_DIR, else .data) and [--json]. KEY is an id or a name. read: queries,
+Each with [--data-dir DIR] (else SANET_DATA_DIR, else .data) and [--json]. Where SANET_DATABASE names a database, the
+keys are in it. KEY is an id or a name. read: queries,
 listings, images, metrics. enrol: also enrols, changes, deletes single records and takes that back. admin: everything.
 
 A key is shown once, when it is made: only a SHA-256 of its secret is kept. `rotate` gives a key another secret, and the
@@ -34,6 +35,7 @@ from service.access.rate import RATE
 from service.access.scope import KEY_SCOPES
 from service.audit.audit_store import DATABASE, AuditStore, AuditStoreError
 from service.audit.entry import Entry
+from service.settings import SettingsError, database_of_environment
 
 _MAX_NAME = 100
 
@@ -42,9 +44,9 @@ def main() -> int:
     """The command."""
     args = _parser().parse_args()
     try:
-        with KeyStore.opened(args.data_dir) as store:
+        with KeyStore.opened(args.data_dir, database_of_environment()) as store:
             return _COMMANDS[args.command](store, args)
-    except (KeyStoreError, AuditStoreError) as error:
+    except (KeyStoreError, AuditStoreError, SettingsError) as error:
         sys.stderr.write(f"service.keys: {error}\n")
         return 1
 
@@ -66,7 +68,7 @@ def _list(store: KeyStore, args: argparse.Namespace) -> int:
         further += [f"expires {key['expires_at']}"] if key["expires_at"] else []
         sys.stdout.write(f"{key['id']}  {key['state']:8}{key['scope']:6}  {'  '.join([key['name'], *further])}\n")
     if not keys:
-        sys.stdout.write(f"there is no key in {args.data_dir}\n")
+        sys.stdout.write(f"there is no key in {store.place}\n")
     return 0
 
 
@@ -122,7 +124,7 @@ def _record(action: str, key: Key, args: argparse.Namespace) -> None:
     described = _described(key)
     facts = {name: described[name] for name in ("id", "name", "scope", "rate", "expires_at")}
     try:
-        with closing(AuditStore(args.data_dir / DATABASE)) as audit:
+        with closing(AuditStore(args.data_dir / DATABASE, database_of_environment())) as audit:
             audit.append([Entry(action, "command", facts=facts)])
     except AuditStoreError as error:
         raise AuditStoreError(

@@ -20,6 +20,7 @@ from index.gallery.errors import (
     DeletionUndoneError,
     GalleryError,
     GalleryFullError,
+    GalleryUnavailableError,
     OtherNumberError,
     RecordNotFoundError,
     ReplacedError,
@@ -47,6 +48,7 @@ from service.jobs.errors import (
     JobFileNotFoundError,
     JobFinishedError,
     JobNotFoundError,
+    JobStoreAwayError,
     JobStoreError,
     NotConfiguredError,
     NotInGroupError,
@@ -154,6 +156,7 @@ _PROBLEMS: dict[type[Exception], tuple[int, str]] = {
     JobFinishedError: (409, "Job finished"),
     TooManyJobsError: (429, "Too many jobs"),
     JobStoreError: (507, "Jobs not stored"),
+    JobStoreAwayError: (503, "Jobs unavailable"),
     TooManyImagesError: (422, "Too many vehicles"),
     QueueFullError: (429, "Queue full"),
     UploadsBusyError: (429, "Uploads busy"),
@@ -164,6 +167,7 @@ _PROBLEMS: dict[type[Exception], tuple[int, str]] = {
     ClientGoneError: (499, "Client gone"),  # nobody reads it; it is for the log
     ClientDisconnect: (499, "Client gone"),  # before its body was whole
     ReplacedError: (503, "Gallery replaced"),
+    GalleryUnavailableError: (503, "Gallery unavailable"),
     GalleryFullError: (507, "Gallery full"),
     GalleryError: (500, "Gallery damaged"),
 }

@@ -8,11 +8,12 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from index.gallery.retention import Retention, RetentionError
+from index.postgres.database_url import database_url
 from model.number import NumberError, whole_number
 from service.access.rate import RATE
 
@@ -70,6 +71,14 @@ def _retention(text: str) -> str:
     return text
 
 
+def _database(address: SecretStr) -> SecretStr:
+    try:
+        database_url(address.get_secret_value())
+    except ValueError as error:
+        raise PydanticCustomError("database", "{reason}", {"reason": str(error)}) from None
+    return address
+
+
 _Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], NoDecode, BeforeValidator(_list)]
 _Networks = Annotated[tuple[Annotated[str, AfterValidator(_network)], ...], NoDecode, BeforeValidator(_list)]
 _Int = Annotated[int, Field(strict=True), BeforeValidator(_plain_digits)]
@@ -92,6 +101,9 @@ class Settings(BaseSettings):
         description="the .safetensors checkpoint that embeds; if not set, the shipped",
     )
     data_dir: Path = Field(Path(".data"), description="the folder of the gallery; created if it is not there")
+    database: Annotated[SecretStr, AfterValidator(_database)] | None = Field(
+        None, description="postgresql://.. of the database that has jobs, keys and audit log; else files in the folder"
+    )
     heldout: Path | None = Field(
         None, description="a manifest on which GET /metrics scores the model; without SANET_CHECKPOINT the demo set"
     )
@@ -171,6 +183,11 @@ class Settings(BaseSettings):
             values.setdefault("heldout", demo_set)
         return values
 
+    @property
+    def database_address(self) -> str | None:
+        """Of `database`, as it is; it may hold a password."""
+        return None if self.database is None else self.database.get_secret_value()
+
     @classmethod
     def from_environment(cls) -> Self:
         """Reads the environment.
@@ -193,7 +210,8 @@ class Settings(BaseSettings):
             first = error.errors()[0]
             field = str(first["loc"][0])
             description = cls.model_fields[field].description
-            came = repr(str(first["input"]))  # as the variable has it
+            # As the variable has it, unless that may hold a password.
+            came = "***" if field == "database" else repr(str(first["input"]))
             raise SettingsError(f"{_variable(field)}={came}: {first['msg']} ({description})") from None
         if "checkpoint" not in settings.model_fields_set and not settings.checkpoint.exists():
             raise SettingsError(
@@ -214,6 +232,21 @@ class Settings(BaseSettings):
             facts = [f"default {'none' if default in (None, ()) else default}", *_allowed(properties[name])]
             lines.append(f"{'':{width}}  {'; '.join(facts)}")
         return "\n".join(lines)
+
+
+def database_of_environment() -> str | None:
+    """The address that SANET_DATABASE has, for commands that read no other setting; it may hold a password.
+
+    Raises:
+        SettingsError: it is none; the message does not repeat it.
+    """
+    address = os.environ.get(_variable("database")) or None
+    if address is not None:
+        try:
+            database_url(address)
+        except ValueError as error:
+            raise SettingsError(f"{_variable('database')}: {error}") from None
+    return address
 
 
 def _variable(field: str) -> str:

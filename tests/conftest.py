@@ -17,6 +17,7 @@ from model.config import SANetConfig
 from model.image import encode_image
 from model.preprocessing import Preprocessing
 from model.sanet import SANet
+from tests.postgres_server import PostgresServer
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -63,6 +64,22 @@ def _checkpoints_are_linked() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("service.kept_checkpoints._copy", link)
         yield
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """One for all tests that do not stop it; each has a database of its own."""
+    server = PostgresServer()
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
+    """The address of an empty database."""
+    url = postgres_server.create_database()
+    yield url
+    postgres_server.drop_database(url)
 
 
 @pytest.fixture(scope="session")

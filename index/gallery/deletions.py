@@ -64,7 +64,8 @@ class Deletions:
         """
         self.finish_expired()
         deletion = next((one for one in self._store.deletions() if one.id == id_), None)
-        if deletion is None:
+        # One whose time is over may still be there: of another process, or because it could not be removed yet.
+        if deletion is None or (deletion.undo_until <= datetime.now(UTC) and not deletion.undone):
             raise DeletionNotFoundError(
                 f"there is no deletion {shorten(id_)} that can be undone: its time is over, or there never was one"
             )

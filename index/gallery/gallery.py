@@ -25,7 +25,7 @@ from index.gallery.record_store import Deletion, RecordStore
 from index.gallery.retention import Expired, ExpiredRecord
 from index.gallery.shared_search import SharedSearch
 from index.gallery.vector_index import Neighbours, VectorIndex
-from index.gallery.write_lock import WriteLock
+from index.gallery.write_lock import ThreadWriteLock, WriteLock
 
 # Records read at once: 40 MB of embeddings; or so few that whoever takes them need not wait.
 _LOAD_CHUNK: Final = 4096
@@ -48,6 +48,7 @@ class Gallery:
         embedding_dim: int,
         opened: ExitStack,
         undo_for: timedelta = timedelta(0),
+        writing: WriteLock | None = None,
     ) -> None:
         """Brings what the index lacks into it. Removes nothing but records whose deletion can no longer be undone.
 
@@ -59,18 +60,20 @@ class Gallery:
             embedding_dim: D of its embeddings.
             opened: what is closed with the gallery; if this raises, it is still its owner's to close.
             undo_for: how long deletions can be undone.
+            writing: of all processes that have the gallery open; by default this one has it alone.
         """
         self.model = model
         self._embedding_dim = embedding_dim
         self._store = store
         self._index = index
         self._shared_search = SharedSearch(index)
-        self._writing = WriteLock()
-        self._catch_up()
-        self._images = KeptImages(files, store)
-        self._deletions = Deletions(store, self._images, undo_for)
-        self._deletions.finish_expired()
-        self._num_stale = self._count_stale()
+        self._writing: WriteLock = ThreadWriteLock() if writing is None else writing
+        with self._writing:
+            self._catch_up()
+            self._images = KeptImages(files, store)
+            self._deletions = Deletions(store, self._images, undo_for)
+            self._deletions.finish_expired()
+            self._num_stale = self._count_stale()
         self._opened = opened.pop_all()
 
     @property

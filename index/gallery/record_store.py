@@ -87,11 +87,14 @@ class Writer(Protocol):
 class RecordStore(Protocol):
     """Records, each with a seq: its number in the order of enrolment, never used twice. Safe to use from any thread.
 
+    Seqs rise in the order in which they come to be seen: whoever has seen one will never see a smaller one come.
+
     A record whose checksum fails is damaged: it is not given out, but it is counted, listed and deleted as what it
     says it is. It is logged once, when it is first read. Only the calls that decide on an image or a deletion are
     sure to have read the records themselves, and no index beside them that may be out of step.
 
-    Every call raises `GalleryError` where it cannot be answered, and `GalleryFullError` where there is no room.
+    Every call raises `GalleryError` where it cannot be answered, `GalleryUnavailableError` where it may be later, and
+    `GalleryFullError` where there is no room.
     """
 
     @property
@@ -103,7 +106,10 @@ class RecordStore(Protocol):
         """The highest seq ever given, 0 if there was none."""
 
     def transaction(self) -> AbstractContextManager[Writer]:
-        """All writes inside are durable when the block is left, or none of them if it raises."""
+        """All writes inside are durable when the block is left, or none of them if it raises.
+
+        Where a database is lost in the middle of a commit, `GalleryUnavailableError` says what became of it.
+        """
 
     def get(self, id_: str) -> Record | None:
         """One record, or None; raises `DamagedRecordError`."""

@@ -34,7 +34,7 @@ class Guard:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._keys = KeyCache(settings.data_dir)
+        self._keys = KeyCache(settings.data_dir, settings.database_address)
         self._limiter = RateLimiter()
         self._uploads = UploadSlots(settings.max_uploads_per_key)
         self._is_public = not is_loopback(settings.published or settings.host)

@@ -13,10 +13,10 @@ REFRESH_S: Final = 1.0
 
 
 class KeyCache:
-    """The keys of a data folder, in the one thread of an event loop."""
+    """The keys of a data folder or a database, in the one thread of an event loop."""
 
-    def __init__(self, data_dir: Path) -> None:
-        self._data_dir = data_dir
+    def __init__(self, data_dir: Path, database: str | None = None) -> None:
+        self._data_dir, self._database = data_dir, database
         self._keys: Mapping[str, Key] = {}
         self._read_at = -REFRESH_S
         self._lock = asyncio.Lock()
@@ -31,6 +31,6 @@ class KeyCache:
             async with self._lock:
                 if time.monotonic() - self._read_at >= REFRESH_S:
                     began_at = time.monotonic()
-                    self._keys = await asyncio.to_thread(read_keys, self._data_dir)
+                    self._keys = await asyncio.to_thread(read_keys, self._data_dir, self._database)
                     self._read_at = began_at
         return self._keys

@@ -7,47 +7,55 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Self
 
-from sqlalchemy import Engine, Row, insert, inspect, or_, select, update
+from sqlalchemy import Row, insert, inspect, or_, select, update
 from sqlalchemy.exc import DatabaseError
 
 from service.access.errors import KeyStoreError, NoSuchKeyError
 from service.access.key import Key, Secret
 from service.access.key_table import KEYS, METADATA
 from service.access.scope import KEY_SCOPES, Scope
-from service.sqlite_engine import sqlite_engine
+from service.tables import Tables
 
 DATABASE: Final = "access.sqlite"
 
 
 class KeyStore:
-    """The keys of one data folder. Several processes may have it open."""
+    """The keys of one data folder, or of all services that share a database. Several processes may have it open."""
 
-    def __init__(self, path: Path, engine: Engine) -> None:
-        self._path = path
-        self._engine = engine
-        self._writing = engine.execution_options(writes=True)
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+        self._engine = tables.engine
+        self._writing = tables.writing
 
     @classmethod
     @contextmanager
-    def opened(cls, data_dir: Path) -> Iterator[Self]:
+    def opened(cls, data_dir: Path, database: str | None = None) -> Iterator[Self]:
         """The store while the block runs; it and its folder are made if they are not there.
+
+        Args:
+            data_dir: has the keys,
+            database: unless this one has them.
 
         Raises:
             KeyStoreError: it cannot be read or written.
         """
-        path = data_dir / DATABASE
+        if database is None:
+            try:
+                data_dir.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise KeyStoreError(f"{data_dir} cannot be made: {error}") from None
+        tables = Tables.open(data_dir / DATABASE, database)
         try:
-            data_dir.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise KeyStoreError(f"{data_dir} cannot be made: {error}") from None
-        engine = sqlite_engine(path)
-        try:
-            store = cls(path, engine)
-            with _readable(path), store._writing.begin() as connection:
-                METADATA.create_all(connection)
-            yield store
+            with _readable(tables):
+                tables.create(METADATA)
+            yield cls(tables)
         finally:
-            engine.dispose()
+            tables.close()
+
+    @property
+    def place(self) -> str:
+        """Where the keys are, in words."""
+        return self._tables.place
 
     def create(self, name: str, scope: Scope, *, expires_at: datetime | None, rate: str | None) -> tuple[Key, Secret]:
         """A new key, and the only copy of its secret; durable when this returns.
@@ -57,7 +65,7 @@ class KeyStore:
         """
         secret = Secret.make()
         key = Key(secret.id, name, scope, secret.digest, rate, datetime.now(UTC), expires_at, None)
-        with _readable(self._path), self._writing.begin() as connection:
+        with _readable(self._tables), self._writing.begin() as connection:
             same = select(KEYS.c.id).where(KEYS.c.name == name, KEYS.c.revoked_at.is_(None))
             if connection.execute(same).first() is not None:
                 raise KeyStoreError(f"there is a key with the name {name!r}: choose another name, or revoke that one")
@@ -70,7 +78,7 @@ class KeyStore:
         Raises:
             KeyStoreError: they cannot be read.
         """
-        with _readable(self._path), self._engine.connect() as connection:
+        with _readable(self._tables), self._engine.connect() as connection:
             return [_key(row) for row in connection.execute(select(KEYS).order_by(KEYS.c.created_at, KEYS.c.id))]
 
     def revoke(self, id_or_name: str) -> Key:
@@ -80,7 +88,7 @@ class KeyStore:
             NoSuchKeyError: there is none with this id, and no valid one with this name.
             KeyStoreError: the disk refuses.
         """
-        with _readable(self._path), self._writing.begin() as connection:
+        with _readable(self._tables), self._writing.begin() as connection:
             key = self._find(connection, id_or_name)
             revoked_at = key.revoked_at or datetime.now(UTC)
             connection.execute(update(KEYS).where(KEYS.c.id == key.id).values(revoked_at=revoked_at))
@@ -93,7 +101,7 @@ class KeyStore:
             NoSuchKeyError: there is none with this id or name, or it is revoked or expired.
             KeyStoreError: the disk refuses.
         """
-        with _readable(self._path), self._writing.begin() as connection:
+        with _readable(self._tables), self._writing.begin() as connection:
             key = self._find(connection, id_or_name)
             if not key.is_valid(datetime.now(UTC)):
                 raise NoSuchKeyError(f"the key {key.id} ({key.name}) is revoked or expired: create another one")
@@ -110,32 +118,35 @@ class KeyStore:
         return _key(row)
 
 
-def read_keys(data_dir: Path) -> dict[str, Key]:
-    """The keys of a data folder by their ids, also where none was ever made there; nothing is written.
+def read_keys(data_dir: Path, database: str | None = None) -> dict[str, Key]:
+    """The keys of a data folder or a database by their ids, also where none was ever made; nothing is written.
 
     Raises:
         KeyStoreError: they cannot be read. Nobody is let in then: a damaged file must not open the service.
     """
     path = data_dir / DATABASE
-    if not path.exists():
+    if database is None and not path.exists():
         return {}
-    engine = sqlite_engine(path)
+    tables = Tables.open(path, database)
     try:
-        with _readable(path):
-            # Emptied, or made a moment ago: whether there are keys is not known.
-            if not inspect(engine).has_table(KEYS.name):
+        with _readable(tables):
+            if not inspect(tables.engine).has_table(KEYS.name):
+                if tables.is_shared:
+                    return {}
+                # Emptied, or made a moment ago: whether there are keys is not known.
                 raise KeyStoreError(f"the keys in {path} cannot be read: it has no table of them; restore it")
-        return {key.id: key for key in KeyStore(path, engine).all()}
+        return {key.id: key for key in KeyStore(tables).all()}
     finally:
-        engine.dispose()
+        tables.close()
 
 
 @contextmanager
-def _readable(path: Path) -> Iterator[None]:
+def _readable(tables: Tables) -> Iterator[None]:
     try:
         yield
     except DatabaseError as error:
-        raise KeyStoreError(f"the keys in {path} cannot be read or written: {error.orig}") from error
+        reason = tables.message(error.orig)
+        raise KeyStoreError(f"the keys in {tables.place} cannot be read or written: {reason}") from error
 
 
 def _key(row: Row[Any]) -> Key:

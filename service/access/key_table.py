@@ -1,6 +1,6 @@
 """The table of keys: the same in SQLite and in PostgreSQL."""
 
-from sqlalchemy import Column, LargeBinary, MetaData, String, Table
+from sqlalchemy import Column, LargeBinary, MetaData, Table, Text
 
 from service.jobs.job_table import UtcTime
 
@@ -9,11 +9,11 @@ METADATA = MetaData()
 KEYS = Table(
     "keys",
     METADATA,
-    Column("id", String(12), primary_key=True),
-    Column("name", String(100), nullable=False),
-    Column("scope", String(10), nullable=False),
-    Column("digest", LargeBinary(32), nullable=False),
-    Column("rate", String(40)),
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("scope", Text, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    Column("rate", Text),
     Column("created_at", UtcTime, nullable=False),
     Column("expires_at", UtcTime),
     Column("revoked_at", UtcTime),

@@ -13,14 +13,14 @@ class OpenToOthersError(ValueError):
     """Others could reach a service that has no keys and nobody said that it needs none."""
 
 
-def require_keys_if_public(setting: AuthSetting, address: str, data_dir: Path) -> None:
+def require_keys_if_public(setting: AuthSetting, address: str, data_dir: Path, database: str | None = None) -> None:
     """Refuses to serve others without keys, unless somebody said so.
 
     Raises:
         OpenToOthersError: one line that says what to do.
         KeyStoreError: the keys cannot be read.
     """
-    if setting == "auto" and not is_loopback(address) and not read_keys(data_dir):
+    if setting == "auto" and not is_loopback(address) and not read_keys(data_dir, database):
         raise OpenToOthersError(
             f"others can reach {address}, and there is no key yet: make one with python -m service.keys create "
             f"--name NAME --scope admin --data-dir {data_dir}, or set SANET_AUTH=off if all who can may do everything"

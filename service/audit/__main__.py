@@ -2,8 +2,8 @@
 
     python -m service.audit [--data-dir DIR] [--since TIME] [--until TIME] [--key KEY] [--action ACTION] [--json]
 
-DIR is else SANET_DATA_DIR, else .data. With --json each line is one JSON object, to be kept elsewhere: whoever can
-write the files of this machine can also write this log.
+DIR is else SANET_DATA_DIR, else .data; where SANET_DATABASE names a database, the log is in it. With --json each line
+is one JSON object, to be kept elsewhere: whoever can write the files of this machine can also write this log.
 
 Exit code 0: all of it was shown. 1: it cannot be read. 2: wrong arguments.
 """
@@ -20,22 +20,24 @@ from index.gallery.fields import FieldsError, read_time
 from model.given_path import given_path
 from service.audit.audit_store import DATABASE, AuditStore, AuditStoreError, Search
 from service.audit.entry import Entry
+from service.settings import SettingsError, database_of_environment
 
 
 def main() -> int:
     """The command."""
     args = _parser().parse_args()
     path = args.data_dir / DATABASE
-    if not path.exists():
-        sys.stderr.write(f"service.audit: there is no audit log in {args.data_dir}\n")
-        return 1
     try:
-        store = AuditStore(path)
+        database = database_of_environment()
+        if database is None and not path.exists():
+            sys.stderr.write(f"service.audit: there is no audit log in {args.data_dir}\n")
+            return 1
+        store = AuditStore(path, database)
         for entry in store.all(Search(args.key, args.action, args.since, args.until)):
             sys.stdout.write(json.dumps(entry.to_dict()) + "\n" if args.json else _line(entry))
         store.close()
         sys.stdout.flush()
-    except AuditStoreError as error:
+    except (AuditStoreError, SettingsError) as error:
         sys.stderr.write(f"service.audit: {error}\n")
         return 1
     except BrokenPipeError:  # as of head

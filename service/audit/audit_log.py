@@ -29,8 +29,15 @@ class AuditLog:
     Entries that nobody waits for are lost, and the loss is logged, if the disk refuses them.
     """
 
-    def __init__(self, data_dir: Path, days: int) -> None:
-        self._data_dir = data_dir
+    def __init__(self, data_dir: Path, days: int, database: str | None = None) -> None:
+        """Opens nothing yet.
+
+        Args:
+            data_dir: has the log,
+            days: for which entries are kept.
+            database: which has the log in place of the folder.
+        """
+        self._data_dir, self._database = data_dir, database
         self._days = days
         self._store: AuditStore | None = None
         self._store_lock = threading.Lock()
@@ -62,7 +69,7 @@ class AuditLog:
                     self._data_dir.mkdir(parents=True, exist_ok=True)
                 except OSError as error:
                     raise AuditStoreError(f"the audit log cannot be written: {error}") from None
-                self._store = AuditStore(self._data_dir / DATABASE)
+                self._store = AuditStore(self._data_dir / DATABASE, self._database)
             return self._store
 
     def close(self) -> None:

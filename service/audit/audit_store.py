@@ -12,7 +12,7 @@ from sqlalchemy.exc import TimeoutError as NoConnectionError
 
 from service.audit.audit_table import ENTRIES, METADATA, RETENTION
 from service.audit.entry import Entry, bounded
-from service.sqlite_engine import sqlite_engine
+from service.tables import Tables
 
 DATABASE: Final = "audit.sqlite"
 
@@ -53,18 +53,25 @@ class AuditPage(NamedTuple):
 
 
 class AuditStore:
-    """The audit log of one data folder. Safe to call from any thread; several processes may have it open."""
+    """The audit log of one data folder, or of all services that share a database.
 
-    def __init__(self, path: Path) -> None:
+    Safe to call from any thread; several processes may have it open.
+    """
+
+    def __init__(self, path: Path, database: str | None = None) -> None:
         """Opens the log; it is made if it is not there.
+
+        Args:
+            path: the file that it is,
+            database: unless it is in this one.
 
         Raises:
             AuditStoreError: it cannot be read or written. A damaged one is not set aside by itself: somebody has to see
                 that it is damaged.
         """
-        self._path = path
-        self._engine = sqlite_engine(path)
-        self._writing = self._engine.execution_options(writes=True)
+        self._tables = Tables.open(path, database)
+        self._engine = self._tables.engine
+        self._writing = self._tables.writing
         with self._errors(), self._writing.begin() as connection:
             METADATA.create_all(connection)
             if connection.execute(select(RETENTION)).first() is None:
@@ -138,9 +145,12 @@ class AuditStore:
         try:
             yield
         except DatabaseError as error:
-            raise AuditStoreError(f"the audit log {self._path} cannot be read or written: {error.orig}") from error
+            raise self._error(self._tables.message(error.orig)) from error
         except NoConnectionError as error:  # too many read it at once
-            raise AuditStoreError(f"the audit log {self._path} cannot be read or written: {error}") from error
+            raise self._error(error) from error
+
+    def _error(self, reason: object) -> AuditStoreError:
+        return AuditStoreError(f"the audit log {self._tables.place} cannot be read or written: {reason}")
 
 
 def keep_from(days: int) -> datetime:

@@ -39,6 +39,16 @@ class JobStoreError(Exception):
     """The list of jobs cannot be written: the disk is full, or refuses it."""
 
 
+class JobStoreAwayError(JobStoreError):
+    """The database of the list of jobs does not answer just now."""
+
+    retry_after_s = 5
+
+
+class JobTakenOverError(JobStoreError):
+    """Another process runs the job by now; whatever this one would store of it is refused."""
+
+
 class NotConfiguredError(Exception):
     """The job needs a setting that this service was started without."""
 

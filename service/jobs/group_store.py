@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
-from sqlalchemy import Engine, Row, insert, select
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import Row, insert, select
 
-from service.jobs.errors import JobStoreError
 from service.jobs.group_table import GROUP_REVIEWS
 from service.jobs.job import Job
+from service.jobs.store_errors import store_errors
+from service.tables import Tables
 
 Action = Literal["accept", "refuse"]
 
@@ -37,16 +37,25 @@ class Review:
 class GroupStore:
     """Reviews of the groups of all jobs, in the order in which they came. Safe to call from any thread."""
 
-    def __init__(self, engine: Engine) -> None:
-        """Takes the database of the jobs, and adds its table if this is the first time."""
-        GROUP_REVIEWS.create(engine, checkfirst=True)
-        self._engine = engine
+    def __init__(self, tables: Tables) -> None:
+        """Takes the tables of the jobs, and adds its own if this is the first time.
+
+        Raises:
+            JobStoreError: they cannot be read or written.
+        """
+        self._tables = tables
+        with store_errors(tables, "the reviews cannot be read"), tables.writing.begin() as connection:
+            GROUP_REVIEWS.create(connection, checkfirst=True)
 
     def reviews(self, job: Job) -> dict[int, list[Review]]:
-        """All reviews of a job's groups, by the groups' numbers."""
+        """All reviews of a job's groups, by the groups' numbers.
+
+        Raises:
+            JobStoreError: they cannot be read.
+        """
         wanted = select(GROUP_REVIEWS).where(_COLUMNS.job == job.seq).order_by(_COLUMNS.seq)
         found: dict[int, list[Review]] = defaultdict(list)
-        with self._engine.connect() as connection:
+        with store_errors(self._tables, "the reviews cannot be read"), self._tables.engine.connect() as connection:
             for row in connection.execute(wanted):
                 found[row.number].append(_review(row))
         return dict(found)
@@ -66,11 +75,11 @@ class GroupStore:
             "changed": list(review.changed),
             "reviewed_at": datetime.now(UTC),
         }
-        try:
-            with self._engine.execution_options(writes=True).begin() as connection:
-                connection.execute(insert(GROUP_REVIEWS).values(values))
-        except OperationalError as error:
-            raise JobStoreError(f"the review cannot be stored: {error.orig}; send it again") from error
+        with (
+            store_errors(self._tables, "the review cannot be stored, send it again"),
+            self._tables.writing.begin() as connection,
+        ):
+            connection.execute(insert(GROUP_REVIEWS).values(values))
 
 
 def _review(row: Row[Any]) -> Review:

@@ -1,6 +1,6 @@
 """The table of what was decided on proposed groups: the same in SQLite and in PostgreSQL."""
 
-from sqlalchemy import JSON, Column, ForeignKey, Index, Integer, String, Table, Text
+from sqlalchemy import JSON, Column, ForeignKey, Index, Integer, Table, Text
 
 from service.jobs.job_table import METADATA, UtcTime
 
@@ -11,7 +11,7 @@ GROUP_REVIEWS = Table(
     Column("job", ForeignKey("jobs.seq"), nullable=False),
     # Of the group in its job.
     Column("number", Integer, nullable=False),
-    Column("action", String(20), nullable=False),
+    Column("action", Text, nullable=False),
     Column("identity", Text),
     Column("records", JSON, nullable=False),
     # Of an accepted part, those of the records that have the identity since.

@@ -6,14 +6,16 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, Row, func, insert, select, update
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import BigInteger, Connection, Row, cast, func, insert, select, update
 
 from index.gallery.fields import shorten
-from service.jobs.errors import JobFinishedError, JobNotFoundError, JobStoreError, TooManyJobsError
+from service.jobs.errors import JobFinishedError, JobNotFoundError, TooManyJobsError
 from service.jobs.job import FINAL_STATES, Job, JobPage, JobTally, Rejection, RejectionPage, State
 from service.jobs.job_table import JOBS, REJECTIONS
+from service.jobs.runner import LeasedRunner, OnlyRunner, Runner
+from service.jobs.store_errors import store_errors
 from service.number_cursor import number_of
+from service.tables import Tables
 
 MAX_UNFINISHED: Final = 1000
 """Jobs that wait or run; more are refused."""
@@ -24,24 +26,27 @@ _COLUMNS: Final = JOBS.c
 
 
 class JobStore:
-    """The jobs of a service. Safe to call from any thread.
+    """The jobs of a service. Safe to call from any thread. Each call may raise `JobStoreError`.
 
     Every change is one transaction, whose statements name the state that they change: two that come at the same time
     (a cancellation, the next step) cannot undo each other.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._writing = engine.execution_options(writes=True)
+    def __init__(self, tables: Tables) -> None:
+        """Takes the tables, which are there."""
+        self._tables = tables
+        self._engine = tables.engine
+        self._writing = tables.writing
+        self._runner: Runner = LeasedRunner() if tables.is_shared else OnlyRunner()
 
     @property
-    def database(self) -> Engine:
+    def tables(self) -> Tables:
         """Where the jobs are; for what is kept beside them."""
-        return self._engine
+        return self._tables
 
     def close(self) -> None:
         """Releases the connections; a later call would open them again."""
-        self._engine.dispose()
+        self._tables.close()
 
     def create(
         self, kind: str, parameters: dict[str, Any], *, key: str | None = None, num_total: int | None = None
@@ -77,7 +82,7 @@ class JobStore:
         Raises:
             JobNotFoundError: there is none with this id.
         """
-        with self._engine.connect() as connection:
+        with self._reading() as connection:
             return _require(connection, id_)
 
     def latest(self, key: str, state: State | None = None) -> Job | None:
@@ -85,7 +90,7 @@ class JobStore:
         wanted = select(JOBS).where(_COLUMNS.key == key).order_by(_COLUMNS.seq.desc()).limit(1)
         if state is not None:
             wanted = wanted.where(_COLUMNS.state == state)
-        with self._engine.connect() as connection:
+        with self._reading() as connection:
             row = connection.execute(wanted).first()
         return None if row is None else _job(row)
 
@@ -103,7 +108,7 @@ class JobStore:
         wanted = select(JOBS).where(*conditions).order_by(_COLUMNS.seq.desc()).limit(limit + 1)
         if cursor is not None:
             wanted = wanted.where(_COLUMNS.seq < number_of(cursor))
-        with self._engine.connect() as connection:
+        with self._reading() as connection:
             jobs = [_job(row) for row in connection.execute(wanted)]
             total = connection.scalar(select(func.count()).select_from(JOBS).where(*conditions)) or 0
         next_cursor = str(jobs[limit - 1].seq) if len(jobs) > limit else None
@@ -115,11 +120,11 @@ class JobStore:
             _COLUMNS.kind,
             _COLUMNS.state,
             func.count(),
-            func.sum(_COLUMNS.num_done),
-            func.sum(_COLUMNS.num_rejected),
+            cast(func.sum(_COLUMNS.num_done), BigInteger),
+            cast(func.sum(_COLUMNS.num_rejected), BigInteger),
             func.max(_COLUMNS.run_started_at),
         ).group_by(_COLUMNS.kind, _COLUMNS.state)
-        with self._engine.connect() as connection:
+        with self._reading() as connection:
             return [JobTally(*row) for row in connection.execute(wanted)]
 
     def rejections(self, id_: str, limit: int, cursor: str | None) -> RejectionPage:
@@ -130,7 +135,7 @@ class JobStore:
             CursorError: a cursor that no page gave.
         """
         after = 0 if cursor is None else number_of(cursor)
-        with self._engine.connect() as connection:
+        with self._reading() as connection:
             job = _require(connection, id_)
             columns = REJECTIONS.c
             wanted = select(columns.row, columns.name, columns.box, columns.reason)
@@ -154,14 +159,26 @@ class JobStore:
             raise JobFinishedError(f"the job {job.id} is {job.state}: it cannot be cancelled any more")
         return job
 
+    @property
+    def renews_every_s(self) -> float | None:
+        """How often `renew` has to be called while a job runs; None: never. Others may take jobs of the list then."""
+        return self._runner.renews_every_s
+
+    def renew(self) -> None:
+        """Says that this process lives, so that no other one takes over what it runs."""
+        with self._transaction() as connection:
+            self._runner.renew(connection)
+
     def requeue_running(self, *, is_forgiven: bool) -> None:
-        """Puts back what is called running and is not; for the one process that runs jobs, while it runs none.
+        """Puts back what is called running and is not; for a process that runs jobs, while it runs none.
 
         Args:
             is_forgiven: whether the start does not count against the job: it is not the job that ended it.
         """
         with self._transaction() as connection:
-            for (id_,) in connection.execute(select(_COLUMNS.id).where(_COLUMNS.state == "running")).all():
+            left = select(_COLUMNS.seq, _COLUMNS.id).where(_COLUMNS.state == "running", self._runner.left(connection))
+            for seq, id_ in connection.execute(left).all():
+                self._runner.give_back(connection, seq)
                 _put_back(connection, id_, is_forgiven=is_forgiven)
 
     def claim(self) -> Job | None:
@@ -180,7 +197,11 @@ class JobStore:
                 run_started_at=now,
                 num_done_before_run=_COLUMNS.num_done,
             )
-            return _require(connection, id_) if claimed and id_ is not None else None
+            if not claimed or id_ is None:
+                return None
+            job = _require(connection, id_)
+            self._runner.take(connection, job)
+            return job
 
     def advance(
         self,
@@ -192,10 +213,15 @@ class JobStore:
         num_total: int | None,
         rejections: Sequence[Rejection],
     ) -> Job:
-        """Stores how far a running job is; all of it or nothing. Returns the job as it is now, perhaps `cancelling`."""
+        """Stores how far a running job is; all of it or nothing. Returns the job as it is now, perhaps `cancelling`.
+
+        Raises:
+            JobTakenOverError: another process runs it by now.
+        """
         has_progressed = num_done > job.num_done
         is_counted_now = job.num_total is None and num_total is not None
         with self._transaction() as connection:
+            self._runner.require(connection, job.seq)
             if rejections:
                 first = job.num_rejected + 1
                 rows = [
@@ -221,26 +247,47 @@ class JobStore:
             return _require(connection, job.id)
 
     def finish(self, id_: str, state: State, *, error: str | None = None, report: dict[str, Any] | None = None) -> None:
-        """Ends a running job; without a `report`, the last one stays. An `error` of over 1,000 characters is cut."""
+        """Ends a running job; without a `report`, the last one stays. An `error` of over 1,000 characters is cut.
+
+        Raises:
+            JobTakenOverError: another process runs it by now.
+        """
         if error is not None:
             error = error.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")[:_MAX_ERROR]
         further = {} if report is None else {"report": report}
         with self._transaction() as connection:
+            self._end_run(connection, id_)
             now = datetime.now(UTC)
             _change(connection, id_, "running", state=state, error=error, finished_at=now, cancelling=False, **further)
 
     def release(self, id_: str) -> None:
-        """Puts a running job back, because the service is being stopped: this start does not count against it."""
+        """Puts a running job back, because the service is being stopped: this start does not count against it.
+
+        Raises:
+            JobTakenOverError: another process runs it by now.
+        """
         with self._transaction() as connection:
+            self._end_run(connection, id_)
             _put_back(connection, id_, is_forgiven=True)
+
+    def _end_run(self, connection: Connection, id_: str) -> None:
+        job = _require(connection, id_)
+        if job.state == "running":
+            self._runner.require(connection, job.seq)
+            self._runner.give_back(connection, job.seq)
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        with store_errors(self._tables, "the list of jobs cannot be read"), self._engine.connect() as connection:
+            yield connection
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
-        try:
-            with self._writing.begin() as connection:
-                yield connection
-        except OperationalError as error:
-            raise JobStoreError(f"the list of jobs cannot be written, and nothing was changed: {error.orig}") from error
+        with (
+            store_errors(self._tables, "the list of jobs cannot be written, and nothing was changed"),
+            self._writing.begin() as connection,
+        ):
+            yield connection
 
 
 def _put_back(connection: Connection, id_: str, *, is_forgiven: bool) -> None:
@@ -261,7 +308,8 @@ def _change(connection: Connection, id_: str, expected: State, **values: Any) ->
 
 
 def _require(connection: Connection, id_: str) -> Job:
-    row = connection.execute(select(JOBS).where(_COLUMNS.id == id_)).first()
+    # PostgreSQL takes no text with a NUL, not even to find nothing.
+    row = None if "\0" in id_ else connection.execute(select(JOBS).where(_COLUMNS.id == id_)).first()
     if row is None:
         raise JobNotFoundError(f"there is no job {shorten(id_)}")
     return _job(row)

@@ -14,7 +14,6 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
-    String,
     Table,
     Text,
     TypeDecorator,
@@ -42,11 +41,11 @@ JOBS = Table(
     "jobs",
     METADATA,
     Column("seq", Integer, primary_key=True, autoincrement=True),
-    Column("id", String(32), nullable=False, unique=True),
-    Column("kind", String(40), nullable=False),
+    Column("id", Text, nullable=False, unique=True),
+    Column("kind", Text, nullable=False),
     Column("parameters", JSON, nullable=False),
-    Column("key", String(100), index=True),
-    Column("state", String(20), nullable=False, index=True),
+    Column("key", Text, index=True),
+    Column("state", Text, nullable=False, index=True),
     Column("cursor", JSON(none_as_null=True)),
     Column("num_done", BigInteger, nullable=False, default=0),
     Column("num_total", BigInteger),
@@ -72,8 +71,17 @@ REJECTIONS = Table(
     Column("number", BigInteger, primary_key=True, autoincrement=False),
     Column("row", BigInteger),
     Column("name", Text, nullable=False),
-    Column("box", String(100)),
+    Column("box", Text),
     Column("reason", Text, nullable=False),
 )
+
+LEASES = Table(
+    "job_leases",
+    METADATA,
+    Column("job", ForeignKey("jobs.seq"), primary_key=True),
+    Column("runner", Text, nullable=False),
+    Column("until", UtcTime, nullable=False),
+)
+"""Which process runs a job, where several may."""
 
 Index("jobs_kind_seq", JOBS.c.kind, JOBS.c.seq)

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from index.gallery.fields import shorten
-from service.jobs.embedded_store import open_job_store
 from service.jobs.errors import JobFileNotFoundError
 from service.jobs.group_store import GroupStore
 from service.jobs.job import Job
@@ -13,6 +12,7 @@ from service.jobs.job_folder import result_file
 from service.jobs.job_store import JobStore
 from service.jobs.kind import JobParameters, Kind
 from service.jobs.lane import Lane
+from service.jobs.opening import open_job_store
 
 
 class Jobs:
@@ -23,15 +23,19 @@ class Jobs:
         groups: what was decided on the groups that they propose.
     """
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, database: str | None = None) -> None:
         """Opens the store in the data folder, which this process owns; there are no kinds yet, and nothing runs.
 
+        Args:
+            data_dir: has the jobs' files, and the list of them,
+            database: unless this one has the list.
+
         Raises:
-            OSError: it cannot be read or written.
+            OSError, JobStoreError: it cannot be read or written.
         """
         self._kinds: dict[str, Kind[Any]] = {}
-        self.store: JobStore = open_job_store(data_dir)
-        self.groups = GroupStore(self.store.database)
+        self.store: JobStore = open_job_store(data_dir, database)
+        self.groups = GroupStore(self.store.tables)
         self._folder = data_dir / "jobs"
         self._lane = Lane(self.store, self._kinds, self._folder)
 

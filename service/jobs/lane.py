@@ -10,7 +10,7 @@ from index.gallery.errors import GalleryError
 from model.embeddings import EmbeddingError
 from service.device import DeviceError, one_line
 from service.jobs.background import step_back
-from service.jobs.errors import JobNotFoundError, JobStoreError, NotConfiguredError
+from service.jobs.errors import JobNotFoundError, JobStoreError, JobTakenOverError, NotConfiguredError
 from service.jobs.job import Job, State
 from service.jobs.job_folder import described_results, remove_all_but_results
 from service.jobs.job_store import JobStore
@@ -25,6 +25,8 @@ _EXPECTED: Final = (DeviceError, EmbeddingError, GalleryError, NotConfiguredErro
 _MAX_STARTS: Final = 3
 _CLOSE_S: Final = 5.0
 _RETRY_S: Final = 5.0
+# Where other processes create jobs too, or die and leave some.
+_LOOK_EVERY_S: Final = 5.0
 
 
 class Lane:
@@ -52,16 +54,20 @@ class Lane:
         self._has_news = True
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="jobs", daemon=True)
+        self._is_shared = store.renews_every_s is not None
+        self._renewing = threading.Thread(target=self._renew, name="job-lease", daemon=True)
 
     def start(self) -> None:
         """Begins, with the jobs of the last process first."""
         self._thread.start()
+        if self._is_shared:
+            self._renewing.start()
 
     def wake(self) -> None:
         """Says that a job was created."""
         with self._changed:
             self._has_news = True
-            self._changed.notify()
+            self._changed.notify_all()
 
     def interrupt(self, id_: str) -> None:
         """Ends a job at its next step if it is the one that runs; what the store says then counts."""
@@ -75,12 +81,13 @@ class Lane:
             self._stopping = True
             if self._running is not None:
                 self._running.interrupt()
-            self._changed.notify()
+            self._changed.notify_all()
 
     def join(self) -> None:
         """Waits a little for the thread to end after `stop`; at the latest the next start puts its job back."""
-        if self._thread.is_alive():
-            self._thread.join(_CLOSE_S)
+        for thread in (self._thread, self._renewing):
+            if thread.is_alive():
+                thread.join(_CLOSE_S)
 
     def _run(self) -> None:
         step_back()
@@ -102,12 +109,29 @@ class Lane:
             with self._changed:
                 self._has_news = False
             self._tidy()
+            if self._is_shared:
+                self._store.requeue_running(is_forgiven=False)
             job = self._store.claim()
             if job is not None:
-                self._settle(job)
+                try:
+                    self._settle(job)
+                except JobTakenOverError as error:
+                    _LOG.warning("%s", error)
                 continue
             with self._changed:
-                self._changed.wait_for(lambda: self._has_news or self._stopping)
+                look_every_s = _LOOK_EVERY_S if self._is_shared else None
+                self._changed.wait_for(lambda: self._has_news or self._stopping, look_every_s)
+
+    def _renew(self) -> None:
+        """Says again and again that this process lives, in a thread of its own: a step of a job may take long."""
+        while True:
+            with self._changed:
+                if self._changed.wait_for(lambda: self._stopping, self._store.renews_every_s):
+                    return
+            try:
+                self._store.renew()
+            except JobStoreError as error:
+                _LOG.warning("%s", error)
 
     def _settle(self, job: Job) -> None:
         """Runs a job, and stores how it ended.

@@ -29,6 +29,15 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest) -> str | None:
+    """The address of the database that has the service's own tables; None: files in the data folder have them."""
+    if request.param == "sqlite":
+        return None
+    address: str = request.getfixturevalue("postgres_url")
+    return address
+
+
 @pytest.fixture(scope="session")
 def other_checkpoint(small_preprocessing: Preprocessing, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """As large as the small one, and made of other weights: nothing but its fingerprint tells a mixture."""

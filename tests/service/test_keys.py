@@ -26,12 +26,15 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     return command
 
 
-def test_a_key_is_made_shown_once_listed_rotated_and_ended(run: Any, tmp_path: Path) -> None:
+def test_a_key_is_made_shown_once_listed_rotated_and_ended(
+    run: Any, tmp_path: Path, database: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SANET_DATABASE", database or "")
     code, shown, said = run("create", "--name", "Zoë", "--scope", "enrol", "--rate", "600/minute")
     assert (code, "only time" in said) == (0, True)
     secret = Secret.read(shown.strip())
     assert secret is not None
-    key = read_keys(tmp_path / "data")[secret.id]
+    key = read_keys(tmp_path / "data", database)[secret.id]
     assert (key.name, key.scope.label, key.rate, key.digest) == ("Zoë", "enrol", "600/minute", secret.digest)
     _, listed, _ = run("list")
     assert listed == f"{secret.id}  valid   enrol   Zoë  rate 600/minute\n"
@@ -41,7 +44,8 @@ def test_a_key_is_made_shown_once_listed_rotated_and_ended(run: Any, tmp_path: P
     assert run("revoke", secret.id)[0] == 0
     (described,) = json.loads(run("list", "--json")[1])["keys"]
     assert (described["state"], described["name"], "key" in described) == ("revoked", "Zoë", False)
-    log = AuditStore(tmp_path / "data" / DATABASE)
+    assert (tmp_path / "data").exists() == (database is None)
+    log = AuditStore(tmp_path / "data" / DATABASE, database)
     entries = list(log.all(Search()))
     log.close()
     assert [(entry.action, entry.caller, entry.facts["id"]) for entry in entries] == [

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from service.settings import Settings, SettingsError, shipped_checkpoint
+from service.settings import Settings, SettingsError, database_of_environment, shipped_checkpoint
 
 
 @pytest.fixture(autouse=True)
@@ -213,6 +213,26 @@ def test_every_setting_is_described_with_its_default_and_its_values() -> None:
     assert values["SANET_AUTH"] == "default auto; one of auto, on, off"
     assert values["SANET_CHECKPOINT"] == f"default {shipped_checkpoint()}"
     assert values["SANET_MAX_QUERIES"] == "default 64; 1 to 100000"
+    assert values["SANET_DATABASE"] == "default none"
+
+
+@pytest.mark.parametrize("address", ["mysql://a:s3cret@c/d", "s3cret", "postgresql://a:b@c:s3cret/d"])
+def test_an_address_that_may_hold_a_password_is_not_repeated(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.setenv("SANET_DATABASE", address)
+    for read in (Settings.from_environment, database_of_environment):
+        with pytest.raises(SettingsError, match=r"SANET_DATABASE.* an address such as postgresql") as error:
+            read()
+        assert "s3cret" not in str(error.value)
+
+
+def test_the_address_of_a_database_is_kept_out_of_sight(monkeypatch: pytest.MonkeyPatch) -> None:
+    address = "postgresql://user:s3cret@db.example/sanet"
+    monkeypatch.setenv("SANET_DATABASE", address)
+    settings = Settings.from_environment()
+    assert settings.database_address == database_of_environment() == address
+    assert "s3cret" not in f"{settings!r} {settings.model_dump()} {settings.model_dump_json()}"
+    monkeypatch.setenv("SANET_DATABASE", "")
+    assert Settings.from_environment().database_address is database_of_environment() is None
 
 
 def test_help_names_every_setting(monkeypatch: pytest.MonkeyPatch) -> None:

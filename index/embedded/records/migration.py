@@ -24,11 +24,11 @@ from index.embedded.records.record_table import (
     SELECT,
     SOURCE_COLUMN,
     SOURCE_INDEX,
-    record_from_row,
 )
 from index.embedded.records.record_writer import SqliteWriter, transaction
 from index.gallery.errors import DamagedRecordError
 from index.gallery.fields import Fields
+from index.gallery.record_row import record_from_row
 
 _LOG = logging.getLogger(__name__)
 

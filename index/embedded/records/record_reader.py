@@ -9,9 +9,10 @@ from typing import Any, Final, Self
 
 from index.embedded.disk import disk_errors
 from index.embedded.records.lenient_text import LENIENT_TEXT
-from index.embedded.records.record_table import COLUMNS, SCHEMA_VERSION, record_from_row
+from index.embedded.records.record_table import COLUMNS, SCHEMA_VERSION
 from index.gallery.errors import DamagedRecordError, GalleryError
 from index.gallery.record import ModelKey, Record
+from index.gallery.record_row import record_from_row
 from index.gallery.verification import RowDescription
 
 # What layout 1 has in the place of the columns that came with layout 2.

@@ -7,9 +7,10 @@ from itertools import product
 from typing import Any, Final
 
 from index.embedded.records.lenient_text import BROKEN
-from index.embedded.records.record_table import COLUMNS, record_from_row
+from index.embedded.records.record_table import COLUMNS
 from index.gallery.errors import DamagedRecordError
 from index.gallery.record import record_id
+from index.gallery.record_row import record_from_row
 from model.box import Box, BoxError
 
 NAMES: Final = [name.strip() for name in COLUMNS.split(",")]

@@ -16,11 +16,12 @@ from index.embedded.records.filter_sql import distance_m_or_null, sql_condition,
 from index.embedded.records.index_repair import repair_indexes
 from index.embedded.records.lenient_text import LENIENT_TEXT
 from index.embedded.records.migration import OLDER_LAYOUTS, migrate
-from index.embedded.records.record_table import ROW_COLUMNS, SCHEMA, SCHEMA_VERSION, SELECT, index_row, record_from_row
+from index.embedded.records.record_table import ROW_COLUMNS, SCHEMA, SCHEMA_VERSION, SELECT
 from index.embedded.records.record_writer import SqliteWriter, transaction
 from index.gallery.errors import DamagedRecordError, GalleryError
 from index.gallery.filters import Filter
 from index.gallery.record import ModelKey, Record, record_id
+from index.gallery.record_row import index_row, record_from_row
 from index.gallery.record_store import Deletion, Row, Tallies
 from index.gallery.retention import Expired, ExpiredRecord
 from index.gallery.timestamp import time_of

@@ -1,20 +1,12 @@
-"""The table of records: its layout, and the way from a record to a row and back."""
+"""The table of records: its layout, and the way from a record to a row."""
 
 import json
-from collections.abc import Mapping
-from datetime import datetime
-from functools import lru_cache
-from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
-import numpy as np
-
-from index.gallery.errors import DamagedRecordError
 from index.gallery.fields import Fields
-from index.gallery.record import ModelKey, Record
-from index.gallery.record_store import Row
-from index.gallery.timestamp import microseconds, time_of
-from model.box import Box
+from index.gallery.record import Record
+from index.gallery.record_row import INDEX_NAMES, RECORD_NAMES, VECTOR_NAMES
+from index.gallery.timestamp import microseconds
 
 SCHEMA_VERSION: Final = 3
 
@@ -90,20 +82,12 @@ PRAGMA user_version = {SCHEMA_VERSION};
 COMMIT;
 """
 
-RECORD_COLUMNS: Final = """seq, id, content, media_type, box, whole_image, identity, camera, captured_at, latitude,
-longitude, tags, source, attributes, fingerprint, precision, enrolled_at, checksum"""
-COLUMNS: Final = f"{RECORD_COLUMNS}, embedding, theta"
+RECORD_COLUMNS: Final = ", ".join(RECORD_NAMES)
+COLUMNS: Final = f"{RECORD_COLUMNS}, {', '.join(VECTOR_NAMES)}"
 # LEFT, so that a record whose embedding is lost is found to be damaged, not overlooked.
 SELECT: Final = f"SELECT {COLUMNS} FROM record LEFT JOIN embedding USING (seq)"  # noqa: S608 (no values)
 # What a record's embedding is not needed for.
-ROW_COLUMNS: Final = (
-    "seq, id, enrolled_at, identity, camera, captured_at, latitude, longitude, tags, source, attributes"
-)
-
-# The user's fields, in the order of `fields_to_row`.
-FIELD_COLUMNS: Final = ("identity", "camera", "captured_at", "latitude", "longitude", "tags", "source", "attributes")
-
-_UNREADABLE: Final = (ValueError, TypeError, AttributeError, OverflowError, RecursionError)
+ROW_COLUMNS: Final = ", ".join(INDEX_NAMES)
 
 
 def record_to_row(record: Record) -> list[object]:
@@ -116,85 +100,9 @@ def record_to_row(record: Record) -> list[object]:
 
 
 def fields_to_row(fields: Fields) -> list[object]:
-    """The values of `FIELD_COLUMNS`."""
+    """The values of `FIELD_NAMES`."""
     captured_at = None if fields.captured_at is None else microseconds(fields.captured_at)
     tags = json.dumps(fields.tags, ensure_ascii=False)
     attributes = json.dumps(dict(fields.attributes), ensure_ascii=False)
     place = [fields.latitude, fields.longitude]
     return [fields.identity, fields.camera, captured_at, *place, tags, fields.source, attributes]
-
-
-def record_from_row(row: tuple[Any, ...]) -> Record:
-    """The record in a row of `COLUMNS`.
-
-    Raises:
-        DamagedRecordError: it cannot be read, or does not have its checksum.
-    """
-    (_, id_, content, media_type, box, whole_image, identity, camera, captured_at, latitude, longitude, tags,
-     source, attributes, fingerprint, precision, enrolled_at, checksum, embedding, theta) = row  # fmt: skip
-
-    try:
-        record = Record(
-            id=id_,
-            content=content,
-            media_type=media_type,
-            box=Box.parse(box),
-            whole_image=bool(whole_image),
-            fields=_fields(identity, camera, captured_at, latitude, longitude, tags, source, attributes),
-            embedding=np.frombuffer(embedding, "<f4"),
-            theta=np.frombuffer(theta, "<f4").reshape(2, 3),
-            model=ModelKey(fingerprint, precision),
-            enrolled_at=time_of(enrolled_at),
-        )
-        intact = record.checksum() == checksum
-    except _UNREADABLE as error:
-        raise DamagedRecordError(f"the record {id_} is damaged and cannot be read: {error}") from error
-    if not intact:
-        raise DamagedRecordError(f"the record {id_} is damaged: its checksum differs; enrol it again, or delete it")
-    return record
-
-
-def index_row(values: tuple[Any, ...]) -> Row:
-    """What an index keeps, from values of `ROW_COLUMNS`.
-
-    Raises:
-        DamagedRecordError: the fields cannot be read.
-    """
-    seq, id_, enrolled_us, *fields = values
-    try:
-        return Row(seq, id_, enrolled_us, _fields(*fields))
-    except _UNREADABLE as error:
-        raise DamagedRecordError(f"the record {id_} is damaged and cannot be read: {error}") from error
-
-
-def _fields(
-    identity: str | None,
-    camera: str | None,
-    captured_at: int | None,
-    latitude: float | None,
-    longitude: float | None,
-    tags: str,
-    source: str | None,
-    attributes: str,
-) -> Fields:
-    # Only what a damaged byte may have made of a number or of JSON: texts were checked before they were stored.
-    if type(latitude) is not type(longitude) or not isinstance(latitude, float | None):
-        raise TypeError("its place is no pair of numbers")
-    return Fields.of_stored(
-        identity, camera, _time(captured_at), latitude, longitude, _tags(tags), source, _attributes(attributes)
-    )
-
-
-# Most records have neither tags nor attributes, or those of many others.
-@lru_cache(1000)
-def _tags(text: str) -> tuple[str, ...]:
-    return tuple(sorted(json.loads(text)))
-
-
-@lru_cache(1000)
-def _attributes(text: str) -> Mapping[str, str]:
-    return MappingProxyType({str(name): value + "" for name, value in sorted(json.loads(text).items())})
-
-
-def _time(value: int | None) -> datetime | None:
-    return None if value is None else time_of(value)

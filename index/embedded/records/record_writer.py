@@ -6,9 +6,10 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Final
 
-from index.embedded.records.record_table import FIELD_COLUMNS, RECORD_COLUMNS, fields_to_row, record_to_row
+from index.embedded.records.record_table import RECORD_COLUMNS, fields_to_row, record_to_row
 from index.gallery.errors import RecordNotFoundError
 from index.gallery.record import Record
+from index.gallery.record_row import FIELD_NAMES
 from index.gallery.record_store import Deletion
 from index.gallery.timestamp import microseconds
 
@@ -55,8 +56,8 @@ class SqliteWriter:
     def update_fields(self, records: Mapping[int, Record], names: Collection[str]) -> None:
         """Overwrites the user's fields of these names, and the checksums, of the records at these seqs."""
         # The columns that do not change are left out, and so their indexes are not written.
-        columns = [name for name in FIELD_COLUMNS if name in names]
-        wanted = [FIELD_COLUMNS.index(name) for name in columns]
+        columns = [name for name in FIELD_NAMES if name in names]
+        wanted = [FIELD_NAMES.index(name) for name in columns]
         assignments = ",".join(f"{name} = ?" for name in [*columns, "checksum"])
 
         def values(record: Record) -> list[object]:

@@ -15,18 +15,18 @@ from typing import Final, NamedTuple, Self
 from index.embedded.disk import disk_errors
 from index.embedded.records.record_reader import RecordReader
 from index.embedded.records.record_store import SqliteRecordStore
-from index.embedded.records.record_table import FIELD_COLUMNS
 from index.embedded.records.record_writer import transaction
 from index.gallery.errors import GalleryError
 from index.gallery.fields import Fields
 from index.gallery.record import ModelKey, Record
+from index.gallery.record_row import FIELD_NAMES
 
 # 10 kB each.
 _READ_TOGETHER: Final = 64
 # Below SQLite's limit of parameters in one statement.
 _CHUNK: Final = 10_000
 
-_FIELDS_DIFFER: Final = " OR ".join(f"mine.{name} IS NOT theirs.{name}" for name in FIELD_COLUMNS)
+_FIELDS_DIFFER: Final = " OR ".join(f"mine.{name} IS NOT theirs.{name}" for name in FIELD_NAMES)
 
 # The tables themselves (NOT INDEXED): an index that the disk has damaged would hide records.
 _MISSING: Final = """SELECT seq FROM theirs.record AS theirs NOT INDEXED
@@ -137,7 +137,7 @@ class Successor:
             fields = {seq: theirs[seq].fields for seq in chunk if seq in mine and seq in theirs}
             damaged = [seq for seq in chunk if seq not in fields]
             with disk_errors(self._path), transaction(self._connection) as writer:
-                writer.update_fields({seq: replace(mine[seq], fields=fields[seq]) for seq in fields}, FIELD_COLUMNS)
+                writer.update_fields({seq: replace(mine[seq], fields=fields[seq]) for seq in fields}, FIELD_NAMES)
                 writer.delete(damaged)
                 self._copy(damaged)
             changed |= fields

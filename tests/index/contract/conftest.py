@@ -1,6 +1,7 @@
 import itertools
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -11,6 +12,7 @@ from index.embedded.search.row_blocks import RowBlocks
 from index.gallery.vector_index import VectorIndex
 from index.milvus.milvus_index import MilvusIndex
 from index.milvus.options import MilvusOptions
+from tests.index.contract.record_stores import Place, PostgresPlace, SqlitePlace, Store
 from tests.index.milvus.conftest import milvus
 from tests.index.records import DIM, MODEL
 
@@ -37,3 +39,19 @@ def new_index(request: pytest.FixtureRequest) -> Iterator[NewIndex]:
             return index
 
         yield in_memory if request.param == "memory" else in_milvus
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    if request.param == "sqlite":
+        yield SqlitePlace(tmp_path)
+        return
+    place = PostgresPlace(request.getfixturevalue("postgres_server"))
+    yield place
+    place.remove()
+
+
+@pytest.fixture
+def store(place: Place) -> Iterator[Store]:
+    with closing(place.open()) as store:
+        yield store

@@ -1,4 +1,4 @@
-"""What keeps a gallery in the tests: the folder of the product, and the dictionaries of `memory_backend`."""
+"""What keeps a gallery in the tests: the product's folder, PostgreSQL, and the dictionaries of `memory_backend`."""
 
 from contextlib import ExitStack, closing
 from datetime import timedelta
@@ -10,8 +10,11 @@ from index.gallery.gallery import Gallery
 from index.gallery.record import ModelKey
 from index.gallery.vector_index import VectorIndex
 from index.milvus.options import MilvusOptions
+from index.postgres.database import Database
+from index.postgres.record_store import PostgresRecordStore
 from tests.index.gallery.memory_backend import DictImages, DictStore, NumpyIndex
 from tests.index.records import DIM, MODEL, tamper
+from tests.postgres_server import PostgresServer
 
 if TYPE_CHECKING:
     from index.milvus.milvus_index import MilvusIndex
@@ -58,6 +61,36 @@ class FolderBackend:
 
     def _path(self, content: str) -> Path:
         return self._folder / "images" / content[:2] / content
+
+
+class PostgresBackend:
+    """Its records lie in a database; images as in `MemoryBackend`."""
+
+    def __init__(self, server: PostgresServer, url: str) -> None:
+        self._server, self._url, self._images = server, url, DictImages()
+
+    def open(self, model: ModelKey = MODEL, undo_for: timedelta = timedelta(0)) -> Gallery:
+        with ExitStack() as opened:
+            store = PostgresRecordStore(Database(self._url))
+            opened.callback(store.close)
+            return Gallery(
+                store, NumpyIndex(), self._images, model, DIM, opened.pop_all(), undo_for, writing=store.write_lock
+            )
+
+    def damage(self, seq: int) -> None:
+        self._server.execute("UPDATE record SET media_type = 'x' WHERE seq = %s", seq, url=self._url)
+
+    def images(self) -> set[str]:
+        return set(self._images.files)
+
+    def trash(self) -> set[str]:
+        return set(self._images.trash)
+
+    def lose(self, content: str) -> None:
+        del self._images.files[content]
+
+    def put(self, content: str, data: bytes) -> None:
+        self._images.files[content] = data
 
 
 class MemoryBackend:

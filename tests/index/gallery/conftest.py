@@ -7,7 +7,7 @@ from typing import Final
 import pytest
 
 from index.gallery.gallery import Gallery
-from tests.index.gallery.backends import Backend, FolderBackend, MemoryBackend, MilvusBackend
+from tests.index.gallery.backends import Backend, FolderBackend, MemoryBackend, MilvusBackend, PostgresBackend
 from tests.index.milvus.server import MilvusServer
 from tests.index.records import enrolment
 
@@ -20,10 +20,12 @@ def milvus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MilvusServer]:
         yield server
 
 
-@pytest.fixture(params=["folder", "memory", pytest.param("milvus", marks=pytest.mark.trial)])
+@pytest.fixture(params=["folder", "postgresql", "memory", pytest.param("milvus", marks=pytest.mark.trial)])
 def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
     if request.param == "folder":
         yield FolderBackend(tmp_path / "data")
+    elif request.param == "postgresql":
+        yield PostgresBackend(request.getfixturevalue("postgres_server"), request.getfixturevalue("postgres_url"))
     elif request.param == "memory":
         yield MemoryBackend()
     else:

@@ -67,6 +67,11 @@ class DictWriter:
                 del self.aside[id_]
 
 
+def _most_frequent_first(counted: tuple[str | None, int]) -> tuple[int, bool, str]:
+    value, number = counted
+    return -number, value is not None, value or ""
+
+
 class DictStore:
     """Every transaction replaces the dictionary, so that readers keep theirs.
 
@@ -140,8 +145,8 @@ class DictStore:
             len(self.contents()),
             len(cameras.keys() - {None}),
             len(identities.keys() - {None}),
-            sorted(cameras.items(), key=lambda item: (-item[1], item[0] or ""))[:limit],
-            sorted(identities.items(), key=lambda item: (-item[1], item[0] or ""))[:limit],
+            sorted(cameras.items(), key=_most_frequent_first)[:limit],
+            sorted(identities.items(), key=_most_frequent_first)[:limit],
             [(key.fingerprint, key.precision, num) for key, num in models.most_common()],
         )
 

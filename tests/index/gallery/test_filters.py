@@ -15,7 +15,11 @@ from index.embedded.records.record_store import SqliteRecordStore
 from index.gallery.fields import Fields
 from index.gallery.filters import Filter, Near
 from index.gallery.record import Record
+from index.gallery.record_store import RecordStore
+from index.postgres.database import Database
+from index.postgres.record_store import PostgresRecordStore
 from tests.index.records import OTHER_MODELS, record
+from tests.postgres_server import PostgresServer
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
@@ -47,9 +51,15 @@ def random_fields(rng: np.random.Generator) -> Fields:
     return Fields(identity, camera, captured_at, latitude, longitude, tags, source, attributes)
 
 
-@pytest.fixture(scope="module")
-def stored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[SqliteRecordStore, list[Record]]]:
-    store = SqliteRecordStore(tmp_path_factory.mktemp("filters") / "gallery.sqlite")
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def stored(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, postgres_server: PostgresServer
+) -> Iterator[tuple[RecordStore, list[Record]]]:
+    store: SqliteRecordStore | PostgresRecordStore
+    if request.param == "sqlite":
+        store = SqliteRecordStore(tmp_path_factory.mktemp("filters") / "gallery.sqlite")
+    else:
+        store = PostgresRecordStore(Database(postgres_server.create_database()))
     rng = np.random.default_rng(11)
     fields = [random_fields(rng) for _ in range(300)]
     records = [record(seed, **{name: getattr(f, name) for name in Fields.__slots__}) for seed, f in enumerate(fields)]
@@ -114,7 +124,7 @@ filters = st.builds(
 @settings(derandomize=True, max_examples=250, deadline=None)
 @given(where=filters)
 def test_a_filter_selects_what_a_naive_predicate_selects(
-    stored: tuple[SqliteRecordStore, list[Record]], where: Filter
+    stored: tuple[RecordStore, list[Record]], where: Filter
 ) -> None:
     store, records = stored
     expected = [seq for seq, one in enumerate(records, start=1) if passes(where, one.fields)]
@@ -124,7 +134,7 @@ def test_a_filter_selects_what_a_naive_predicate_selects(
 
 @pytest.mark.parametrize("seqs", [[1], [3, 300, 7], [300, *range(1, 299)]])
 def test_ids_select_their_records_and_other_than_all_but_one(
-    stored: tuple[SqliteRecordStore, list[Record]], seqs: list[int]
+    stored: tuple[RecordStore, list[Record]], seqs: list[int]
 ) -> None:
     store, records = stored
     ids = tuple(records[seq - 1].id for seq in seqs)
@@ -141,14 +151,14 @@ def test_ids_select_their_records_and_other_than_all_but_one(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_value_is_only_a_value(stored: tuple[SqliteRecordStore, list[Record]], name: str) -> None:
+def test_every_value_is_only_a_value(stored: tuple[RecordStore, list[Record]], name: str) -> None:
     store, records = stored
     expected = [seq for seq, one in enumerate(records, start=1) if one.fields.identity == name]
     assert len(expected) > 5
     assert sorted(store.contents_passing(Filter(identity=name))) == expected
 
 
-def test_no_condition_selects_everything(stored: tuple[SqliteRecordStore, list[Record]]) -> None:
+def test_no_condition_selects_everything(stored: tuple[RecordStore, list[Record]]) -> None:
     store, records = stored
     assert sql_condition(Filter()) == ("1", [])
     assert sorted(store.contents_passing(Filter())) == list(range(1, len(records) + 1))
@@ -208,7 +218,7 @@ single = st.one_of(
 
 @settings(derandomize=True, max_examples=250, deadline=None)
 @given(where=single)
-def test_sql_and_python_select_the_same(stored: tuple[SqliteRecordStore, list[Record]], where: Filter) -> None:
+def test_sql_and_python_select_the_same(stored: tuple[RecordStore, list[Record]], where: Filter) -> None:
     store, records = stored
     matching = [seq for seq, one in enumerate(records, start=1) if where.matches(one)]
     assert matching == [seq for seq, one in enumerate(records, start=1) if passes(where, one.fields)]

@@ -3,11 +3,11 @@ import threading
 import pytest
 
 from index.gallery.errors import ReplacedError
-from index.gallery.write_lock import WriteLock
+from index.gallery.write_lock import ThreadWriteLock
 
 
 def test_one_at_a_time() -> None:
-    lock, order = WriteLock(), list[str]()
+    lock, order = ThreadWriteLock(), list[str]()
 
     def write() -> None:
         with lock:
@@ -24,7 +24,7 @@ def test_one_at_a_time() -> None:
 
 
 def test_once_it_is_replaced_whoever_waits_is_refused_and_so_is_whoever_comes() -> None:
-    lock, errors = WriteLock(), list[Exception]()
+    lock, errors = ThreadWriteLock(), list[Exception]()
 
     def write() -> None:
         try:
@@ -48,7 +48,7 @@ def test_once_it_is_replaced_whoever_waits_is_refused_and_so_is_whoever_comes() 
 
 
 def test_a_block_that_raises_gives_it_back() -> None:
-    lock = WriteLock()
+    lock = ThreadWriteLock()
     for block in (lock, lock.even_if_replaced()):
         with pytest.raises(ZeroDivisionError), block:
             raise ZeroDivisionError

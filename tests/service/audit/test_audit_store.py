@@ -1,13 +1,17 @@
 import json
 import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from service.access.key import Secret
 from service.audit.audit_store import AuditStore, AuditStoreError, Search, keep_from
 from service.audit.entry import MAX_IDS, Entry
+from tests.postgres_server import PostgresServer
 
 START = datetime(2026, 5, 1, tzinfo=UTC)
 
@@ -29,10 +33,10 @@ def entries() -> list[Entry]:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> AuditStore:
-    store = AuditStore(tmp_path / "audit.sqlite")
-    store.append(entries())
-    return store
+def store(tmp_path: Path, database: str | None) -> Iterator[AuditStore]:
+    with closing(AuditStore(tmp_path / "audit.sqlite", database)) as store:
+        store.append(entries())
+        yield store
 
 
 def test_what_was_written_is_read_in_its_order(store: AuditStore) -> None:
@@ -80,39 +84,48 @@ def test_a_search_finds_what_a_loop_finds(store: AuditStore, search: Search, lim
     assert [entry.request_id for entry in store.all(search)] == expected[::-1]
 
 
-@pytest.mark.parametrize(
-    "statement",
-    [
-        "UPDATE audit SET caller = 'nobody' WHERE seq = 3",
-        "UPDATE audit SET at = '1980-01-01'",
-        "DELETE FROM audit WHERE seq = 3",
-        "DELETE FROM audit",
-        "REPLACE INTO audit_retention VALUES (2, '2999-01-01')",
-        "UPDATE audit_retention SET keep_from = '2999-01-01'",
-        "INSERT INTO audit_retention VALUES (2, '1970-01-01')",
-    ],
-)
-def test_nothing_else_changes_it(store: AuditStore, tmp_path: Path, statement: str) -> None:
-    plain = sqlite3.connect(tmp_path / "audit.sqlite")
-    with pytest.raises(sqlite3.IntegrityError, match="audit log"):
-        plain.execute(statement)
-    plain.close()
+STATEMENTS = [
+    "UPDATE audit SET caller = 'nobody' WHERE seq = 3",
+    "UPDATE audit SET at = '1980-01-01'",
+    "DELETE FROM audit WHERE seq = 3",
+    "DELETE FROM audit",
+    "UPDATE audit_retention SET keep_from = '2999-01-01'",
+    "INSERT INTO audit_retention VALUES (2, '1970-01-01')",
+]
+IN_SQLITE = ["REPLACE INTO audit_retention VALUES (2, '2999-01-01')"]
+IN_POSTGRESQL = ["TRUNCATE audit", "DELETE FROM audit_retention"]
+
+
+def test_nothing_else_changes_it(
+    store: AuditStore, tmp_path: Path, database: str | None, postgres_server: PostgresServer
+) -> None:
+    for statement in [*STATEMENTS, *(IN_SQLITE if database is None else IN_POSTGRESQL)]:
+        with pytest.raises((sqlite3.IntegrityError, psycopg.IntegrityError), match="audit log"):
+            change(tmp_path, database, postgres_server, statement)
     assert len(list(store.all(Search()))) == 30
 
 
-def test_a_trigger_that_somebody_removed_comes_back(store: AuditStore, tmp_path: Path) -> None:
-    store.close()
-    plain = sqlite3.connect(tmp_path / "audit.sqlite")
-    plain.execute("DROP TRIGGER audit_is_never_changed")
-    plain.commit()
-    AuditStore(tmp_path / "audit.sqlite").close()
-    with pytest.raises(sqlite3.IntegrityError):
-        plain.execute("UPDATE audit SET caller = 'nobody'")
-    plain.close()
+def test_a_trigger_that_somebody_removed_comes_back(
+    store: AuditStore, tmp_path: Path, database: str | None, postgres_server: PostgresServer
+) -> None:
+    drop = "DROP TRIGGER audit_is_never_changed" + (" ON audit" if database else "")
+    change(tmp_path, database, postgres_server, drop)
+    AuditStore(tmp_path / "audit.sqlite", database).close()
+    with pytest.raises((sqlite3.IntegrityError, psycopg.IntegrityError)):
+        change(tmp_path, database, postgres_server, "UPDATE audit SET caller = 'nobody'")
 
 
-def test_retention_removes_what_is_older_and_no_more(tmp_path: Path) -> None:
-    store = AuditStore(tmp_path / "audit.sqlite")
+def change(folder: Path, database: str | None, server: PostgresServer, statement: str) -> None:
+    """Runs a statement behind the store's back."""
+    if database is None:
+        with closing(sqlite3.connect(folder / "audit.sqlite")) as plain, plain:
+            plain.execute(statement)
+    else:
+        server.execute(statement, url=database)
+
+
+def test_retention_removes_what_is_older_and_no_more(tmp_path: Path, database: str | None) -> None:
+    store = AuditStore(tmp_path / "audit.sqlite", database)
     now = datetime.now(UTC)
     ages = [400, 366, 364, 30, 0]
     store.append([Entry("query", "a", at=now - timedelta(days=age), facts={"age": age}) for age in ages])
@@ -126,8 +139,8 @@ def test_retention_removes_what_is_older_and_no_more(tmp_path: Path) -> None:
     store.close()
 
 
-def test_facts_are_bounded_and_hide_keys(tmp_path: Path) -> None:
-    store = AuditStore(tmp_path / "audit.sqlite")
+def test_facts_are_bounded_and_hide_keys(tmp_path: Path, database: str | None) -> None:
+    store = AuditStore(tmp_path / "audit.sqlite", database)
     secret = Secret.make()
     facts = {
         "ids": [str(n) for n in range(1000)],

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from service.instruments.job_series import job_series
-from service.jobs.embedded_store import open_job_store
 from service.jobs.job import JobTally, Rejection
 from service.jobs.jobs import Jobs
+from service.jobs.opening import open_job_store
 from service.settings import Settings
 from tests.conftest import png
 from tests.service.conftest import serve

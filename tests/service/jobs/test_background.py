@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from model.embeddings import Embeddings
 from service.device import Device, DeviceError
 from service.jobs.background import Background, step_back
-from service.jobs.embedded_store import open_job_store
+from service.jobs.opening import open_job_store
 from service.jobs.running_job import JobInterrupted, RunningJob
 
 IMAGES = np.zeros((2, 4, 4, 3), np.uint8)

@@ -4,11 +4,11 @@ from typing import Any
 import pytest
 
 from index.gallery.gallery import Gallery
-from service.jobs.embedded_store import open_job_store
 from service.jobs.errors import GroupNotFoundError, GroupOutdatedError, GroupReviewedError, NotInGroupError
 from service.jobs.group_review import GroupPage, GroupPart, Reviewed, page_of_groups, parts_of, review_group
 from service.jobs.group_store import GroupStore, Review
 from service.jobs.job import Job
+from service.jobs.opening import open_job_store
 from service.jobs.proposed_group import COLUMNS, Member, ProposedGroup, read_groups
 from service.jobs.results_csv import csv_bytes
 from tests.index.gallery.backends import MemoryBackend
@@ -41,7 +41,7 @@ class Reviewing:
     def open(self) -> None:
         """As after a start of the service."""
         self.jobs = open_job_store(self.folder)
-        self.store = GroupStore(self.jobs.database)
+        self.store = GroupStore(self.jobs.tables)
 
     def review(self, number: int, identity: str | None, *seeds: int) -> Reviewed:
         records = [self.ids[seed] for seed in seeds] if seeds else None

@@ -8,12 +8,12 @@ from typing import Any, ClassVar
 
 import pytest
 
-from service.jobs.embedded_store import open_job_store
 from service.jobs.errors import JobStoreError
 from service.jobs.job import Job, State
 from service.jobs.job_store import JobStore
 from service.jobs.kind import JobParameters, Kind
 from service.jobs.lane import Lane
+from service.jobs.opening import open_job_store
 from service.jobs.running_job import RunningJob
 
 Work = Callable[[RunningJob], dict[str, Any]]

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from service.jobs.background import Background
-from service.jobs.embedded_store import open_job_store
 from service.jobs.job import Job
 from service.jobs.job_store import JobStore
+from service.jobs.opening import open_job_store
 from service.jobs.phased_progress import PhasedProgress
 from service.jobs.running_job import RunningJob
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from service.jobs.embedded_store import open_job_store
 from service.jobs.errors import JobStoreError
+from service.jobs.opening import open_job_store
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""The records of a gallery that several processes share: tables in PostgreSQL."""
