@@ -49,9 +49,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=_seeds, metavar="N,N,...", help="instead of the setting's")
     parser.add_argument("--jobs", type=at_least_one, default=1, help="runs at the same time")
     parser.add_argument("--page", type=given_path, help="writes the table into this file")
-    parser.add_argument(
-        "--quick", action="store_true", help="the setting quick: whether it runs at all, in two minutes"
-    )
+    parser.add_argument("--quick", action="store_true", help="the setting quick: whether it runs at all")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("flags", nargs="*", metavar="FLAG", help="of training.train, for every run; after --")
     args = parser.parse_args()

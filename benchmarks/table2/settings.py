@@ -70,7 +70,7 @@ SETTINGS: Final = {
         (0, 1, 2),
     ),
     "two_cores": Setting(
-        "two cores and two hours: ResNet-18 from scratch at 64 pixels, 300 training identities, 12 epochs",
+        "two cores: ResNet-18 from scratch at 64 pixels, 300 training identities, 12 epochs",
         12,
         ("--backbone", "resnet18", "--trunk-weights", "none", "--size-px", "64",
          "--frozen-epochs", "0", "--warmup-epochs", "1", "--precision", "float32", *_BATCH, *_LAST_EPOCH),
