@@ -30,11 +30,17 @@ endif
 	@echo "SANet Retrieval: http://localhost:$${SANET_PORT:-8000}/docs  (Ctrl-C stops it)"
 	@$(BIN)/python -m service
 
-# Two processes share the files of tests. Each computes in one thread: OpenMP's threads wait for each other busily, and two
-# times two on two cores are many times as slow.
+# The tests of the service, which mostly wait for processes and browsers, beside all others, which mostly compute. Each in
+# one thread: OpenMP's threads wait for each other busily, and two times two on two cores are many times as slow.
+PYTEST := OMP_NUM_THREADS=1 FAISS_OF_OTHER_EXTRA=build/faiss-$(OTHER_EXTRA) MILVUS_LITE=build/milvus-lite $(BIN)/python -m pytest
 test: setup build/faiss-$(OTHER_EXTRA)/installed build/milvus-lite/installed
-	OMP_NUM_THREADS=1 FAISS_OF_OTHER_EXTRA=build/faiss-$(OTHER_EXTRA) MILVUS_LITE=build/milvus-lite \
-	  $(BIN)/python -m pytest -n 2 --dist loadfile
+	@echo "The tests of the service run meanwhile; what they say follows at the end."
+	@mkdir -p build
+	@$(PYTEST) tests/service > build/test-service.log 2>&1 & service=$$!; \
+	  $(PYTEST) --ignore tests/service; others=$$?; \
+	  wait $$service; service=$$?; \
+	  cat build/test-service.log; \
+	  exit $$((others || service))
 
 # The FAISS of the other extra, beside the environment, so that both are tested with this torch.
 build/faiss-$(OTHER_EXTRA)/installed: locks/faiss-$(OTHER_EXTRA).txt | setup

@@ -1,4 +1,4 @@
-"""Self-alignment: a spatial transformer on the trunk's map (paper, Sec. III-C, Fig. 3), or on the network's input."""
+"""Self-alignment: a spatial transformer on the trunk's map (paper, Sec. II-B, Fig. 3), or on the network's input."""
 
 import math
 from typing import Final
@@ -28,7 +28,7 @@ class SelfAlignment(nn.Module):
     """Predicts theta from a feature map and resamples the map by it.
 
     One localisation net serves both spatial branches: two convolutions and two fully connected layers (paper,
-    Sec. III-C; the widths are ours, the paper gives none). Its last layer starts at zero weight and the family's
+    Sec. II-B; the widths are ours, the paper gives none). Its last layer starts at zero weight and the family's
     identity as bias, so that an untrained module changes nothing.
     """
 

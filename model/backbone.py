@@ -25,7 +25,7 @@ def build_trunk(config: BackboneConfig) -> nn.Sequential:
 def build_layer4(config: BackboneConfig, *, stride: int) -> nn.Sequential:
     """The layers after the trunk, with fresh weights.
 
-    Stride 1 keeps the map that the spatial branches cut into parts (paper, Sec. III-A; PCB); stride 2 halves it.
+    Stride 1 keeps the map that the spatial branches cut into parts (paper, Fig. 2; PCB); stride 2 halves it.
     """
     if stride not in (1, 2):
         raise ValueError(f"layer4 runs at stride 1 or 2, got {stride}")

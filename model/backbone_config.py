@@ -8,7 +8,7 @@ Backbone = Literal["resnet18", "resnet34", "resnet50", "resnet101", "efficientne
 Stride = Literal["3x3", "1x1"]
 
 PART_DIM: Final = 512
-"""Width of every reduced feature: g and each of the parts (paper, Sec. III-B)."""
+"""Width of every reduced feature: g and each of the parts (paper, Table I: 2560 numbers in all for M = 2)."""
 
 
 class ConfigError(ValueError):

@@ -1,4 +1,4 @@
-"""The paper's baseline (Sec. IV-B): a plain backbone (there ResNet-50) whose pooled last map is the embedding."""
+"""The paper's baseline (Sec. III): a plain backbone (there ResNet-50) whose pooled last map is the embedding."""
 
 import torch.nn.functional as F
 from torch import Tensor

@@ -1,10 +1,12 @@
 """Scores a checkpoint by the field's protocols: CMC, mAP, mINP, with 95 % intervals over identities.
 
     python -m training.evaluate --checkpoint FILE --data DIR_OR_MANIFEST [--split S] [--where stationary=0] [--json]
+    python -m training.evaluate --checkpoint FILE --data DIR_OR_MANIFEST [--export FILE.npz] [--per-query FILE.csv]
     python -m training.evaluate --claim R1=0.965,mAP=0.919 --data DIR_OR_MANIFEST
 
 Roles, cameras, junk and distractors come from the manifest, the camera rule from its JSON sidecar. What cannot be
-answered is refused, and what a reader has to know stands in the warnings. --claim needs no checkpoint: it says whether
+answered is refused, and what a reader has to know stands in the warnings. --export and --per-query write what the
+figures are made of: embeddings, thetas, each query's ranks and distances. --claim needs no checkpoint: it says whether
 somebody's figures can be of this data's protocol at all.
 """
 
@@ -13,6 +15,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from typing import Any, get_args
 
 from tqdm import tqdm
@@ -22,7 +25,7 @@ from index.datasets.bulk_embedding import EmbeddedEntries, embed_entries
 from index.datasets.manifest import Manifest, ManifestError
 from index.datasets.protocol import CameraRule, ProtocolError
 from index.datasets.task import Task, plan_task
-from index.ranking.evaluation import DEFAULT_RANKS, check_figures, evaluate_embedded
+from index.ranking.evaluation import DEFAULT_RANKS, Evaluation, check_figures, evaluate_embedded
 from index.ranking.reranking import Refinement, Reranking
 from model.box import BoxError
 from model.checkpoint import CheckpointError, annotate_checkpoint, load_checkpoint
@@ -32,7 +35,10 @@ from model.given_path import given_path
 from model.image import ImageError
 from model.number import NumberError, decimal_number, whole_number
 from model.precision import PRECISIONS, slow_precision_warning
+from model.whole_file import whole_file
 from training.arguments import add_data_arguments, read_data
+from training.evaluation_arrays import write_evaluation_arrays
+from training.query_table import write_query_table
 from training.submission import write_submission
 
 
@@ -40,6 +46,7 @@ def main() -> int:
     """The command: 0 with figures, 1 if there can be none, 2 for wrong arguments."""
     parser = _parser()
     args = parser.parse_args()
+    _check_files(parser, args)
     try:
         manifest = read_data(args).where(args.where)
         if args.submission is not None or args.claim is not None:
@@ -70,13 +77,26 @@ def _evaluate(args: argparse.Namespace, task: Task) -> dict[str, Any]:
     embedder = Embedder(checkpoint, device, args.precision)
     embedded = embed_task(embedder, task, quiet=args.quiet)
     refinement = _refinement(args)
+    writes_queries = args.export is not None or args.per_query is not None
+    evaluation = evaluate_embedded(task, embedded, refinement, keep_matches=writes_queries)
+    result = _described(evaluation, embedder, args.ranks)
     if args.annotate and refinement is None:
-        result = annotation(embedder, task, embedded, args.ranks)
-    else:
-        result = figures(embedder, task, embedded, refinement, args.ranks)
+        result |= _reranked(task, embedded, args.ranks)
+    _write_queries(args, evaluation, embedded, result)
     if args.annotate:
         annotate_checkpoint(args.checkpoint, evaluation=result)
     return result
+
+
+def _write_queries(
+    args: argparse.Namespace, evaluation: Evaluation, embedded: EmbeddedEntries, result: dict[str, Any]
+) -> None:
+    """The files that were asked for: each whole, and all or none."""
+    with ExitStack() as files:
+        if args.export is not None:
+            write_evaluation_arrays(files.enter_context(whole_file(args.export)), evaluation, embedded, result)
+        if args.per_query is not None:
+            write_query_table(files.enter_context(whole_file(args.per_query)), evaluation)
 
 
 def embed_task(embedder: Embedder, task: Task, *, quiet: bool) -> EmbeddedEntries:
@@ -94,12 +114,7 @@ def figures(
     ranks: Sequence[int] = DEFAULT_RANKS,
 ) -> dict[str, Any]:
     """What the command prints of a task whose entries are embedded; JSON values."""
-    return evaluate_embedded(task, embedded, refinement).to_dict(ranks) | {
-        "model": embedder.card.fingerprint,
-        "precision": embedder.precision,
-        "device": str(embedder.device),
-        "runtime": embedder.runtime,
-    }
+    return _described(evaluate_embedded(task, embedded, refinement), embedder, ranks)
 
 
 def annotation(
@@ -109,10 +124,41 @@ def annotation(
 
     So the service can say what re-ranking does to this model's answers, when somebody asks for it.
     """
-    reranked = evaluate_embedded(task, embedded, Refinement(0, Reranking()))
-    return figures(embedder, task, embedded, ranks=ranks) | {
-        "reranked": {"cmc": {str(rank): reranked.cmc(rank) for rank in ranks}, "map": reranked.map}
+    return figures(embedder, task, embedded, ranks=ranks) | _reranked(task, embedded, ranks)
+
+
+def _described(evaluation: Evaluation, embedder: Embedder, ranks: Sequence[int]) -> dict[str, Any]:
+    return evaluation.to_dict(ranks) | {
+        "model": embedder.card.fingerprint,
+        "precision": embedder.precision,
+        "device": str(embedder.device),
+        "runtime": embedder.runtime,
     }
+
+
+def _reranked(task: Task, embedded: EmbeddedEntries, ranks: Sequence[int]) -> dict[str, Any]:
+    reranked = evaluate_embedded(task, embedded, Refinement(0, Reranking()))
+    return {"reranked": {"cmc": {str(rank): reranked.cmc(rank) for rank in ranks}, "map": reranked.map}}
+
+
+def _check_files(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """Refuses files to write that could not be written, or that something else lies in, before anything is embedded."""
+    others = {args.data.resolve(): "--data", (args.data / "manifest.csv").resolve(): "--data"}
+    if args.checkpoint is not None:
+        others[args.checkpoint.resolve()] = "--checkpoint"
+    for flag, path in (("--export", args.export), ("--per-query", args.per_query)):
+        if path is None:
+            continue
+        if args.claim is not None or args.submission is not None:
+            parser.error(f"{flag} writes what an evaluation found: leave out --claim and --submission, which are none")
+        if path.is_dir():
+            parser.error(f"{flag} {path}: this is a folder; name a file")
+        # A finished file takes the name of what is there: a link or a device would be gone.
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            parser.error(f"{flag} {path}: this is a link or a device; name a file")
+        if other := others.get(path.resolve()):
+            parser.error(f"{flag} {path}: this is the file of {other}; name another")
+        others[path.resolve()] = flag
 
 
 def _refinement(args: argparse.Namespace) -> Refinement | None:
@@ -164,6 +210,18 @@ def _parser() -> argparse.ArgumentParser:
         "--annotate",
         action="store_true",
         help="write the result into the checkpoint's metadata, with what re-ranking would make of it",
+    )
+    parser.add_argument(
+        "--export",
+        type=given_path,
+        metavar="FILE.npz",
+        help="embeddings, thetas, each query's ranks and distances",
+    )
+    parser.add_argument(
+        "--per-query",
+        type=given_path,
+        metavar="FILE.csv",
+        help="a line per query: its first match, the nearest other",
     )
     parser.add_argument("--rerank", action="store_true", help="re-rank by k-reciprocal neighbours")
     parser.add_argument("--rerank-k1", type=whole_number, default=Reranking.k1, help="neighbours [%(default)s]")

@@ -1,4 +1,4 @@
-"""Holding back what was loaded from pre-trained weights (paper, Sec. IV-A: the first 10 epochs)."""
+"""Holding back what was loaded from pre-trained weights (paper, Sec. II-D: the first 10 epochs)."""
 
 from collections.abc import Collection
 

@@ -76,6 +76,8 @@ class _Loop:
                     self._validations[name] = read_validation(run, name, task)
             if not resume:
                 run.folder.create(recipe, run.facts())
+            # Also of a run that was stopped before it was written, or begun by a version that wrote none.
+            run.folder.write_recipe(recipe, run.seed)
             # A heading's steps come before step 0.
             step = self._progress.steps_done or -recipe.heading_steps
             run.folder.open_log(step, in_epoch=self._progress.step_in_epoch > 0)

@@ -1,4 +1,7 @@
-"""What a network is trained for: the ID and triplet losses of the paper (eq. 2 to 4) and a contrastive one (ours)."""
+"""What a network is trained for: the paper's ID and triplet losses (Sec. II-C, eq. 2 to 4), a contrastive one (ours).
+
+Their weights in the total and the mining of triplets are ours too.
+"""
 
 import math
 from collections.abc import Sequence

@@ -49,7 +49,7 @@ class Recipe:
     bn_eps: float = _field(0.0, "BatchNorm epsilon of the weights (Keras 1.001e-5); 0 is the backbone's own")
     num_parts: int = _field(2, "M, parts per spatial branch (paper: 2, 4, 6)")
     transform: Transform = _field("affine", "the family of theta")
-    padding: Padding = _field("zeros", "what the alignment reads outside the map")
+    padding: Padding = _field("zeros", "what the alignment reads outside the map (ours)")
     aligned: Aligned = _field("map", "what is aligned: the trunk's map (paper), or the input (ours)")
     num_columns: int = _field(0, "columns kept of an aligned input, of 16 pixels each; 0 keeps two thirds (ours)")
     size_px: int = _field(256, "side of the network's square input")
@@ -82,12 +82,12 @@ class Recipe:
 
     neck: Neck = _field("none", "normalises the reduced features while training; folded into the reductions (ours)")
     margin: float = _field(0.3, "of the triplet losses")
-    id_weight: float = _field(1.0, "of the ID losses in the total")
+    id_weight: float = _field(1.0, "of the ID losses in the total (ours)")
     id_scale: float = _field(0.0, "ID logits are cosines times this; 0 is a plain linear layer (paper)")
     id_margin: float = _field(0.0, "taken from the true identity's cosine (CosFace; ours)")
-    triplet_weight: float = _field(1.0, "of the triplet losses in the total")
+    triplet_weight: float = _field(1.0, "of the triplet losses in the total (ours)")
     contrastive_weight: float = _field(0.0, "of the supervised contrastive loss in the total (ours)")
-    temperature: float = _field(0.07, "of the supervised contrastive loss")
+    temperature: float = _field(0.07, "of the supervised contrastive loss (ours)")
     annotation_weight: float = _field(
         1.0, "of what is learned from types and colours (ram), colours (am_wtl), viewpoints (vscr) in the total (ours)"
     )
@@ -99,7 +99,7 @@ class Recipe:
     half_turn_p: float = _field(0.0, "probability of a half turn, front for rear (ours)")
     scale: float = _field(0.0, "random scale within 1 ± this (ours)")
     shift: float = _field(0.0, "random shift within ± this share of the side (ours)")
-    jitter_p: float = _field(0.5, "probability of colour jitter")
+    jitter_p: float = _field(0.5, "probability of colour jitter (ours)")
     brightness: float = _field(0.15, "colour jitter: factor within 1 ± this (ours)")
     contrast: float = _field(0.15, "colour jitter: factor within 1 ± this (ours)")
     saturation: float = _field(0.1, "colour jitter: factor within 1 ± this (ours)")
@@ -109,17 +109,18 @@ class Recipe:
     blur_p: float = _field(0.0, "probability of half or, a third of the times, a quarter of the resolution (ours)")
     noise: float = _field(0.0, "highest standard deviation of sensor noise, of 0..1 (ours)")
     background_p: float = _field(0.0, "probability of another image's background, where the data has masks (ours)")
-    erasing_p: float = _field(0.5, "probability of random erasing")
+    erasing_p: float = _field(0.5, "probability of random erasing (ours)")
     mixstyle_p: float = _field(0.0, "probability that an image takes over half of another's style (MixStyle; ours)")
     channel_drop: float = _field(0.0, "share of the trunk's output channels that are dropped (ours)")
 
-    precision: TrainingPrecision = _field("float32", "of the matrix products; weights stay float32")
+    precision: TrainingPrecision = _field("float32", "of the matrix products; weights stay float32 (ours)")
     validation: Validation = _field(
         "auto",
-        "what picks the best epoch: the data's split val; identities held_out of the training images; the train images "
-        "themselves, which tells nothing about new vehicles; auto: val, else held_out, if there are enough identities",
+        "what picks the best epoch (ours): the data's split val; identities held_out of the training images; the train "
+        "images themselves, which tells nothing about new vehicles; auto: val, else held_out, if there are enough "
+        "identities",
     )
-    validate_every: int = _field(5, "epochs between two validations")
+    validate_every: int = _field(5, "epochs between two validations (ours)")
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -130,7 +131,8 @@ class Recipe:
             if kind is str and not (isinstance(value, str) and value):
                 raise RecipeError(f"{field.name} must be a text, got {value!r}")
             if kind in (int, float) and not (type(value) in (int, kind) and 0 <= value < float("inf")):
-                raise RecipeError(f"{field.name} must be a number of 0 or more, got {value!r}")
+                number = "a whole number" if kind is int else "a number"
+                raise RecipeError(f"{field.name} must be {number} of 0 or more, got {value!r}")
         for name in ("epochs", "num_identities", "num_images", "validate_every"):
             if getattr(self, name) < 1:
                 raise RecipeError(f"{name} must be 1 or more, got {getattr(self, name)}")
@@ -217,7 +219,7 @@ class Recipe:
 
 
 def sanet_paper() -> Recipe:
-    """The paper's SANet (Sec. IV-A)."""
+    """The paper's SANet (Sec. II-D)."""
     return Recipe()
 
 

@@ -15,6 +15,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from model.whole_file import whole_file
 from training.recipe import Recipe, RecipeError
+from training.recipe_file import recipe_text
 
 _PACKAGES: Final = ("sanet-retrieval", "torch", "torchvision", "numpy", "pillow", "safetensors")
 
@@ -24,7 +25,10 @@ class RunFolderError(ValueError):
 
 
 class RunFolder:
-    """``run.json``, ``log.jsonl``, ``tensorboard/``, ``best`` and ``last.safetensors``, ``state.safetensors``."""
+    """Its files: ``run.json``, ``recipe.toml``, ``log.jsonl``, ``tensorboard/`` and three checkpoints.
+
+    Those are ``best.safetensors``, ``last.safetensors`` and ``state.safetensors``.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -32,6 +36,7 @@ class RunFolder:
         self.last = path / "last.safetensors"
         self.state = path / "state.safetensors"
         self._run = path / "run.json"
+        self._recipe = path / "recipe.toml"
         self._log = path / "log.jsonl"
         self._tensorboard: SummaryWriter | None = None
 
@@ -61,6 +66,12 @@ class RunFolder:
         }
         with whole_file(self._run) as temporary:
             temporary.write_text(json.dumps(run, indent=2) + "\n", "utf-8")
+
+    def write_recipe(self, recipe: Recipe, seed: int) -> None:
+        """Writes the recipe as a file that another run can start from; ``run.json`` stays what a resumed run reads."""
+        comment = f"The whole recipe: python -m training.train --recipe THIS_FILE --seed {seed} --data .. --out .."
+        with whole_file(self._recipe) as temporary:
+            temporary.write_bytes(recipe_text(recipe, comment).encode("utf-8", "surrogateescape"))
 
     def read(self) -> tuple[Recipe, dict[str, Any]]:
         """The recipe of the run that is there, and the other facts.

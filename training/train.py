@@ -1,12 +1,14 @@
 """Trains SANet, its baseline or a method that it is compared with, and writes a checkpoint that the service serves.
 
-    python -m training.train --recipe sanet_paper --data DIR_OR_MANIFEST --out RUN [--seed S] [--<field> VALUE ...]
+    python -m training.train --recipe NAME|FILE.toml --data DIR_OR_MANIFEST --out RUN [--seed S] [--<field> VALUE ...]
     python -m training.train --data DIR_OR_MANIFEST --out RUN --resume
     torchrun --nproc-per-node 4 -m training.train ...
 
-RUN gets run.json (recipe, versions, seed, git state), log.jsonl and tensorboard/, best.safetensors (of the best
-validation; without one, of the last step), last.safetensors and state.safetensors (what --resume goes on from). Ctrl-C
-finishes the step under way and saves.
+RUN gets run.json (recipe, versions, seed, git state), recipe.toml (the whole recipe, for another run), log.jsonl and
+tensorboard/, best.safetensors (of the best validation; without one, of the last step), last.safetensors and
+state.safetensors (what --resume goes on from). Ctrl-C finishes the step under way and saves.
+
+A recipe's FILE.toml holds fields of the recipe and, as base = "sanet", the name of the recipe that has the others.
 """
 
 import argparse
@@ -14,6 +16,7 @@ import dataclasses
 import json
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, get_args
 
 import torch
@@ -38,6 +41,7 @@ from training.datasets.opening import open_data
 from training.loop import train
 from training.memory import reuse_memory
 from training.recipe import RECIPES, Recipe, RecipeError
+from training.recipe_file import read_recipe
 from training.run import BestBy, Habits, Run, StoppedError, TrainingError
 from training.run_folder import RunFolder, RunFolderError
 from training.run_state import Progress, RunStateError
@@ -62,7 +66,7 @@ def main() -> int:
     folder = RunFolder(args.out)
     facts: dict[str, Any] = {
         "seed": args.seed or 0,
-        "recipe_name": args.recipe,
+        "recipe_name": args.recipe and Path(args.recipe).name,
         "best_by": args.best_by or "validation",
     }
     try:
@@ -73,7 +77,7 @@ def main() -> int:
         elif args.recipe is None:
             parser.error("--recipe is required, unless a run is resumed")
         else:
-            recipe = dataclasses.replace(RECIPES[args.recipe](), **given)
+            recipe = dataclasses.replace(_recipe_called(args.recipe), **given)
         if facts["best_by"] == "second_validation" and args.second_validation is None:
             parser.error("--best-by second_validation needs --second-validation DATA")
         device = _device(args.device)
@@ -145,7 +149,10 @@ def main() -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = CommandParser(prog="python -m training.train", description=__doc__)
-    parser.add_argument("--recipe", choices=sorted(RECIPES), help="what to train; every field of it is a flag below")
+    parser.add_argument(
+        "--recipe", type=_name_or_file, metavar="NAME|FILE.toml",
+        help=f"what to train: {', '.join(sorted(RECIPES))}, or a file; every field of it is a flag below",
+    )  # fmt: skip
     add_data_arguments(parser)
     parser.add_argument("--out", type=given_path, required=True, help="the folder of the run")
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
@@ -187,6 +194,17 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _name_or_file(text: str) -> str:
+    if text not in RECIPES and Path(text).suffix.lower() != ".toml":
+        names = ", ".join(sorted(RECIPES))
+        raise argparse.ArgumentTypeError(f"invalid choice: {text!r} (choose from {names}, or give a file *.toml)")
+    return text
+
+
+def _recipe_called(name_or_file: str) -> Recipe:
+    return RECIPES[name_or_file]() if name_or_file in RECIPES else read_recipe(Path(name_or_file))
+
+
 def _require_unchanged(
     parser: argparse.ArgumentParser,
     recipe: Recipe,
@@ -195,8 +213,11 @@ def _require_unchanged(
     args: argparse.Namespace,
 ) -> None:
     """A resumed run keeps what it was started with."""
+    if args.recipe is not None and args.recipe not in RECIPES:
+        # A file is known by what it says, wherever it lies.
+        given = dataclasses.asdict(_recipe_called(args.recipe)) | given
     changed = [name for name, value in given.items() if getattr(recipe, name) != value]
-    changed += ["recipe"] if args.recipe not in (None, facts["recipe_name"]) else []
+    changed += ["recipe"] if args.recipe in RECIPES and args.recipe != facts["recipe_name"] else []
     changed += [name for name in ("seed", "best_by") if getattr(args, name) not in (None, facts[name])]
     if changed:
         parser.error(f"a resumed run keeps its {', '.join(changed)}: leave the flag out, or start another run")

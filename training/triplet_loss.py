@@ -5,7 +5,9 @@ from torch import Tensor
 
 
 def batch_hard_triplet_loss(features: Tensor, labels: Tensor, margin: float) -> Tensor:
-    """Mean over the anchors of [margin + farthest positive − nearest negative]₊ (paper, eq. 4).
+    """Mean over the anchors of [margin + farthest positive − nearest negative]₊.
+
+    The hinge on distances is the paper's (eq. 4, Sec. II-C); that each anchor meets the hardest of its batch is ours.
 
     Computed in float32 at least, whatever the autocast, from differences: the form ‖a‖² + ‖b‖² − 2ab would lose the
     small distances that decide.

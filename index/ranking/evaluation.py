@@ -7,7 +7,7 @@ agree to the last digit on the same machine and device, in the same precision an
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -19,7 +19,8 @@ from index.datasets.bulk_embedding import EmbedBatch, EmbeddedEntries, embed_ent
 from index.datasets.protocol import ProtocolError
 from index.datasets.task import Task
 from index.ranking.bootstrap import Interval, interval, resampled_means
-from index.ranking.ranking_metrics import NO_MATCH, QueryScores, cmc_curve, score_distances, score_queries
+from index.ranking.query_matches import NO_MATCH, QueryMatches, query_matches
+from index.ranking.ranking_metrics import QueryScores, cmc_curve, distance_blocks, score_matches
 from index.ranking.reranking import Refinement, expand_queries, rerank
 from model.preprocessing import Preprocessing
 
@@ -39,6 +40,8 @@ class Evaluation:
         intervals: 95 % bootstrap intervals over the queries' identities, (low, high) of ``cmc1`` and ``map``; the
             gallery is fixed (`index.ranking.bootstrap`).
         scores: of each query, those of further draws behind the first's.
+        matches: of each query, in the same order, where its true matches stand in the gallery of its draw; empty unless
+            they were to be kept. Distances are Euclidean; re-ranked, those of `index.ranking.reranking.rerank`.
         dataset_fingerprint: SHA-256 over every line that was used and the bytes of its image, and the camera rule.
     """
 
@@ -49,6 +52,7 @@ class Evaluation:
     minp: float
     intervals: dict[str, Interval]
     scores: QueryScores
+    matches: tuple[QueryMatches, ...]
     dataset_fingerprint: str
     evaluated_at: datetime
     warnings: tuple[str, ...]
@@ -106,13 +110,22 @@ def evaluate(
     return evaluate_embedded(task, embedded, refinement)
 
 
-def evaluate_embedded(task: Task, embedded: EmbeddedEntries, refinement: Refinement | None = None) -> Evaluation:
+def evaluate_embedded(
+    task: Task, embedded: EmbeddedEntries, refinement: Refinement | None = None, *, keep_matches: bool = False
+) -> Evaluation:
     """Scores embeddings that are there already, of the task's `entries`.
 
     Where images are drawn by chance, the queries of all draws count alike: the figures are the mean over the draws.
     """
     draws = (task, *task.further_draws)
-    scores = [_score(draw, _rows_of(draw, task), embedded.embedding, refinement) for draw in draws]
+    kept: list[QueryMatches] = []
+    scores = []
+    for draw in draws:
+        matches = _matches(draw, rows_of(draw, task), embedded.embedding, refinement)
+        if keep_matches:
+            kept += matches
+            matches = iter(kept[-len(draw.queries) :])
+        scores.append(score_matches(matches, len(draw.queries)))
     pooled = QueryScores(*(np.concatenate(values) for values in zip(*scores, strict=True)))
     map_, minp = float(pooled.average_precision.mean()), float(pooled.inverse_negative_penalty.mean())
     curve = cmc_curve(pooled.first_rank)
@@ -126,6 +139,7 @@ def evaluate_embedded(task: Task, embedded: EmbeddedEntries, refinement: Refinem
         minp=minp,
         intervals=bootstrap_intervals(pooled, identities),
         scores=pooled,
+        matches=tuple(kept),
         dataset_fingerprint=_fingerprint(task, embedded.content),
         evaluated_at=datetime.now(UTC),
         warnings=(*task.warnings, *_shared_images(task, embedded.content), *_few_identities(identities)),
@@ -170,15 +184,15 @@ def _query_identities(task: Task) -> tuple[str, ...]:
     return tuple(entry.identity for draw in (task, *task.further_draws) for entry in draw.queries)
 
 
-def _rows_of(draw: Task, task: Task) -> NDArray[np.int64]:
-    """Where a draw's queries and gallery stand among the task's entries."""
+def rows_of(draw: Task, task: Task) -> NDArray[np.int64]:
+    """Where a draw's queries and then its gallery stand among the task's entries: (Q + G,)."""
     rows = {entry.key: row for row, entry in enumerate(task.entries)}
     return np.array([rows[entry.key] for entry in draw.queries + draw.gallery])
 
 
-def _score(
+def _matches(
     task: Task, rows: NDArray[np.int64], embeddings: NDArray[np.float32], refinement: Refinement | None
-) -> QueryScores:
+) -> Iterator[QueryMatches]:
     num_queries = len(task.queries)
     identity_labels = _numbered(entry.identity for entry in task.queries)
     labels = np.array(
@@ -195,10 +209,17 @@ def _score(
     queries, gallery = embeddings[rows[:num_queries]], embeddings[rows[num_queries:]]
     if refinement is not None and refinement.num_expand:
         queries = expand_queries(queries, gallery, refinement.num_expand)
-    if refinement is None or refinement.reranking is None:
-        return score_queries(queries, gallery, labels[:num_queries], labels[num_queries:], *cameras)
-    blocks = rerank(queries, gallery, refinement.reranking)
-    return score_distances(blocks, labels[:num_queries], labels[num_queries:], *cameras)
+    labels_and_cameras = (labels[:num_queries], labels[num_queries:], *cameras)
+    if refinement is not None and refinement.reranking is not None:
+        return query_matches(rerank(queries, gallery, refinement.reranking), *labels_and_cameras)
+    return map(_euclidean, query_matches(distance_blocks(queries, gallery), *labels_and_cameras))
+
+
+def _euclidean(matches: QueryMatches) -> QueryMatches:
+    """Of matches whose distances are squared."""
+    # Both in float32, so that equally distant images stay so.
+    wrong_distance = float(np.sqrt(np.float32(matches.wrong_distance)))
+    return matches._replace(distance=np.sqrt(matches.distance), wrong_distance=wrong_distance)
 
 
 def _shared_images(task: Task, content: Sequence[str]) -> list[str]:

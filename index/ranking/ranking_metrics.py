@@ -1,19 +1,18 @@
 """CMC, mAP and mINP from embeddings, exactly, in blocks: never a whole query × gallery matrix."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from index.ranking.query_matches import QueryMatches, query_matches
 
 # Queries and gallery rows multiplied at once; a block in float64 has 17 MB, its operands 95 MB at 2560 numbers each.
 _QUERY_BLOCK: Final = 512
 _GALLERY_BLOCK: Final = 4096
 # Below this share of the squared norms a squared distance is nothing but the rounding of the matrix product.
 _ROUNDING: Final = 1e-12
-
-NO_MATCH: Final = -1
-"""The label of a gallery image that is nobody's true match: a distractor."""
 
 
 class QueryScores(NamedTuple):
@@ -45,10 +44,19 @@ def score_queries(
     Raises:
         ValueError: a number is not finite, or only one of the cameras is given.
     """
+    blocks = distance_blocks(queries, gallery)
+    return score_distances(blocks, query_labels, gallery_labels, query_cameras, gallery_cameras)
+
+
+def distance_blocks(queries: NDArray[np.float32], gallery: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
+    """The squared Euclidean distances (B, G) of successive blocks of queries (Q, D) to the gallery (G, D).
+
+    Raises:
+        ValueError: a number is not finite.
+    """
     if not (np.isfinite(queries).all() and np.isfinite(gallery).all()):
         raise ValueError("an embedding is not finite")
-    blocks = (squared_distances(queries[i : i + _QUERY_BLOCK], gallery) for i in range(0, len(queries), _QUERY_BLOCK))
-    return score_distances(blocks, query_labels, gallery_labels, query_cameras, gallery_cameras)
+    return (squared_distances(queries[i : i + _QUERY_BLOCK], gallery) for i in range(0, len(queries), _QUERY_BLOCK))
 
 
 def score_distances(
@@ -58,40 +66,26 @@ def score_distances(
     query_cameras: NDArray[np.int64] | None = None,
     gallery_cameras: NDArray[np.int64] | None = None,
 ) -> QueryScores:
-    """Scores distances, or whatever else is lower the better, that come as blocks of rows, together (Q, G).
-
-    Of equally distant images the wrong ones come first, so that a network that maps everything onto one point scores
-    nothing, in whatever order the files lie.
-
-    Labels (Q,) and (G,) say who is who; `NO_MATCH` is nobody's true match. Where cameras are given, gallery images with
-    the query's label *and* camera are left out of its ranking.
+    """Scores what `index.ranking.query_matches.query_matches` ranks; it takes the same.
 
     Raises:
         ValueError: only one of the cameras is given, or there are not as many rows as queries.
     """
-    if (query_cameras is None) != (gallery_cameras is None):
-        raise ValueError("query_cameras and gallery_cameras come together")
-    num = len(query_labels)
+    matches = query_matches(blocks, query_labels, gallery_labels, query_cameras, gallery_cameras)
+    return score_matches(matches, len(query_labels))
+
+
+def score_matches(matches: Iterable[QueryMatches], num: int) -> QueryScores:
+    """Scores `num` queries by where their true matches stand."""
     scores = QueryScores(np.zeros(num, np.int64), np.zeros(num, np.int64), np.zeros(num), np.zeros(num))
-    rows = (row for block in blocks for row in block)
-    for query, distances in zip(range(num), rows, strict=True):
-        same = gallery_labels == query_labels[query]
-        if query_labels[query] == NO_MATCH:
-            same[:] = False
-        true = same
-        if query_cameras is not None and gallery_cameras is not None:
-            true = same & (gallery_cameras != query_cameras[query])
-        if not true.any():
+    for query, found in enumerate(matches):
+        num_matches = len(found.rank)
+        if num_matches == 0:
             continue
-        matches = np.sort(distances[true])
-        wrong = np.sort(distances[~same])
-        # The rank of the n-th true match: those up to it, and every wrong one that is not farther.
-        counts = np.arange(1, len(matches) + 1)
-        ranks = counts + np.searchsorted(wrong, matches, side="right")
-        scores.num_matches[query] = len(matches)
-        scores.first_rank[query] = ranks[0]
-        scores.average_precision[query] = (counts / ranks).mean()
-        scores.inverse_negative_penalty[query] = len(matches) / ranks[-1]
+        scores.num_matches[query] = num_matches
+        scores.first_rank[query] = found.rank[0]
+        scores.average_precision[query] = (np.arange(1, num_matches + 1) / found.rank).mean()
+        scores.inverse_negative_penalty[query] = num_matches / found.rank[-1]
     return scores
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from index.ranking.ranking_metrics import NO_MATCH
+from index.ranking.query_matches import NO_MATCH
 
 
 class Scores(NamedTuple):

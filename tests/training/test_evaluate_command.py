@@ -1,4 +1,6 @@
+import csv
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -7,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from index.datasets.manifest import Entry, Role, write_manifest
@@ -17,6 +20,7 @@ from model.embedder import Embedder
 from model.image import read_image
 from tests.conftest import png
 from tests.training.runs import ROOT, evaluate_main, write_vehicles
+from training import evaluate as evaluate_module
 
 NUM_IDENTITIES, NUM_VIEWS = 5, 4
 KEYS = {
@@ -236,6 +240,101 @@ def test_bf16_is_another_numeric_path(
 ) -> None:
     result = evaluated(monkeypatch, capsys, "--checkpoint", checkpoint, "--data", folder, "--precision", "bf16")
     assert result["precision"] == "bf16"
+
+
+# --- what the figures are made of
+
+
+def test_without_being_asked_for_nothing_is_written(
+    checkpoint: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    evaluated(monkeypatch, capsys, "--checkpoint", checkpoint, "--data", folder)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_embeddings_and_queries_are_written_beside_the_same_figures(
+    checkpoint: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    common = ("--checkpoint", checkpoint, "--data", folder)
+    arrays, table = tmp_path / "new" / "arrays", tmp_path / "queries.csv"  # whatever it is called
+    plain = evaluated(monkeypatch, capsys, *common)
+    result = evaluated(monkeypatch, capsys, *common, "--export", arrays, "--per-query", table)
+    assert plain | {"evaluated_at": ""} == result | {"evaluated_at": ""}
+    every = lines(folder)
+    queries = [entry for entry in every if entry.role == "query"]
+    gallery = [entry for entry in every if entry.role == "gallery"]
+    ranks, _ = by_hand(checkpoint, folder, queries, gallery)
+    with np.load(arrays, allow_pickle=False) as file:
+        exported = dict(file)
+    assert json.loads(str(exported["figures"])) == result
+    assert exported["path"].tolist() == [entry.path for entry in queries + gallery]
+    assert exported["match_rank"].tolist() == ranks
+    embedder = Embedder(load_checkpoint(checkpoint))
+    for row in (0, 7, 19):
+        alone = embedder.embed([read_image(folder / str(exported["path"][row]))])
+        np.testing.assert_allclose(exported["embedding"][row], alone.embedding[0], atol=1e-4)
+        np.testing.assert_allclose(exported["theta"][row], alone.theta[0], atol=1e-4)
+    with table.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["query"] for row in rows] == [entry.path for entry in queries]
+    assert [int(row["rank"]) for row in rows] == ranks
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["arrays", "new", "queries.csv"]
+
+
+def test_both_files_are_there_or_none(
+    checkpoint: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    (tmp_path / "a.npz").write_text("of yesterday")
+    monkeypatch.setattr(evaluate_module, "write_query_table", full)
+    files = ("--export", tmp_path / "a.npz", "--per-query", tmp_path / "b.csv")
+    model = Path(shutil.copy(checkpoint, tmp_path / "model.safetensors"))
+    reason = failed(monkeypatch, capsys, "--checkpoint", model, "--data", folder, *files, "--annotate")
+    assert "No space left on device" in reason
+    assert {path.name for path in tmp_path.iterdir()} == {"a.npz", "model.safetensors"}
+    assert (tmp_path / "a.npz").read_text() == "of yesterday"
+    assert read_card(model).evaluation is None
+
+
+@pytest.mark.parametrize("flag", ["--export", "--per-query"])
+def test_a_file_that_cannot_be_meant_is_refused_before_anything_is_embedded(
+    flag: str, checkpoint: Path, folder: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr(evaluate_module, "embed_task", None)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    os.mkfifo(tmp_path / "pipe")
+    data = manifest(folder, "refused", lines(folder))
+    other = "--per-query" if flag == "--export" else "--export"
+    common = ("--checkpoint", checkpoint, "--data", data)
+    wrong: list[tuple[object, tuple[object, ...], str]] = [
+        (tmp_path / "folder", (), "this is a folder; name a file"),
+        (tmp_path / "link", (), "this is a link or a device; name a file"),
+        (tmp_path / "pipe", (), "this is a link or a device; name a file"),
+        (checkpoint, (), "this is the file of --checkpoint; name another"),
+        (checkpoint.parent / ".." / checkpoint.parent.name / checkpoint.name, (), "this is the file of --checkpoint"),
+        (data, (), "this is the file of --data; name another"),
+        (tmp_path / "both", (other, tmp_path / "folder" / ".." / "both"), "this is the file of --"),
+        (tmp_path / "a", ("--claim", "R1=0.5,mAP=0.5"), "leave out --claim and --submission"),
+        (tmp_path / "a", ("--submission", tmp_path / "b"), "leave out --claim and --submission"),
+        ("", (), "a path was expected, and it is empty"),
+    ]
+    for path, others, reason in wrong:
+        assert reason in refused(monkeypatch, capsys, *common, flag, path, *others)
+    assert {path.name for path in tmp_path.rglob("*")} == {"folder", "link", "pipe"}
+
+
+def test_the_manifest_of_a_folder_is_not_overwritten(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "manifest.csv").write_text("path,identity\n")
+    arguments = ("--checkpoint", checkpoint, "--data", tmp_path, "--per-query", tmp_path / "manifest.csv")
+    assert "this is the file of --data" in refused(monkeypatch, capsys, *arguments)
+    assert (tmp_path / "manifest.csv").read_text() == "path,identity\n"
 
 
 # --- the question

@@ -14,6 +14,7 @@ import pytest
 from tests.training.runs import ROOT, tensorboard_of
 from training import run_folder
 from training.recipe import Recipe, RecipeError, baseline_paper, debug
+from training.recipe_file import read_recipe
 from training.run_folder import RunFolder, RunFolderError
 
 FACTS = {"seed": 11, "data": "vehicles", "recipe_name": "debug"}
@@ -94,6 +95,16 @@ def test_outside_a_checkout_or_without_git_there_is_no_commit(
 def test_an_empty_folder_will_do(tmp_path: Path) -> None:
     created(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
+
+
+def test_another_run_can_start_from_its_recipe(tmp_path: Path) -> None:
+    recipe = dataclasses.replace(debug(), epochs=3, trunk_weights="some/w\udcffre.pth")
+    folder = created(tmp_path, recipe)
+    folder.write_recipe(recipe, 11)
+    assert read_recipe(tmp_path / "recipe.toml") == recipe
+    first = (tmp_path / "recipe.toml").read_bytes().splitlines()[0]
+    assert first == b"# The whole recipe: python -m training.train --recipe THIS_FILE --seed 11 --data .. --out .."
+    assert {path.name for path in tmp_path.iterdir()} == {"run.json", "recipe.toml"}
 
 
 @pytest.mark.parametrize("name", ["run.json", "notes.txt", ".hidden", "folder/"])

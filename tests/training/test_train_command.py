@@ -167,6 +167,64 @@ def test_without_flags_a_recipe_is_what_its_name_says(
     assert (run.second_validation, run.best_by, run.leaves_out_damaged) == (None, "validation", False)
 
 
+@pytest.mark.parametrize("name", ["mine.toml", "sanet.TOML", "mit leerzeichen.toml"])
+def test_a_recipe_may_be_a_file(
+    name: str, data: Path, runs: list[tuple[Run, bool]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / name
+    path.write_text('base = "debug"\nepochs = 7\nmargin = 0.25\n')
+    arguments = ("--recipe", path, "--data", data, "--out", tmp_path / "run", "--margin", 0.5)
+    assert train_main(monkeypatch, *arguments) == 0
+    ((run, _),) = runs
+    # A flag counts more than the file, the file more than its base.
+    assert run.recipe == dataclasses.replace(RECIPES["debug"](), epochs=7, margin=0.5)
+    assert run.origin["recipe_name"] == name
+
+
+def test_a_wrong_recipe_file_is_one_line(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "mine.toml"
+    common = ("--recipe", path, "--data", data, "--out", tmp_path / "run")
+    assert f"No such file or directory: '{path}'" in failed(monkeypatch, capsys, *common)
+    path.write_text("epoch = 7\n")
+    assert f"{path}: there is no field 'epoch' (did you mean epochs?)" in refused(monkeypatch, capsys, *common)
+    path.write_text("epochs = '7'\n")
+    assert f"{path}: epochs must be a whole number, got '7'" in refused(monkeypatch, capsys, *common)
+    path.write_text("epochs = \n")
+    assert f"{path} is no recipe in TOML: " in refused(monkeypatch, capsys, *common)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_is_repeated_from_its_recipe(
+    data: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    habits = ("--device", "cpu", "--quiet", "--log-every", 1)
+    arguments = ("--recipe", trained / "recipe.toml", "--seed", 5, "--data", data, "--out", tmp_path / "run")
+    assert train_main(monkeypatch, *arguments, *habits) == 0
+    first, second = (load_checkpoint(run / "best.safetensors").card for run in (trained, tmp_path / "run"))
+    assert first.fingerprint == second.fingerprint
+    assert (tmp_path / "run" / "recipe.toml").read_bytes() == (trained / "recipe.toml").read_bytes()
+
+
+def test_a_resumed_run_knows_its_recipe_file_by_what_it_says(
+    data: Path,
+    trained: Path,
+    runs: list[tuple[Run, bool]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    common = ("--data", data, "--out", trained, "--resume", "--recipe")
+    assert train_main(monkeypatch, *common, trained / "recipe.toml") == 0
+    assert train_main(monkeypatch, *common, shutil.copy(trained / "recipe.toml", tmp_path / "moved.toml")) == 0
+    assert [run.recipe.epochs for run, _ in runs] == [1, 1]
+    text = (trained / "recipe.toml").read_text().replace("epochs = 1\n", "epochs = 2\n", 1)
+    (tmp_path / "changed.toml").write_text(text)
+    reason = refused(monkeypatch, capsys, *common, tmp_path / "changed.toml")
+    assert "a resumed run keeps its epochs: leave the flag out, or start another run" in reason
+
+
 def test_the_other_flags_arrive_too(
     data: Path, runs: list[tuple[Run, bool]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -244,7 +302,7 @@ def test_a_run_leaves_a_checkpoint_and_says_where_it_comes_from(trained: Path, d
     assert (run["device"], run["num_processes"]) == ("cpu", 1)
     names = {path.name for path in trained.iterdir()}
     weights = {"best.safetensors", "last.safetensors", "state.safetensors"}
-    assert names == {"run.json", "log.jsonl", "tensorboard", *weights}
+    assert names == {"run.json", "recipe.toml", "log.jsonl", "tensorboard", *weights}
 
 
 def test_json_is_one_object_as_the_last_line(
@@ -316,6 +374,8 @@ def test_a_manifest_is_data_too(data: Path, trained: Path, tmp_path: Path, monke
     ("arguments", "reason"),
     [
         (("--recipe", "none"), "argument --recipe: invalid choice: 'none'"),
+        (("--recipe", ""), "argument --recipe: invalid choice: ''"),
+        (("--recipe", "recipe.json"), "argument --recipe: invalid choice: 'recipe.json'"),
         ((), "--recipe is required, unless a run is resumed"),
         (("--recipe", "debug", "--backbone", "vgg"), "argument --backbone: invalid choice: 'vgg'"),
         (
@@ -518,6 +578,8 @@ def test_a_run_that_failed_before_its_first_state_starts_anew(
     shutil.copy(trained / "run.json", tmp_path / "run")
     assert train_main(monkeypatch, "--data", data, "--out", tmp_path / "run", "--resume") == 0
     assert read_card(tmp_path / "run" / "best.safetensors") == read_card(trained / "best.safetensors")
+    # It was stopped before the recipe was written.
+    assert (tmp_path / "run" / "recipe.toml").read_bytes() == (trained / "recipe.toml").read_bytes()
 
 
 def test_the_flags_of_the_run_may_be_given_again(

@@ -14,11 +14,11 @@ _MARKERS = "os^Dvp*XP<>hHd8"
 
 
 def draw_tsne(methods: Sequence[Method], num_identities: int = 15, seed: int = 0) -> Figure:
-    """The images of some identities, those with most images first, in the plane; a colour and a marker each."""
+    """The images of random identities (paper, Fig. 5) with two or more, in the plane; a colour and a marker each."""
     task = methods[0].task
     names = np.array([entry.identity if entry.role != "distractor" else "" for entry in task.queries + task.gallery])
     identities, counts = np.unique(names[names != ""], return_counts=True)
-    chosen = identities[np.argsort(-counts, kind="stable")[:num_identities]]
+    chosen = np.sort(np.random.default_rng(seed).permutation(identities[counts > 1])[:num_identities])
     members = np.flatnonzero(np.isin(names, chosen))  # of the first draw, if there are several
     figure, row = plt.subplots(1, len(methods), figsize=(WIDTH_INCHES, WIDTH_INCHES * 0.5), squeeze=False)
     colours = plt.get_cmap("tab20")(np.linspace(0, 1, 20))

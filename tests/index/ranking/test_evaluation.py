@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from index.datasets.bulk_embedding import EmbeddedEntries
+from index.datasets.bulk_embedding import EmbeddedEntries, embed_entries
 from index.datasets.manifest import Entry, Manifest, Role, read_manifest, write_manifest
 from index.datasets.protocol import CameraRule, Protocol, ProtocolError
 from index.datasets.task import Task, plan_task
@@ -26,7 +26,8 @@ from index.ranking.evaluation import (
     evaluate,
     evaluate_embedded,
 )
-from index.ranking.ranking_metrics import NO_MATCH, QueryScores
+from index.ranking.query_matches import NO_MATCH
+from index.ranking.ranking_metrics import QueryScores
 from model.box import Box
 from model.embeddings import Embeddings
 from model.preprocessing import Preprocessing
@@ -556,3 +557,15 @@ def test_an_evaluation_checks_its_own_figures(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(evaluation, "check_figures", check)
     result = evaluate_embedded(*greys(*BASE, ("distractor", "", "", 1), ("gallery", "a", "n", 2)))
     assert checked == [(*figures(result), 2)]
+
+
+def test_matches_are_kept_only_where_they_are_asked_for(pictures: Path) -> None:
+    write_manifest(pictures / "kept.csv", random_entries(5), Protocol("Colours"))
+    task = plan_task(read_manifest(pictures / "kept.csv"))
+    embedded = embed_entries(task.manifest, task.entries, SMALL, mean_colours)
+    plain, kept = evaluate_embedded(task, embedded), evaluate_embedded(task, embedded, keep_matches=True)
+    assert plain.matches == ()
+    assert [int(found.rank[0]) for found in kept.matches] == plain.scores.first_rank.tolist()
+    assert [len(found.rank) for found in kept.matches] == plain.scores.num_matches.tolist()
+    for one, other in zip(plain.scores, kept.scores, strict=True):
+        assert one.tolist() == other.tolist()

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from index.ranking import ranking_metrics
-from index.ranking.ranking_metrics import NO_MATCH, QueryScores, cmc_curve, score_queries, squared_distances
+from index.ranking.query_matches import NO_MATCH
+from index.ranking.ranking_metrics import QueryScores, cmc_curve, score_queries, squared_distances
 from tests.index import naive
 
 ROOT = Path(__file__).resolve().parents[3]

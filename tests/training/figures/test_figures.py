@@ -98,6 +98,17 @@ def test_tsne_shows_every_image_of_the_chosen_identities(methods: list[Method]) 
         assert [len(np.asarray(points.get_offsets())) for points in axes.collections] == [_VIEWS] * 3
 
 
+def test_the_identities_of_tsne_are_drawn_by_the_seed(methods: list[Method]) -> None:
+    def shown(seed: int) -> tuple[object, ...]:
+        return tuple(points.get_label() for points in draw_tsne(methods[:1], 2, seed).axes[0].collections)
+
+    every = {f"car {identity}" for identity in range(_IDENTITIES)}
+    found = [shown(seed) for seed in range(8)]
+    assert shown(3) == found[3]
+    assert all(len(set(names)) == 2 and set(names) <= every for names in found)
+    assert len(set(found)) > 1
+
+
 def test_alignment_shows_the_turn_and_theta(methods: list[Method]) -> None:
     method = methods[1]
     figure = draw_alignment(method, [0, 3])
