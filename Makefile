@@ -30,17 +30,20 @@ endif
 	@echo "SANet Retrieval: http://localhost:$${SANET_PORT:-8000}/docs  (Ctrl-C stops it)"
 	@$(BIN)/python -m service
 
-# The tests of the service, which mostly wait for processes and browsers, beside all others, which mostly compute. Each in
-# one thread: OpenMP's threads wait for each other busily, and two times two on two cores are many times as slow.
+# The service's tests, which mostly wait for processes, beside all others, which mostly compute. The others come in two parts: one
+# process for all of them would keep the memory of all. Each in one thread: OpenMP's threads wait for each other busily, and
+# two times two on two cores are many times as slow.
 PYTEST := OMP_NUM_THREADS=1 FAISS_OF_OTHER_EXTRA=build/faiss-$(OTHER_EXTRA) MILVUS_LITE=build/milvus-lite $(BIN)/python -m pytest
+PART_2 := tests/training tests/service/page
+PART_1 := $(filter-out tests/service/ tests/training/ tests/__pycache__/,$(wildcard tests/*/)) $(wildcard tests/test_*.py)
 test: setup build/faiss-$(OTHER_EXTRA)/installed build/milvus-lite/installed
-	@echo "The tests of the service run meanwhile; what they say follows at the end."
-	@mkdir -p build
-	@$(PYTEST) tests/service > build/test-service.log 2>&1 & service=$$!; \
-	  $(PYTEST) --ignore tests/service; others=$$?; \
+	@echo "The service's tests run meanwhile; what they say follows at the end."
+	@$(PYTEST) tests/service --ignore tests/service/page > build/test-service.log 2>&1 & service=$$!; \
+	  $(PYTEST) $(PART_1); part_1=$$?; \
+	  $(PYTEST) $(PART_2); part_2=$$?; \
 	  wait $$service; service=$$?; \
 	  cat build/test-service.log; \
-	  exit $$((others || service))
+	  exit $$((part_1 || part_2 || service))
 
 # The FAISS of the other extra, beside the environment, so that both are tested with this torch.
 build/faiss-$(OTHER_EXTRA)/installed: locks/faiss-$(OTHER_EXTRA).txt | setup

@@ -56,7 +56,7 @@ def _pairs(network: nn.Module, images: Tensor) -> list[tuple[nn.Conv2d, nn.Batch
         elif isinstance(module, nn.BatchNorm2d):
             hooks.append(module.register_forward_pre_hook(note_input))
     try:
-        with torch.no_grad():  # inference mode counts no versions
+        with torch.inference_mode(False), torch.no_grad():  # inference mode counts no versions
             network(images)
     finally:
         for hook in hooks:

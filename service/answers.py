@@ -398,3 +398,4 @@ class MetricsAnswer(BaseModel):
     model: str | None = Field(None, description="fingerprint of the model that was scored")
     precision: str | None = None
     device: str | None = None
+    runtime: str | None = Field(None, description="what ran the network; absent from evaluations of before")

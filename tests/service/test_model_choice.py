@@ -113,3 +113,24 @@ def test_a_disk_that_takes_no_copy_does_not_keep_the_service_from_starting(
     monkeypatch.setattr(Generation, "write", full)
     (settings.data_dir / "generation.json").unlink()
     settle(choose_model(settings), settings)
+
+
+@pytest.mark.parametrize(("precision", "chosen"), [("auto", "bf16"), ("float32", "float32")])
+def test_without_a_precision_of_the_settings_the_gallery_goes_on_in_its_own(
+    settings: Settings, wanted: ModelKey, monkeypatch: pytest.MonkeyPatch, precision: str, chosen: str
+) -> None:
+    monkeypatch.setattr("model.precision.is_native", lambda device, precision: True)
+    kept = ModelKey(wanted.fingerprint, "bf16")
+    store_records(settings, (kept, 3), (wanted, 1))
+    choice = choose_model(settings.model_copy(update={"precision": precision}))
+    assert choice.wanted.precision == chosen
+    assert choose_model(settings.model_copy(update={"precision": "auto"})).model == kept
+
+
+def test_a_generation_without_records_says_nothing_of_the_precision(
+    settings: Settings, wanted: ModelKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("model.precision.is_native", lambda device, precision: True)
+    store_records(settings, (wanted, 2))
+    serve_by(settings, ModelKey(wanted.fingerprint, "bf16"), kept=None)
+    assert choose_model(settings.model_copy(update={"precision": "auto"})).wanted == wanted

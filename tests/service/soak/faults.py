@@ -36,7 +36,7 @@ embed_prepared = Embedder.embed_prepared
 
 def embed_or_fail(self, images):
     if Path({failing!r}).exists():
-        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+        raise RuntimeError("CUDA error: invalid configuration argument")
     return embed_prepared(self, images)
 
 Embedder.embed_prepared = embed_or_fail

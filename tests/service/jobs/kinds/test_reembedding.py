@@ -371,7 +371,7 @@ def test_another_precision_is_another_model(before: Settings) -> None:
         assert finished(client)["report"]["precision"] == "bf16"
         assert client.get("/model").json()["precision"] == "bf16"
         assert query(client, 1)["searched"] == 20
-    with serve(before) as client:
+    with serve(before.model_copy(update={"precision": "float32"})) as client:
         assert finished(client)["report"]["precision_before"] == "bf16"
         assert client.get("/model").json()["precision"] == "float32"
         assert query(client, 1)["matches"][0]["distance"] == pytest.approx(0, abs=1e-3)
