@@ -5,6 +5,7 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -65,7 +66,10 @@ class OpenVinoRuntime:
             # Two processes that pin their threads would share the first core, and leave the last one idle.
             "ENABLE_CPU_PINNING": False,
         }
-        self._compiled = core.compile_model(model, "CPU", options)
+        # It gives the thread that compiles another stack for signals and, once it is gone, one that was freed: the next
+        # signal would end the process. So a thread compiles that ends and gets no signal.
+        with ThreadPoolExecutor(1, "compile") as thread:
+            self._compiled = thread.submit(core.compile_model, model, "CPU", options).result()
         self._pause: Callable[[], None] | None = None
 
     def __call__(self, images: NDArray[np.uint8]) -> Embeddings:

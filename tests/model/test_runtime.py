@@ -1,3 +1,5 @@
+import ctypes
+import gc
 import os
 import shutil
 import sys
@@ -257,6 +259,30 @@ def test_commands_take_what_the_environment_says(
     monkeypatch.setenv("SANET_RUNTIME", "tensorrt")
     with pytest.raises(EmbeddingError, match="SANET_RUNTIME must be one of auto, torch, openvino, got 'tensorrt'"):
         Embedder(turning)
+
+
+class SignalStack(ctypes.Structure):
+    """``stack_t`` of sigaltstack(2)."""
+
+    _fields_ = (("start", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t))
+
+
+def signal_stack() -> tuple[int | None, int]:
+    """Where this thread's signals are handled; on memory that OpenVINO has freed they would end the process."""
+    stack = SignalStack()
+    assert ctypes.CDLL(None).sigaltstack(None, ctypes.byref(stack)) == 0
+    return stack.start, stack.size
+
+
+def test_signals_are_handled_where_they_were_before(turning: Checkpoint, cache: Path) -> None:
+    before = signal_stack()
+    first, second = (OpenVinoRuntime(turning, cache) for _ in range(2))
+    for one in (first, second):
+        one(IMAGES)
+        assert signal_stack() == before
+    del first, second, one
+    gc.collect()
+    assert signal_stack() == before
 
 
 def test_nothing_is_told_to_anybody_about_its_use() -> None:
