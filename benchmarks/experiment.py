@@ -99,6 +99,19 @@ def _seeds(text: str) -> tuple[int, ...]:
     return tuple(map(seed, text.split(",")))
 
 
+def kept_figures(measured: dict[str, Any]) -> dict[str, Any]:
+    """What of `training.evaluate`'s answer a table has."""
+    return {
+        "cmc": measured["cmc"],
+        "map": measured["map"],
+        "cmc1_interval": measured["intervals"]["cmc1"],
+        "map_interval": measured["intervals"]["map"],
+        # Figures that were stored before identities were drawn anew have narrower intervals.
+        "intervals_over": measured.get("intervals_over", "queries"),
+        "model": measured["model"],
+    }
+
+
 def main() -> int:
     """The command."""
     parser = CommandParser(prog="python -m benchmarks.experiment", description=__doc__)
@@ -148,15 +161,7 @@ def _one(args: argparse.Namespace, arm: Arm, folder: Path, seed: int) -> dict[st
         measured = measure(args.data, folder, train(args.data, folder, seed, epochs, flags))
     except RunFailedError as error:
         return {"failed": str(error)}
-    return {
-        "cmc": measured["cmc"],
-        "map": measured["map"],
-        "cmc1_interval": measured["intervals"]["cmc1"],
-        "map_interval": measured["intervals"]["map"],
-        # Figures that were stored before identities were drawn anew have narrower intervals.
-        "intervals_over": measured.get("intervals_over", "queries"),
-        "model": measured["model"],
-    }
+    return kept_figures(measured)
 
 
 def _headline(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:

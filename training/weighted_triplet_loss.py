@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from training.triplet_loss import pairwise_distances
+
 
 def weighted_triplet_loss(
     features: Tensor, labels: Tensor, margin: float, colours: Tensor | None, same_colour_weight: float
@@ -24,9 +26,7 @@ def weighted_triplet_loss(
         A scalar. An anchor without a positive or without a negative does not count; 0 if none counts.
     """
     with torch.autocast(features.device.type, enabled=False):
-        features = features if features.dtype == torch.float64 else features.float()
-        # Its gradient at distance 0, where a root has none, is 0.
-        distances = torch.cdist(features, features, compute_mode="donot_use_mm_for_euclid_dist")
+        distances = pairwise_distances(features)
         same = labels[:, None] == labels
         positive = same & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
         log_weight = torch.zeros_like(distances)

@@ -17,13 +17,11 @@ The real service as a process of its own, and real clients over HTTP on the loop
 """
 
 import json
-import os
 import platform
 import statistics
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, get_args
 
@@ -43,6 +41,7 @@ from model.precision import Precision
 from model.preprocessing import Preprocessing
 from service.settings import shipped_checkpoint
 from training.arguments import at_least_one
+from training.environment import environment
 
 _CLIENTS = (1, 8, 64)
 
@@ -129,20 +128,10 @@ def _memory(root: Path, num_requests: int) -> dict[str, Any]:
         return measurement.memory(num_requests)
 
 
-@contextmanager
-def _empty_cache(folder: Path) -> Iterator[None]:
-    """Kernels that are compiled within the block are kept there, and were not compiled before."""
+def _empty_cache(folder: Path) -> AbstractContextManager[None]:
+    """What is converted or compiled within the block is kept there, and was not made before."""
     names = ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "XDG_CACHE_HOME", "CUDA_CACHE_PATH")
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update({name: str(folder / name.lower()) for name in names})
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+    return environment({name: str(folder / name.lower()) for name in names})
 
 
 def _text(result: dict[str, Any]) -> str:

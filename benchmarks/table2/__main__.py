@@ -22,7 +22,7 @@ from typing import Any, Final
 import torch
 from tqdm import tqdm
 
-from benchmarks.experiment import RunFailedError, measure, train
+from benchmarks.experiment import RunFailedError, kept_figures, measure, train
 from benchmarks.table2.cost import measure_cost
 from benchmarks.table2.data import with_fewer_identities
 from benchmarks.table2.page import summarize, table
@@ -114,13 +114,7 @@ def _figures(data: Path, setting: Setting, name: str, number: int, out: Path, fu
         measured = measure(data, folder, train(data, folder, number, setting.epochs, flags))
     except RunFailedError as error:
         return {"failed": str(error)}
-    return {
-        "cmc": measured["cmc"],
-        "map": measured["map"],
-        "cmc1_interval": measured["intervals"]["cmc1"],
-        "map_interval": measured["intervals"]["map"],
-        "model": measured["model"],
-    }
+    return kept_figures(measured)
 
 
 def _folder(name: str, number: int) -> str:

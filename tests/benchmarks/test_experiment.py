@@ -1,42 +1,12 @@
 import json
 import sys
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from benchmarks import experiment
-
-
-class Programs:
-    """Stands in for the trainer and the evaluator: notes what was asked, and leaves what they leave."""
-
-    def __init__(self, failing: str = "") -> None:
-        self.failing = failing
-        self.trained: list[tuple[str, ...]] = []
-        self.evaluated: list[str] = []
-
-    def __call__(self, module: str, *arguments: str) -> dict[str, Any]:
-        flags = dict(pairwise(arguments))
-        if module == "training.train":
-            folder = Path(flags["--out"])
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / "run.json").write_text("{}")
-            self.trained.append(arguments)
-            if self.failing and self.failing in folder.name:
-                raise experiment.RunFailedError("training.train ended with 1")
-            (folder / "best.safetensors").touch()
-            return {"checkpoint": str(folder / "best.safetensors")}
-        name = Path(flags["--checkpoint"]).parent.name
-        self.evaluated.append(name)
-        cmc1 = 0.5 + 0.1 * int(name[-1])
-        return {
-            "cmc": {"1": cmc1},
-            "map": 0.6,
-            "intervals": {"cmc1": [0.4, 0.7], "map": [0.5, 0.7]},
-            "model": name,
-        }
+from tests.benchmarks.stand_in_programs import StandInPrograms
 
 
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
@@ -53,7 +23,7 @@ def flag(arguments: tuple[str, ...], name: str) -> str:
 def test_arms_share_their_first_run_and_all_have_as_many_epochs(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    programs = Programs()
+    programs = StandInPrograms()
     monkeypatch.setattr(experiment, "run", programs)
     result = run(
         monkeypatch, capsys, "--out", str(tmp_path), "--seeds", "0", "--global-epochs", "7", "--spatial-epochs", "3"
@@ -82,9 +52,9 @@ def test_what_is_there_is_not_done_again_and_what_was_begun_goes_on(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     arguments = ("--out", str(tmp_path), "--arms", "baseline", "--seeds", "0,1")
-    monkeypatch.setattr(experiment, "run", Programs())
+    monkeypatch.setattr(experiment, "run", StandInPrograms())
     first = run(monkeypatch, capsys, *arguments)
-    programs = Programs()
+    programs = StandInPrograms()
     monkeypatch.setattr(experiment, "run", programs)
     (tmp_path / "baseline-1" / "finished.json").unlink()
     again = run(monkeypatch, capsys, *arguments)
@@ -98,7 +68,7 @@ def test_what_is_there_is_not_done_again_and_what_was_begun_goes_on(
 def test_a_failed_run_is_reported_and_the_others_go_on(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(experiment, "run", Programs(failing="global_aligned"))
+    monkeypatch.setattr(experiment, "run", StandInPrograms(failing="global_aligned"))
     result = run(monkeypatch, capsys, "--out", str(tmp_path), "--arms", "sanet_m2,baseline", "--seeds", "0")
     assert [("failed" in row) for row in result["rows"]] == [True, False]
     assert list(result["headline"]) == ["baseline"]
@@ -108,7 +78,7 @@ def test_runs_side_by_side_share_a_first_run_too(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     arguments = ("--out", str(tmp_path), "--seeds", "0,1", "--jobs", "8")
-    programs = Programs()
+    programs = StandInPrograms()
     monkeypatch.setattr(experiment, "run", programs)
     result = run(monkeypatch, capsys, *arguments)
     folders = [Path(flag(arguments, "--out")).name for arguments in programs.trained]
@@ -119,7 +89,7 @@ def test_runs_side_by_side_share_a_first_run_too(
 def test_flags_after_two_dashes_go_to_every_run(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    programs = Programs()
+    programs = StandInPrograms()
     monkeypatch.setattr(experiment, "run", programs)
     arguments = ["--data", "d", "--out", str(tmp_path), "--seeds", "0", "--json", "--", "--num-identities", "8"]
     monkeypatch.setattr(sys, "argv", ["experiment", *arguments])

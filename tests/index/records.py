@@ -2,7 +2,7 @@
 
 import sqlite3
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -73,3 +73,18 @@ def tamper(path: Path, sql: str, *parameters: object) -> None:
     """Changes a SQLite file behind the store's back."""
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute(sql, parameters)
+
+
+# A value in every field, each of which some database or text format gets wrong.
+FULL = record(
+    1,
+    box=Box(-3, 7, 1_000_000, 4),
+    identity="Fahrzeug Ω 🚗 'x'; --",
+    camera="",
+    captured_at=datetime(2026, 5, 1, 1, 2, 3, 456_789, tzinfo=timezone(timedelta(hours=5, minutes=45))),
+    latitude=-33.856784123456789,
+    longitude=1e-300,
+    tags=("", "größe", '"', "a,b", "[]", "\1", "\\u0000", "NULL", "{}"),
+    source='drone 1/Flug "a"\\frame 🚗.jpg',
+    attributes={"größe": "x", '"': "\\", "": "a:b", "$.a": "%s", "%(x)s": ":name"},
+)

@@ -6,11 +6,12 @@ vectors, as long as the processor has fused multiply-add. So the processes that 
 processor (AVX2 and FMA, since 2013) has.
 """
 
-import os
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
+
+from training.environment import environment
 
 _PINNED: Final = {
     "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",
@@ -28,13 +29,5 @@ def pinned_arithmetic() -> Iterator[None]:
     if platform.machine() not in ("x86_64", "AMD64"):
         yield
         return
-    before = {name: os.environ.get(name) for name in _PINNED}
-    os.environ.update(_PINNED)
-    try:
+    with environment(_PINNED):
         yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value

@@ -19,25 +19,12 @@ from index.gallery.filters import Filter, Near
 from index.gallery.record import Record
 from index.gallery.record_store import Deletion
 from index.gallery.retention import Expired
-from model.box import Box
 from tests.index.contract.record_machine import RecordStoreMachine
 from tests.index.contract.record_stores import Place, PostgresPlace, SqlitePlace, Store
-from tests.index.records import MODEL, OTHER_MODELS, record, values
+from tests.index.records import FULL, MODEL, OTHER_MODELS, record, values
 from tests.postgres_server import PostgresServer
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
-FULL = record(
-    1,
-    box=Box(-3, 7, 1_000_000, 4),
-    identity="Fahrzeug Ω 🚗 'x'; --",
-    camera="",
-    captured_at=datetime(2026, 5, 1, 1, 2, 3, 456_789, tzinfo=timezone(timedelta(hours=5, minutes=45))),
-    latitude=-33.856784123456789,
-    longitude=1e-300,
-    tags=("", "größe", '"', "a,b", "[]", "\1", "\\u0000", "NULL", "{}"),
-    source='drone 1/Flug "a"\\frame 🚗.jpg',
-    attributes={"größe": "x", '"': "\\", "": "a:b", "$.a": "%s", "%(x)s": ":name"},
-)
 
 
 def insert(store: Store, *records: Record) -> None:

@@ -63,11 +63,31 @@ class FolderBackend:
         return self._folder / "images" / content[:2] / content
 
 
-class PostgresBackend:
-    """Its records lie in a database; images as in `MemoryBackend`."""
+class _ImagesInMemory:
+    """They outlive a gallery, as files do."""
+
+    def __init__(self) -> None:
+        self._images = DictImages()
+
+    def images(self) -> set[str]:
+        return set(self._images.files)
+
+    def trash(self) -> set[str]:
+        return set(self._images.trash)
+
+    def lose(self, content: str) -> None:
+        del self._images.files[content]
+
+    def put(self, content: str, data: bytes) -> None:
+        self._images.files[content] = data
+
+
+class PostgresBackend(_ImagesInMemory):
+    """Its records lie in a database."""
 
     def __init__(self, server: PostgresServer, url: str) -> None:
-        self._server, self._url, self._images = server, url, DictImages()
+        super().__init__()
+        self._server, self._url = server, url
 
     def open(self, model: ModelKey = MODEL, undo_for: timedelta = timedelta(0)) -> Gallery:
         with ExitStack() as opened:
@@ -80,24 +100,13 @@ class PostgresBackend:
     def damage(self, seq: int) -> None:
         self._server.execute("UPDATE record SET media_type = 'x' WHERE seq = %s", seq, url=self._url)
 
-    def images(self) -> set[str]:
-        return set(self._images.files)
 
-    def trash(self) -> set[str]:
-        return set(self._images.trash)
-
-    def lose(self, content: str) -> None:
-        del self._images.files[content]
-
-    def put(self, content: str, data: bytes) -> None:
-        self._images.files[content] = data
-
-
-class MemoryBackend:
-    """Its store and images outlive a gallery, as a disk does; what was found damaged is forgotten when it is opened."""
+class MemoryBackend(_ImagesInMemory):
+    """Its store outlives a gallery, too; what was found damaged is forgotten when it is opened."""
 
     def __init__(self) -> None:
-        self._store, self._images = DictStore(), DictImages()
+        super().__init__()
+        self._store = DictStore()
 
     def open(self, model: ModelKey = MODEL, undo_for: timedelta = timedelta(0)) -> Gallery:
         self._store.found.clear()
@@ -107,18 +116,6 @@ class MemoryBackend:
 
     def damage(self, seq: int) -> None:
         self._store.broken.add(seq)
-
-    def images(self) -> set[str]:
-        return set(self._images.files)
-
-    def trash(self) -> set[str]:
-        return set(self._images.trash)
-
-    def lose(self, content: str) -> None:
-        del self._images.files[content]
-
-    def put(self, content: str, data: bytes) -> None:
-        self._images.files[content] = data
 
     def _open_index(self, model: ModelKey, opened: ExitStack) -> VectorIndex:
         return NumpyIndex()

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -19,7 +19,7 @@ from index.gallery.filters import Filter, Near
 from index.gallery.record import ModelKey, Record
 from index.gallery.record_store import Row
 from model.box import Box
-from tests.index.records import MODEL, OTHER_MODELS, record, tamper, values
+from tests.index.records import FULL, MODEL, OTHER_MODELS, record, tamper, values
 
 
 @pytest.fixture
@@ -53,20 +53,6 @@ def in_thread(work: Callable[[], Any]) -> Any:
 
 def num_open_files() -> int:
     return sum(1 for _ in Path("/proc/self/fd").iterdir())
-
-
-FULL = record(
-    1,
-    box=Box(-3, 7, 1_000_000, 4),
-    identity="Fahrzeug Ω 🚗 'x'; --",
-    camera="",
-    captured_at=datetime(2026, 5, 1, 1, 2, 3, 456_789, tzinfo=timezone(timedelta(hours=5, minutes=45))),
-    latitude=-33.856784123456789,
-    longitude=1e-300,
-    tags=("", "größe", '"', "a,b", "[]", "\1"),
-    source='drone 1/Flug "a"\\frame 🚗.jpg',
-    attributes={"größe": "x", '"': "\\", "": "a:b"},
-)
 
 
 @pytest.mark.parametrize(
