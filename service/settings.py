@@ -102,7 +102,7 @@ class Settings(BaseSettings):
     )
     data_dir: Path = Field(Path(".data"), description="the folder of the gallery; created if it is not there")
     database: Annotated[SecretStr, AfterValidator(_database)] | None = Field(
-        None, description="postgresql://.. of the database that has jobs, keys and audit log; else files in the folder"
+        None, description="postgresql://.. of this gallery's jobs, keys and audit log alone; else files in the folder"
     )
     heldout: Path | None = Field(
         None, description="a manifest on which GET /metrics scores the model; without SANET_CHECKPOINT the demo set"
